@@ -1,0 +1,34 @@
+"""Which backend runs a call, and why."""
+
+from __future__ import annotations
+
+from elman.backends.contract import Backend, Call
+from elman.backends.reference import Reference
+from elman.errors import BackendError, nearest
+
+# Fastest first: "auto" takes the first that does not refuse.
+BACKENDS: dict[str, Backend] = {backend.name: backend for backend in (Reference(),)}
+
+
+def known(name: str) -> str:
+    """``name`` if it is a backend or ``auto``; raises :class:`BackendError` otherwise."""
+    if name != "auto" and name not in BACKENDS:
+        raise BackendError(f"there is no backend {name!r}; {nearest(name, ['auto', *BACKENDS])}")
+    return name
+
+
+def choose(call: Call, name: str = "auto") -> Backend:
+    """The backend for ``call``: the one named, or with ``auto`` the fastest that does not refuse.
+
+    Raises :class:`BackendError` with the reason where the one named refuses.
+    """
+    if known(name) == "auto":
+        return next(backend for backend in BACKENDS.values() if backend.refuses(call) is None)
+    if reason := BACKENDS[name].refuses(call):
+        raise BackendError(f"backend '{name}' {reason}; use backend='auto'")
+    return BACKENDS[name]
+
+
+def report(call: Call) -> dict[str, str]:
+    """For each backend, ``"takes it"`` or the reason why it refuses ``call``."""
+    return {name: backend.refuses(call) or "takes it" for name, backend in BACKENDS.items()}

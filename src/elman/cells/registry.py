@@ -1,0 +1,74 @@
+"""The registry: every cell of the catalogue by its key, and cells of a user's own file."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+from elman.cells.elman_jordan import jordan, rnn
+from elman.cells.gru import gru, gru_cho
+from elman.cells.lstm import lstm, lstm_projected, peephole
+from elman.equations import Cell
+from elman.errors import CellError, EquationError, nearest
+
+REGISTRY: dict[str, Cell] = {c.name: c for c in (rnn, jordan, lstm, lstm_projected, peephole, gru, gru_cho)}
+ALIASES = {"elman": "rnn"}
+
+
+def get(name: str | Cell) -> Cell:
+    """The cell of that name: a key of the catalogue, an alias, or ``file.py:name``. A cell is returned as it is.
+
+    Raises :class:`CellError` with the nearest names where there is none.
+
+    >>> get("elman").name
+    'rnn'
+    """
+    if isinstance(name, Cell):
+        return name
+    if ".py:" in name or name.endswith(".py"):
+        path, _, cell = name.rpartition(":") if ".py:" in name else (name, "", "")
+        return load(path, cell)
+    key = ALIASES.get(name, name)
+    if key not in REGISTRY:
+        raise CellError(
+            f"there is no cell {name!r}; {nearest(name, [*REGISTRY, *ALIASES])}; or a cell of your own: file.py:name"
+        )
+    return REGISTRY[key]
+
+
+def load(path: str | Path, name: str = "") -> Cell:
+    """The cell ``name`` of the Python file ``path``; without a name, the file's only cell.
+
+    Raises :class:`CellError` where the file, or a cell of that name in it, is not there or the file does not run.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise CellError(f"{path}: there is no such file to read a cell from")
+    cells = {n: v for n, v in _run(file).items() if isinstance(v, Cell)}
+    if not name and len(cells) == 1:
+        return next(iter(cells.values()))
+    if name not in cells:
+        what = f"has no cell {name!r}" if name else "has several cells or none; name one: file.py:name"
+        raise CellError(
+            f"{path} {what}; {nearest(name, cells) if cells else 'it defines no cell: decorate one with @elman.cell'}"
+        )
+    return cells[name]
+
+
+def _run(file: Path) -> dict[str, object]:
+    spec = importlib.util.spec_from_file_location(f"elman_cells_of_{file.stem}", file)
+    if spec is None or spec.loader is None:
+        raise CellError(f"{file}: this is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    # The file may import its neighbours, as it could if it were run.
+    sys.path.insert(0, str(file.resolve().parent))
+    try:
+        spec.loader.exec_module(module)
+    except EquationError:
+        raise
+    except Exception as error:
+        raise CellError(f"{file} does not run: {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.remove(str(file.resolve().parent))
+    return vars(module)

@@ -1,0 +1,255 @@
+"""A program: a traced step as data. Backends run it, the adjoint differentiates it, run folders store it.
+
+Its nodes stand in the order they were written, so every argument comes before its use:
+
+    input, extra, state     what comes in: x, a further named input, an old state
+    constant                a number, or a count of units (``units(...)``)
+    vector                  rows of a learned vector: a bias, or ``p.name()``
+    product                 rows of a weight matrix times one value
+    total                   the sum over the units of one or more values
+    (a row of the table)    pointwise, see :mod:`elman.equations.ops`
+    cotangent               in an adjoint only: the gradient that arrives from outside
+
+Sizes are symbols: ``input``, ``hidden``, ``1`` or a name of the cell's own.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from elman.equations.ops import TABLE
+from elman.errors import EquationError, ShapeError
+
+LEAVES = frozenset({"input", "extra", "state", "constant", "vector", "cotangent"})
+KINDS = LEAVES | {"product", "total"}
+
+
+@dataclass(frozen=True)
+class Node:
+    """One value of the step. ``args`` are the indices of the nodes it is computed from."""
+
+    op: str
+    args: tuple[int, ...] = ()
+    size: str = "1"
+    name: str = ""  # of an input or state; of the parameter for a vector or product
+    rows: str = ""  # which rows of that parameter
+    blocks: int = 1  # of a block-diagonal product
+    transposed: bool = False  # a product with the transposed weight (in an adjoint)
+    value: float | tuple[str, ...] | None = None  # of a constant; names: the sum of these sizes
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A learned matrix (or vector, where ``columns`` is empty) whose rows are stacked by projection."""
+
+    name: str
+    rows: tuple[tuple[str, str], ...]  # (projection, size), in order
+    columns: str = ""
+    blocks: int = 1
+
+    def shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
+        """The concrete shape, (rows, columns / blocks) or (rows,)."""
+        rows = sum(sizes[size] for _, size in self.rows)
+        return (rows, sizes[self.columns] // self.blocks) if self.columns else (rows,)
+
+    def span(self, projection: str, sizes: Mapping[str, int]) -> tuple[int, int]:
+        """First row of ``projection`` and the row after its last."""
+        start = 0
+        for name, size in self.rows:
+            if name == projection:
+                return start, start + sizes[size]
+            start += sizes[size]
+        raise KeyError(projection)
+
+
+@dataclass(frozen=True)
+class State:
+    """A state: its name and size, the node that is its old value and the node that is its new one."""
+
+    name: str
+    size: str
+    old: int
+    new: int
+
+
+@dataclass(frozen=True)
+class Extra:
+    """A named input beside x."""
+
+    name: str
+    size: str
+
+
+@dataclass(frozen=True)
+class Program:
+    """A step, traced. Build one with :meth:`elman.Cell.program`."""
+
+    name: str
+    nodes: tuple[Node, ...]
+    input_size: str
+    states: tuple[State, ...]
+    extras: tuple[Extra, ...]
+    output: int
+    parameters: tuple[Parameter, ...]
+    names: tuple[tuple[int, str], ...]  # the equations' own names of values, by node
+    options: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def output_size(self) -> str:
+        """The size of the output, as a symbol."""
+        return self.nodes[self.output].size
+
+    @functools.cached_property
+    def size_names(self) -> tuple[str, ...]:
+        """The sizes of the cell's own that a layer takes by keyword (``proj_size``, say)."""
+        used = [node.size for node in self.nodes] + [p.columns for p in self.parameters if p.columns]
+        return tuple(dict.fromkeys(s for s in used if s not in ("input", "hidden", "1")))
+
+    def sizes(self, input_size: int, hidden_size: int, **named: int) -> dict[str, int]:
+        """Every size symbol with its number; a name not given is ``hidden_size``.
+
+        Raises :class:`ShapeError` where x goes into the equations raw and so must be of another size, or where
+        a size does not divide into its blocks.
+        """
+        sizes = {"input": input_size, "hidden": hidden_size, "1": 1}
+        sizes |= {name: named.get(name) or hidden_size for name in self.size_names}
+        if sizes[self.input_size] != input_size:
+            raise ShapeError(
+                f"cell '{self.name}' uses x as it is, so input_size must equal its {self.input_size} size: "
+                f"got {input_size} and {sizes[self.input_size]}"
+            )
+        for node in self.nodes:
+            for size in (node.size, self.nodes[node.args[0]].size) if node.blocks > 1 else ():
+                if sizes[size] % node.blocks:
+                    raise ShapeError(
+                        f"cell '{self.name}': {size} size {sizes[size]} is not a multiple of {node.blocks} blocks"
+                    )
+        return sizes
+
+    def parameter(self, name: str) -> Parameter:
+        """The parameter of that name."""
+        return next(p for p in self.parameters if p.name == name)
+
+    @functools.cached_property
+    def recurrent(self) -> frozenset[int]:
+        """The nodes that depend on a state: all that must run inside the time loop."""
+        return _reached(self.nodes, (state.old for state in self.states))
+
+    @functools.cached_property
+    def timed(self) -> frozenset[int]:
+        """The nodes that depend on what changes from step to step (x, extras or a state)."""
+        sources = (i for i, node in enumerate(self.nodes) if node.op in ("input", "extra", "state"))
+        return _reached(self.nodes, sources)
+
+    @functools.cached_property
+    def levels(self) -> tuple[int, ...]:
+        """For each node inside the loop, how many products deep it lies; 0 for what is hoisted out."""
+        levels: list[int] = []
+        for i, node in enumerate(self.nodes):
+            above = max((levels[a] for a in node.args), default=0)
+            levels.append(above + (node.op == "product" and i in self.recurrent))
+        return tuple(levels)
+
+    @functools.cached_property
+    def stages(self) -> tuple[Stage, ...]:
+        """The plan of one step: stage k is its products, then its pointwise work; stage 0 has no product.
+
+        What depends on no state stands in no stage: it is computed for all steps at once, before the loop.
+        """
+        inside = [i for i in range(len(self.nodes)) if i in self.recurrent and self.nodes[i].op != "state"]
+        depth = max((self.levels[i] for i in inside), default=0)
+        return tuple(
+            Stage(
+                products=tuple(i for i in inside if self.levels[i] == k and self.nodes[i].op == "product"),
+                pointwise=tuple(i for i in inside if self.levels[i] == k and self.nodes[i].op != "product"),
+            )
+            for k in range(depth + 1)
+        )
+
+    @property
+    def kind(self) -> str:
+        """``linear`` or ``elementwise`` recurrence (no product in the loop), or how many stages it has."""
+        count = len(self.stages) - 1
+        return "elementwise" if count == 0 else "one stage" if count == 1 else f"{count} stages"
+
+    def to_json(self) -> str:
+        """The program as canonical JSON: equal programs, equal text. It is the identity of a cell."""
+        return json.dumps(_plain(self), sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Program:
+        """Read :meth:`to_json`'s text back. Raises :class:`EquationError` where it is not a program.
+
+        >>> import elman
+        >>> gru = elman.cells.get("gru").program()
+        >>> Program.from_json(gru.to_json()) == gru
+        True
+        """
+        try:
+            data = json.loads(text)
+            program = cls(
+                name=str(data["name"]),
+                nodes=tuple(_node(n) for n in data["nodes"]),
+                input_size=str(data["input_size"]),
+                states=tuple(State(**s) for s in data["states"]),
+                extras=tuple(Extra(**e) for e in data["extras"]),
+                output=data["output"],
+                parameters=tuple(
+                    Parameter(**(p | {"rows": tuple((str(n), str(s)) for n, s in p["rows"])}))
+                    for p in data["parameters"]
+                ),
+                names=tuple((i, str(n)) for i, n in data["names"]),
+                options=tuple((str(k), v) for k, v in data["options"]),
+            )
+            _validate(program)
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise EquationError(f"this is no program of a cell: {error}") from error
+        return program
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Products of values already known, then the pointwise work that needs them; node indices."""
+
+    products: tuple[int, ...]
+    pointwise: tuple[int, ...]
+
+
+def _reached(nodes: Sequence[Node], sources: Iterable[int]) -> frozenset[int]:
+    reached = set(sources)
+    for i, node in enumerate(nodes):
+        if any(a in reached for a in node.args):
+            reached.add(i)
+    return frozenset(reached)
+
+
+_DEFAULTS = {f.name: f.default for f in fields(Node)}
+
+
+def _plain(program: Program) -> dict[str, Any]:
+    data = asdict(program)
+    data["nodes"] = [{k: v for k, v in node.items() if v != _DEFAULTS[k]} for node in data["nodes"]]
+    return data
+
+
+def _node(data: dict[str, Any]) -> Node:
+    value = data.get("value")
+    value = tuple(value) if isinstance(value, list) else value
+    return Node(**(data | {"args": tuple(data.get("args", ())), "value": value}))
+
+
+def _validate(program: Program) -> None:
+    parameters = {p.name: {rows for rows, _ in p.rows} for p in program.parameters}
+    for i, node in enumerate(program.nodes):
+        if node.op not in KINDS and node.op not in TABLE:
+            raise ValueError(f"node {i} is of the unknown kind {node.op!r}")
+        if not all(isinstance(a, int) and 0 <= a < i for a in node.args):
+            raise ValueError(f"node {i} uses a value that does not come before it")
+        if node.op in ("vector", "product") and node.rows not in parameters.get(node.name, ()):
+            raise ValueError(f"node {i} uses rows {node.rows!r} of {node.name!r}, which are not there")
+    for index in [program.output, *(i for s in program.states for i in (s.old, s.new))]:
+        program.nodes[index]
