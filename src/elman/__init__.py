@@ -8,6 +8,17 @@ from elman.layers import GRU, LSTM, RNN, GRUCell, LSTMCell, Recurrent, RNNCell
 __version__ = "0.1.0"
 
 __all__ = [
-    "GRU", "LSTM", "RNN", "Cell", "ElmanError", "GRUCell", "LSTMCell", "Program", "RNNCell", "Recurrent", "cell", "cells",
+    "GRU",
+    "LSTM",
+    "RNN",
+    "Cell",
+    "ElmanError",
+    "GRUCell",
+    "LSTMCell",
+    "Program",
+    "RNNCell",
+    "Recurrent",
+    "cell",
+    "cells",
     "equations",
-]  # fmt: skip
+]

@@ -53,6 +53,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     "did you mean 'lstm'? Known: gru, lstm"
     """
     names = sorted(known)
+    if not names:
+        return "there is none"
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     hint = "did you mean " + " or ".join(repr(c) for c in close) + "? " if close else ""
     return f"{hint}Known: {', '.join(names)}"

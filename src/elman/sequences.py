@@ -89,13 +89,17 @@ class Batch:
             return output.squeeze(1)
         return output.transpose(0, 1) if self.batch_first else output
 
+    def rows_in(self, value: Tensor, dim: int) -> Tensor:
+        """Something given for each row, along ``dim``, in the order of ``x``'s rows."""
+        if self.packed is not None and self.packed.sorted_indices is not None:
+            return value.index_select(dim, self.packed.sorted_indices)
+        return value
+
     def state_in(self, state: Tensor) -> Tensor:
         """A given state (L D, B, n), or (L D, n) for unbatched x, as (L D, B, n) in the order of ``x``'s rows."""
         if self.form == "unbatched" and state.dim() == 2:
             return state.unsqueeze(1)
-        if self.packed is not None and self.packed.sorted_indices is not None:
-            return state.index_select(1, self.packed.sorted_indices)
-        return state
+        return self.rows_in(state, 1)
 
     def state_out(self, state: Tensor) -> Tensor:
         """The reverse of :meth:`state_in`."""
@@ -110,7 +114,7 @@ def _checked(lengths: Tensor | None, batch: int, steps: int) -> Tensor | None:
     if lengths is None:
         return None
     expect(lengths, "B", name="lengths", sizes={"B": batch})
-    if lengths.is_floating_point() or lengths.dtype == torch.bool:
+    if batch and (lengths.is_floating_point() or lengths.dtype == torch.bool):
         raise ShapeError(f"lengths: got {lengths.dtype}, want whole numbers")
     if batch and not torch.compiler.is_compiling() and (int(lengths.min()) < 0 or int(lengths.max()) > steps):
         raise ShapeError(f"lengths: got {int(lengths.min())} to {int(lengths.max())}, want 0 to T={steps}")

@@ -16,9 +16,9 @@ class Call:
     """One direction of one layer, run over a sequence.
 
     ``x`` (T, B, I); ``states`` one (B, n) a state; ``parameters`` by the program's names; ``extras`` by name, (T, B, n)
-    or (B, n). ``valid`` (T, B), bool: where False the row is over: its state holds and its output is 0, whatever x
-    and the extras hold there. ``reset`` (T, B), bool: where True the state before the step is the initial one.
-    ``reverse`` runs from the last step to the first. ``record`` names values to be returned for every step.
+    or (B, n). ``valid`` (T, B), bool: where False the row is over: its state holds and its output is 0, whatever x,
+    the extras and ``reset`` hold there. ``reset`` (T, B), bool: where True the state before the step is the initial
+    one. ``reverse`` runs from the last step to the first. ``record`` names values to be returned for every step.
     """
 
     program: Program

@@ -5,8 +5,10 @@ It runs everywhere, in any dtype, and differentiates as often as torch does.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -35,10 +37,12 @@ class Reference:
         hoisted, per_step = _hoist(interpreter, call)
         step = interpreter.plan(i for i in sorted(program.recurrent) if program.nodes[i].op != "state")
 
+        # A reset in the padding is padding: the state of a finished row holds.
+        reset = call.reset if call.reset is None or call.valid is None else call.reset & call.valid
         state, results = call.states, []
         for t in reversed(range(steps)) if call.reverse else range(steps):
-            if call.reset is not None:
-                state = _select(call.reset[t], call.states, state)
+            if reset is not None:
+                state = _select(reset[t], call.states, state)
             values = hoisted | {i: steps_of[t] for i, steps_of in per_step.items()}
             values |= {s.old: old for s, old in zip(program.states, state, strict=True)}
             interpreter.run(step, values)
@@ -143,7 +147,7 @@ class Interpreter:
     def _join(self, group: list[int]) -> _Linear:
         spans = [self._span(self.nodes[i]) for i in group]
         weight = self.tensors[self.nodes[group[0]].name]
-        if all(a[1] == b[0] for a, b in zip(spans, spans[1:], strict=False)):
+        if all(a[1] == b[0] for a, b in pairwise(spans)):
             rows = weight[spans[0][0] : spans[-1][1]]
         else:
             rows = torch.cat([weight[start:stop] for start, stop in spans])
@@ -170,7 +174,7 @@ class Interpreter:
         if node.op == "product":
             return self._product(node, values[node.args[0]])
         if node.op == "total":
-            return torch.stack([self._sum(values[a], self.nodes[a]) for a in node.args]).sum(0)
+            return functools.reduce(torch.add, (self._sum(values[a], self.nodes[a]) for a in node.args))
         row = TABLE[node.op]
         numbers = {i: self.nodes[node.args[i]].value for i in row.number_arguments}
         return row.torch(*(numbers.get(i, values[a]) for i, a in enumerate(node.args)))

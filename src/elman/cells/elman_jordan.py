@@ -1,4 +1,4 @@
-"""The plain recurrent networks: Elman's, which feeds its hidden state back, and Jordan's, which feeds its output back."""
+"""The plain recurrent networks: Elman's feeds its hidden state back, Jordan's its output."""
 
 from elman.equations import cell, identity, relu, sigmoid, tanh
 

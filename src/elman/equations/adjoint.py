@@ -35,7 +35,7 @@ class Adjoint:
     """The backward pass of one step. Its first nodes are the program's own.
 
     ``cotangent`` nodes are what arrives: of the output (name ``""``) and of each new state (its name). ``input``,
-    ``extras`` and ``states`` are what leaves, towards x, the further inputs and the old states; None where nothing does.
+    ``extras`` and ``states`` are what leaves, towards x, the further inputs and the old states; None where none does.
     """
 
     program: Program
@@ -54,7 +54,7 @@ class _Backward:
         self.graph = Graph()
         for node in program.nodes:
             # A graph keeps sizes beside its nodes, so that what the derivatives compute again is found here.
-            self.graph.add(replace(node, size="1"), Size(node.size))
+            self.graph.append(replace(node, size="1"), Size(node.size))
         self.gradient: dict[int, Symbol] = {}
         self.contributions: list[Contribution] = []
 

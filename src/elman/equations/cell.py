@@ -26,7 +26,7 @@ class Cell:
         self.function = function
         self.name: str = function.__name__
         self.bias = bias
-        self.sizes = dict(sizes)
+        self.sizes = {name: str(size) for name, size in sizes.items()}
         self.inputs = {name: str(size) for name, size in inputs.items()}
         self.states, self.options = _read_signature(function, self.inputs)
         if bias not in BIASES:
@@ -56,6 +56,12 @@ class Cell:
             if name not in self.options:
                 raise CellError(f"cell '{self.name}' has no option '{name}'; {nearest(name, self.options)}")
         bound = self.options | options
+        for name, value in bound.items():
+            if not (value is None or isinstance(value, str | int | float)):
+                raise EquationError(
+                    f"cell '{self.name}': the option '{name}' is a {type(value).__name__}; options are stored with the "
+                    "program, so they are text, numbers, True, False or None"
+                )
         key = (bias, *((k, type(v), v) for k, v in sorted(bound.items())))
         if key not in self._programs:
             self._programs[key] = trace(

@@ -9,25 +9,34 @@ from __future__ import annotations
 
 import linecache
 import numbers
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
+import numpy
+import torch
+
 from elman.equations.ops import TABLE, Expression, Operation, find
 from elman.equations.program import Node
 from elman.errors import EquationError, nearest
 
-_OUR_FOLDER = str(Path(__file__).parent)
+# Frames that are no one's equations: ours, those of the libraries a value may be given to, and generated code.
+_NO_CELLS = (
+    *(str(Path(file).parent) + os.sep for file in (__file__, torch.__file__, numpy.__file__)),
+    "<string>",
+    "<frozen",
+    "<__array_function__",
+)
 
 
 def _user_frame() -> FrameType | None:
-    """The innermost frame that is neither ours nor torch's: the line of the cell that is running."""
+    """The innermost frame that is neither ours nor a library's: the line of the cell that is running."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        file = frame.f_code.co_filename
-        if not file.startswith((_OUR_FOLDER, "<")) and "/torch/" not in file.replace("\\", "/"):
+        if not frame.f_code.co_filename.startswith(_NO_CELLS):
             return frame
         frame = frame.f_back
     return None
@@ -39,10 +48,15 @@ def place(file: str, line: int) -> str:
     return f"{Path(file).name}:{line}: " + (f"`{source}`: " if source else "")
 
 
+def here() -> str:
+    """The line of the cell that is running, worded for an error."""
+    frame = _user_frame()
+    return place(frame.f_code.co_filename, frame.f_lineno) if frame else ""
+
+
 def refuse(message: str) -> NoReturn:
     """Raise an :class:`EquationError` that names the line of the cell that is running."""
-    frame = _user_frame()
-    raise EquationError((place(frame.f_code.co_filename, frame.f_lineno) if frame else "") + message)
+    raise EquationError(here() + message)
 
 
 class Size:
@@ -85,10 +99,14 @@ class Graph:
 
     def add(self, node: Node, size: Size) -> Symbol:
         """Add ``node`` (or find it) and return its symbol."""
-        index = self._known.setdefault(node, len(self.nodes))
-        if index == len(self.nodes):
-            self.nodes.append(node)
-            self.sizes.append(size)
+        return Symbol(self, self._known[node]) if node in self._known else self.append(node, size)
+
+    def append(self, node: Node, size: Size) -> Symbol:
+        """Add ``node`` even where its like is there already: an adjoint begins with its program's own nodes."""
+        index = len(self.nodes)
+        self._known.setdefault(node, index)
+        self.nodes.append(node)
+        self.sizes.append(size)
         return Symbol(self, index)
 
     def constant(self, value: float) -> Symbol:
@@ -131,7 +149,7 @@ class Graph:
         for i in operation.number_arguments:
             if isinstance(args[i], Symbol):
                 refuse(
-                    f"argument {i + 1} of {operation.name} must be a number; write exp(b * log(a)) for a power by a value"
+                    f"argument {i + 1} of {operation.name} must be a number; a power by a value is exp(b * log(a))"
                 )
         symbols = [self.lift(arg) for arg in args]
         for i, symbol in enumerate(symbols):

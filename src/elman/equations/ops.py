@@ -120,7 +120,14 @@ class Operation:
                 return arg.pointwise(self, args)
         if not any(isinstance(arg, torch.Tensor) for arg in args):
             return float(self.torch(*(torch.tensor(arg, dtype=torch.float64) for arg in args)))
-        return self.torch(*args)
+        like = next(arg for arg in args if isinstance(arg, torch.Tensor))
+        return self.torch(*(self._as_tensor(i, arg, like) for i, arg in enumerate(args)))
+
+    def _as_tensor(self, i: int, arg: Any, like: torch.Tensor) -> Any:
+        """A number beside tensors as a tensor too: torch.maximum, say, takes no numbers."""
+        if isinstance(arg, torch.Tensor) or i in self.number_arguments:
+            return arg
+        return torch.tensor(arg, dtype=like.dtype if like.is_floating_point() else None, device=like.device)
 
 
 TABLE: dict[str, Operation] = {}
@@ -141,6 +148,12 @@ def _row(
 
 def _power(a: torch.Tensor, exponent: float) -> torch.Tensor:
     return torch.pow(a, float(exponent))
+
+
+def _power_derivative(g: Any, a: Any, exponent: float) -> Any:
+    if exponent == 0:
+        return None  # and not 0 * a**-1, which is NaN where a is 0
+    return g if exponent == 1 else g * (exponent * a ** (exponent - 1))
 
 
 def _clamp(a: torch.Tensor, low: float, high: float) -> torch.Tensor:
@@ -172,7 +185,7 @@ neg: Operation = _row(
 )  # fmt: skip
 add: Operation = _row("add", torch.add, lambda g, y, a, b: [g, g], "{} + {}", "{} + {}", **_sum)
 sub: Operation = _row(
-    "sub", torch.sub, lambda g, y, a, b: [g, -g], "{} - {}", "{} - {}", also=("subtract", "rsub"), **_sum
+    "sub", torch.sub, lambda g, y, a, b: [g, -g], "{} - {}", "{} - {}", also=("subtract",), **_sum
 )
 mul: Operation = _row(
     "mul", torch.mul, lambda g, y, a, b: [g * b, g * a], r"{} \odot {}", "{} * {}",
@@ -183,7 +196,7 @@ div: Operation = _row(
     binds=PRODUCT, argument_binds=(PRODUCT, PREFIX), latex_argument_binds=(), also=("divide", "true_divide"),
 )  # fmt: skip
 power: Operation = _row(
-    "power", _power, lambda g, y, a, p: [g * (p * a ** (p - 1)) if p != 1 else g, None], "{}^{{{}}}", "{}**{}",
+    "power", _power, lambda g, y, a, p: [_power_derivative(g, a, p), None], "{}^{{{}}}", "{}**{}",
     binds=POWER, argument_binds=(ATOM,), number_arguments=(1,), also=("pow", "float_power"),
 )  # fmt: skip
 abs_: Operation = _row(

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from elman.equations.ops import TABLE
+from elman.equations.validation import validate
 from elman.errors import EquationError, ShapeError
 
 LEAVES = frozenset({"input", "extra", "state", "constant", "vector", "cotangent"})
@@ -205,8 +205,8 @@ class Program:
                 names=tuple((i, str(n)) for i, n in data["names"]),
                 options=tuple((str(k), v) for k, v in data["options"]),
             )
-            _validate(program)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+            validate(program)
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError) as error:
             raise EquationError(f"this is no program of a cell: {error}") from error
         return program
 
@@ -240,16 +240,3 @@ def _node(data: dict[str, Any]) -> Node:
     value = data.get("value")
     value = tuple(value) if isinstance(value, list) else value
     return Node(**(data | {"args": tuple(data.get("args", ())), "value": value}))
-
-
-def _validate(program: Program) -> None:
-    parameters = {p.name: {rows for rows, _ in p.rows} for p in program.parameters}
-    for i, node in enumerate(program.nodes):
-        if node.op not in KINDS and node.op not in TABLE:
-            raise ValueError(f"node {i} is of the unknown kind {node.op!r}")
-        if not all(isinstance(a, int) and 0 <= a < i for a in node.args):
-            raise ValueError(f"node {i} uses a value that does not come before it")
-        if node.op in ("vector", "product") and node.rows not in parameters.get(node.name, ()):
-            raise ValueError(f"node {i} uses rows {node.rows!r} of {node.name!r}, which are not there")
-    for index in [program.output, *(i for s in program.states for i in (s.old, s.new))]:
-        program.nodes[index]

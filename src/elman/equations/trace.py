@@ -10,11 +10,15 @@ from types import CodeType, FrameType
 from typing import Any
 
 from elman.equations import ops
-from elman.equations.graph import Graph, Size, Symbol, place, refuse
+from elman.equations.graph import Graph, Size, Symbol, here, place, refuse
 from elman.equations.program import Extra, Node, Parameter, Program, State
 from elman.errors import EquationError
 
 BIASES = ("one", "each", "none")
+
+
+class _Placed(EquationError):
+    """An error that names its own line, and not that of the return."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,7 @@ class Tracer:
         self.wanted = sizes
         self.bias = bias
         self.parameters: dict[str, _Parameter] = {}
-        self.projections: set[str] = set()
+        self.projections: dict[str, str] = {}  # by name, the line it stands on
         self.x = self._leaf("input", "x", Size(sizes.get("x", "input")))
         self.states = {s: self._leaf("state", s, Size(sizes.get(s, ""))) for s in states}
         self.recurrent = {symbol.index for symbol in self.states.values()}
@@ -117,7 +121,7 @@ class Tracer:
         """Trace ``p.name(*operands)``."""
         if name in self.projections:
             refuse(f"the projection p.{name} is used twice; a name stands for one weight, used once")
-        self.projections.add(name)
+        self.projections[name] = here()
         if size is not None and not (size == 1 or (isinstance(size, str) and size.isidentifier())):
             refuse(f'size= is the name of a size (such as "hidden" or "proj_size") or 1, and got {size!r}')
         out = Size("" if size is None else str(size))
@@ -221,7 +225,8 @@ class Tracer:
         count = len(self.states)
         for value in values:
             if not isinstance(value, Symbol) or self.graph.is_truth(value):
-                raise EquationError(f"a cell returns values of the step, and one of these is a {type(value).__name__}")
+                what = "comparison" if isinstance(value, Symbol) else type(value).__name__
+                raise EquationError(f"a cell returns values of the step, and one of these is a {what}")
         if len(values) not in (count, count + 1):
             raise EquationError(
                 f"a cell with the states {', '.join(self.states)} returns {count} values (the new states, the output "
@@ -236,7 +241,8 @@ class Tracer:
                 used.update(self.graph.nodes[i].args)
         for i, node in enumerate(self.graph.nodes):
             if node.op in ("product", "vector") and i not in used:
-                raise EquationError(f"p.{node.rows} is computed but nothing that is returned depends on it; remove it")
+                line = self.projections[node.rows]
+                raise _Placed(f"{line}p.{node.rows} is computed but nothing that is returned depends on it; remove it")
 
     def _program(
         self,
@@ -316,6 +322,8 @@ def trace(
     try:
         local = {n: v for n, v in watch.found.items() if isinstance(v, Symbol)}
         return tracer.finish(name, result, local, tuple(extras), options)
+    except _Placed:
+        raise
     except EquationError as error:
         raise EquationError(place(function.__code__.co_filename, watch.line) + str(error)) from None
 

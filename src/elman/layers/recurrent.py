@@ -72,7 +72,7 @@ class Recurrent(nn.Module):
         self.hidden_size = hidden_size if isinstance(hidden_size, int) else list(hidden_sizes)
         self.num_layers = len(hidden_sizes)
         self.batch_first = batch_first
-        self.stack = Stack.of(program, input_size, hidden_sizes, bidirectional, dropout, known(backend), **sizes)
+        self.stack = Stack.of(program, input_size, hidden_sizes, sizes, bidirectional, dropout, known(backend))
         for name, shape in self.stack.parameter_shapes().items():
             self.register_parameter(name, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
         self.reset_parameters()
@@ -123,7 +123,7 @@ class Recurrent(nn.Module):
         - ``x``: (T, B, I), (B, T, I) with ``batch_first``, (T, I), a PackedSequence, or a list of (T, I).
         - ``state``: (L D, B, H), or a tuple of these for a cell of several states; zeros where None. Where the layers
           differ in size, a tuple of L tensors (D, B, H) stands for each.
-        - ``lengths``: (B,), how many steps of each row count; the rest is padding, and whatever it holds reaches nothing.
+        - ``lengths``: (B,), how many steps of each row count; the rest is padding and reaches nothing.
         - ``reset``: (T, B) bool, True where a row starts anew: the state before that step is the initial one.
         - ``extras``: the cell's further inputs, (T, B, n) or (B, n), by name.
 
@@ -167,6 +167,8 @@ class Recurrent(nn.Module):
                     f"state {name}: the layers differ in size, so it is a tuple of {len(sizes)} tensors (D, B, H)"
                 )
             layers = [batch.state_in(v) for v in value]
+        elif not isinstance(value, Tensor):
+            raise ShapeError(f"state {name}: got a {type(value).__name__}, want a tensor (L D, B, {sizes[0]})")
         else:
             whole = batch.state_in(value)
             expect(
@@ -202,7 +204,7 @@ class Recurrent(nn.Module):
         """A given (T, B, ...) tensor in the layout of the batch inside."""
         if batch.form == "unbatched":
             return value.unsqueeze(1)
-        return value.transpose(0, 1) if batch.batch_first else value
+        return batch.rows_in(value.transpose(0, 1) if batch.batch_first else value, 1)
 
     def _read_extras(self, extras: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         wanted = {e.name: e.size for e in self.program.extras}
@@ -215,11 +217,8 @@ class Recurrent(nn.Module):
     def _read_extra(self, name: str, value: Tensor, size: str, batch: Batch) -> Tensor:
         steps, rows = batch.x.shape[:2]
         n = self.stack.sizes[0][size]
-        per_row = value.dim() == (1 if batch.form == "unbatched" else 2) and value.shape[-1] == n
-        if per_row:
-            value = value.unsqueeze(0) if batch.form == "unbatched" else value
-            expect(value, "B n", name=name, sizes={"B": rows, "n": n})
-            return value
+        if value.shape == ((n,) if batch.form == "unbatched" else (rows, n)):
+            return value.unsqueeze(0) if batch.form == "unbatched" else batch.rows_in(value, 0)
         value = self._rows_first(value, batch)
         value = value.unsqueeze(-1) if value.dim() == 2 and n == 1 else value
         expect(value, "T B n", name=name, sizes={"T": steps, "B": rows, "n": n})

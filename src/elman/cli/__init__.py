@@ -1,0 +1,56 @@
+"""The command ``elman``: parse, call, print."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from elman.cli import catalogue, console, forecasting
+
+app = typer.Typer(
+    name="elman",
+    help="Recurrent networks from their equations: train, test, draw and forecast.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+training = typer.Typer(help="Train a network for a task.", rich_markup_mode=None)
+app.add_typer(training, name="train")
+
+
+@training.callback(invoke_without_command=True)
+def _tasks(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+training.command("forecast")(forecasting.train)
+app.command("test")(forecasting.score)
+app.command()(forecasting.plot)
+app.command()(forecasting.forecast)
+app.command()(forecasting.demo)
+app.command()(catalogue.cells)
+app.command()(catalogue.inspect)
+
+
+@app.callback(invoke_without_command=True)
+def _root(context: typer.Context, version: bool = typer.Option(False, "--version", help="Print the version.")) -> None:
+    if version:
+        from elman import __version__
+
+        print(f"elman {__version__}")
+    elif context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code: 0 done, 2 the user's input, 1 our fault, 130 interrupted."""
+    as_json = "--json" in arguments
+    return console.guarded(lambda: app(args=list(arguments), prog_name="elman", standalone_mode=False), as_json)
+
+
+def main() -> None:
+    """The entry point of the command."""
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,141 @@
+"""The commands that show: cells, inspect."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from elman.cli import console, options
+from elman.cli.console import Json
+
+
+def cells(
+    name: Annotated[str | None, typer.Argument(help="A cell, or file.py:name.", show_default=False)] = None,
+    latex: Annotated[bool, typer.Option("--latex", help="Write the equations in LaTeX.")] = False,
+    input_size: Annotated[int, typer.Option(help="Input size the parameters are counted for.")] = 1,
+    hidden_size: Annotated[int, typer.Option(help="Hidden size the parameters are counted for.")] = 32,
+    json: Json = False,
+) -> int:
+    """List the catalogue of cells, or show one cell's equations."""
+    from elman.cells import REGISTRY
+
+    if name is not None:
+        return _show(name, latex, input_size, hidden_size, json)
+    rows = [_facts(key, input_size, hidden_size) for key in REGISTRY]
+    width = max(len(row["name"]) for row in rows)
+    header = (
+        f"{'cell':<{width}}  {'states':<8} {'parameters':>10}  source (parameters for I={input_size}, H={hidden_size})"
+    )
+    lines = [
+        f"{row['name']:<{width}}  {', '.join(row['states']):<8} {row['parameters']:>10}  {row['source']}"
+        for row in rows
+    ]
+    console.emit({"cells": rows}, [header, *lines], json)
+    return console.DONE
+
+
+def _facts(name: str, input_size: int, hidden_size: int) -> dict[str, Any]:
+    from elman.cells import get
+    from elman.cells.registry import ALIASES
+    from elman.layers import Recurrent
+
+    cell = get(name)
+    program = cell.program()
+    layer = Recurrent(cell, input_size, hidden_size, device="meta")
+    return {
+        "name": name if ".py" in name else cell.name,
+        "aliases": [alias for alias, key in ALIASES.items() if key == cell.name],
+        "states": list(cell.states),
+        "inputs": list(cell.inputs),
+        "options": cell.options,
+        "sizes": list(program.size_names),
+        "parameters": sum(p.numel() for p in layer.parameters()),
+        "shapes": {n: list(p.shape) for n, p in layer.named_parameters()},
+        "recurrence": program.kind,
+        "source": cell.source,
+    }
+
+
+def _show(name: str, latex: bool, input_size: int, hidden_size: int, as_json: bool) -> int:
+    from elman.cells import get
+    from elman.equations import equations
+
+    facts = _facts(name, input_size, hidden_size)
+    program = get(name).program()
+    written = equations(program, latex=latex)
+    shapes = ", ".join(f"{n.removesuffix('_l0')} {tuple(s)}" for n, s in facts["shapes"].items())
+    about = {
+        "states": ", ".join(facts["states"]),
+        "parameters": f"{facts['parameters']} for I={input_size}, H={hidden_size}: {shapes}",
+        "recurrence": facts["recurrence"],
+    }
+    about |= {"options": ", ".join(f"{k}={v!r}" for k, v in facts["options"].items())} if facts["options"] else {}
+    about |= {"sizes": ", ".join(facts["sizes"])} if facts["sizes"] else {}
+    lines = written if latex else [facts["source"], "", *(f"  {line}" for line in written), "", *options.aligned(about)]
+    console.emit(facts | {"equations": equations(program), "latex": equations(program, latex=True)}, lines, as_json)
+    return console.DONE
+
+
+def inspect(
+    data: Annotated[str, typer.Argument(help="A file, wave:sine, wave:combined, or fred:GS10.", show_default=False)],
+    time: Annotated[str | None, typer.Option(help="Column of the dates.", show_default=False)] = None,
+    target: Annotated[list[str] | None, typer.Option(help="Column to read; give several for several.")] = None,
+    resample: Annotated[
+        str | None, typer.Option(help="Take means over periods: 1y, 1mo, 1d.", show_default=False)
+    ] = None,
+    context: Annotated[int, typer.Option(help="Values in a window.")] = 6,
+    horizon: Annotated[int, typer.Option(help="Values after it.")] = 1,
+    json: Json = False,
+) -> int:
+    """Show what is read from a series: its range, its step, and the first windows."""
+    from elman.data import open_source
+    from elman.data.windows import window_count
+
+    series = open_source(data, **options.given(time=time, target=target or None, resample=resample))
+    count = window_count(len(series), context, horizon)
+    values, width = series.values, context + horizon
+    columns = [
+        {"name": n, "min": float(v.min()), "max": float(v.max()), "mean": float(v.mean()), "std": float(v.std())}
+        for n, v in zip(series.names, values.T, strict=True)
+    ]
+    first = [
+        {"inputs": values[i : i + context].tolist(), "targets": values[i + context : i + width].tolist()}
+        for i in range(min(3, count))
+    ]
+    dates = None if series.times is None else [_day(series.times[0]), _day(series.times[-1])]
+    result = {
+        "source": series.source,
+        "values": len(series),
+        "columns": columns,
+        "dates": dates,
+        "step": str(series.step) if series.step else None,
+        "gaps": [],
+        "notes": list(series.notes),
+        "windows": count,
+        "first_windows": first,
+    }
+    console.emit(result, _inspect_lines(result, series), json)
+    return console.DONE
+
+
+def _inspect_lines(result: dict[str, Any], series: Any) -> list[str]:
+    about = {"source": result["source"], "values": str(result["values"])}
+    if result["dates"]:
+        about["dates"] = f"{result['dates'][0]} to {result['dates'][1]}, every {result['step']}, no gap"
+    for c in result["columns"]:
+        about[c["name"]] = f"{c['min']:.6g} to {c['max']:.6g}, mean {c['mean']:.6g}, deviation {c['std']:.6g}"
+    about |= {f"note {i + 1}": note for i, note in enumerate(result["notes"])}
+    about["windows"] = f"{result['windows']}; the first:"
+    lines = options.aligned(about)
+    for window in result["first_windows"]:
+        lines.append(f"  {_row(window['inputs'])} -> {_row(window['targets'])}")
+    return lines
+
+
+def _row(values: list[list[float]]) -> str:
+    return " ".join("/".join(f"{v:.4g}" for v in step) for step in values)
+
+
+def _day(time: Any) -> str:
+    return str(time.astype("M8[s]")).replace("T00:00:00", "")

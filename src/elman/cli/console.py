@@ -1,0 +1,73 @@
+"""What every command shares: one JSON object or lines for a person, and errors in one line."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any
+
+import typer
+
+from elman.errors import ElmanError
+
+DONE, OUR_FAULT, USERS_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object; everything else goes to stderr.")]
+
+
+def emit(result: Mapping[str, Any], lines: Iterable[str], as_json: bool) -> None:
+    """Print ``result`` as one JSON object, or ``lines`` for a person."""
+    if as_json:
+        print(json.dumps(_finite(result), ensure_ascii=False))
+    else:
+        for line in lines:
+            print(line)
+
+
+def _finite(value: Any) -> Any:
+    """``value`` with what JSON cannot say (NaN, infinities) as null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {k: _finite(v) for k, v in value.items()}
+    return [_finite(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def say(text: str) -> None:
+    """Tell the person something beside the result, on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def guarded(run: Callable[[], Any], as_json: bool) -> int:
+    """Run a command and return its exit code; the user's errors become one line, ours a report."""
+    try:
+        return run() or DONE
+    except ElmanError as error:
+        return _refused(str(error), as_json)
+    except KeyboardInterrupt:
+        say("elman: interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return DONE
+    except Exception as error:
+        # A usage error of the command line knows how to word itself, in every version of typer.
+        if hasattr(error, "format_message"):
+            return _refused(_one_line(error.format_message()), as_json)
+        traceback.print_exc()
+        say(f"elman: this is a fault of Elman's, not yours: {type(error).__name__}: {error}; please report it")
+        return OUR_FAULT
+
+
+def _refused(message: str, as_json: bool) -> int:
+    say(f"elman: {message}")
+    if as_json:
+        print(json.dumps({"error": message}, ensure_ascii=False))
+    return USERS_INPUT
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

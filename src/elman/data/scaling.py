@@ -1,0 +1,90 @@
+"""Scaling: fitted on training values alone, undone on predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elman.errors import DataError, nearest
+
+Array = NDArray[np.float64]
+KINDS = ("standard", "minmax", "none", "differences")
+ROUNDING = 64 * np.finfo(np.float64).eps  # a spread below this share of the values is rounding alone
+
+
+@dataclass(frozen=True, eq=False)
+class Scaler:
+    """``z = (values - shift) / scale`` for each column, ``shift`` and ``scale`` (C,); or its differences.
+
+    Of kind "standard" (mean 0, deviation 1), "minmax" (0 to 1), "none", or "differences": each value less
+    the one before, over the deviation of the training differences. The scale of a constant column is 1.
+
+    >>> scaler = Scaler.fit(np.array([[1.0], [3.0]]), "standard")
+    >>> scaler.transform(np.array([[5.0]])).tolist()
+    [[3.0]]
+    >>> scaler.invert(np.array([[3.0]]), last=np.array([0.0])).tolist()
+    [[5.0]]
+    """
+
+    kind: str
+    shift: Array
+    scale: Array
+
+    @classmethod
+    def fit(cls, values: Array, kind: str = "standard") -> Scaler:
+        """Fit to ``values`` (N, C), training values alone. Raises DataError for an unknown kind."""
+        if kind not in KINDS:
+            raise DataError(f"no scaler {kind!r}; {nearest(kind, KINDS)}")
+        values = np.asarray(values, dtype=np.float64)
+        if values.ndim != 2 or not len(values):
+            raise DataError(f"scaler {kind!r}: got values of shape {values.shape}, want (N, C) with N above 0")
+        shift, scale = np.zeros(values.shape[1]), np.ones(values.shape[1])
+        if kind == "standard":
+            shift, scale = values.mean(axis=0), values.std(axis=0)
+        elif kind == "minmax":
+            shift, scale = values.min(axis=0), np.ptp(values, axis=0)
+        elif kind == "differences" and len(values) > 1:
+            scale = np.diff(values, axis=0).std(axis=0)
+        constant = scale <= ROUNDING * np.abs(values).max(axis=0)
+        return cls(kind, shift, np.where(constant, 1.0, scale))
+
+    def transform(self, values: Array) -> Array:
+        """Scale ``values`` (N, C) to z (N, C). Of differences, the first has none before it and is 0."""
+        values = np.asarray(values, dtype=np.float64)
+        if self.kind == "differences":
+            return np.diff(values, axis=0, prepend=values[:1]) / self.scale
+        return (values - self.shift) / self.scale
+
+    def invert(self, z: Array, last: Array) -> Array:
+        """Values from ``z`` (..., horizon, C); ``last`` (..., C) is the value just before the horizon.
+
+        Only differences use ``last``: their sum is added to it.
+        """
+        scaled = np.asarray(z, dtype=np.float64) * self.scale
+        if self.kind == "differences":
+            return np.asarray(last, dtype=np.float64)[..., None, :] + np.cumsum(scaled, axis=-2)
+        return scaled + self.shift
+
+    def to_dict(self) -> dict[str, Any]:
+        """The scaler as what JSON can hold; every digit is kept."""
+        return {"kind": self.kind, "shift": self.shift.tolist(), "scale": self.scale.tolist()}
+
+    @classmethod
+    def from_dict(cls, facts: Mapping[str, Any]) -> Scaler:
+        """The scaler that :meth:`to_dict` wrote. Raises DataError when it is no such thing.
+
+        >>> Scaler.from_dict(Scaler.fit(np.ones((3, 2)), "none").to_dict()).scale.tolist()
+        [1.0, 1.0]
+        """
+        try:
+            kind, shift, scale = facts["kind"], facts["shift"], facts["scale"]
+            scaler = cls(kind, np.array(shift, dtype=np.float64), np.array(scale, dtype=np.float64))
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"a scaler that cannot be read: {error!r}; want kind, shift and scale") from error
+        if kind not in KINDS or scaler.shift.shape != scaler.scale.shape or not (scaler.scale > 0).all():
+            raise DataError(f"a scaler that cannot be read: {dict(facts)}; want kind, shift and scale above 0")
+        return scaler

@@ -1,0 +1,99 @@
+"""One or more columns of numbers, in equal steps of time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elman.data import calendar
+from elman.data.calendar import Step
+from elman.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """``values`` (N, C) of float64, all finite, in columns ``names``, at ``times`` (N,) in equal steps.
+
+    ``times`` (datetime64[us]) and ``step`` are None where the data has no dates. ``source`` says where it
+    came from, ``notes`` what was changed on reading. Raises DataError when the parts do not fit.
+
+    >>> monthly = Series([[1.0], [2.0]], ("sales",), np.array(["2024-01-31", "2024-02-29"], "M8[us]"))
+    >>> str(monthly.step), monthly.later(2).astype("M8[D]").astype(str).tolist()
+    ('1mo', ['2024-03-31', '2024-04-30'])
+    """
+
+    values: NDArray[np.float64]
+    names: tuple[str, ...]
+    times: NDArray[np.datetime64] | None = None
+    step: Step | None = None
+    source: str = "values"
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        set_once = object.__setattr__
+        set_once(self, "values", np.ascontiguousarray(self.values, dtype=np.float64))
+        set_once(self, "names", tuple(self.names))
+        set_once(self, "notes", tuple(self.notes))
+        self._check_values()
+        if self.times is not None:
+            set_once(self, "times", np.asarray(self.times).astype("M8[us]"))
+            set_once(self, "step", self.step or calendar.commonest_step(self.times))
+            self._check_times(self.times)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def later(self, steps: int) -> NDArray[np.datetime64] | None:
+        """The ``steps`` dates after the last one, (steps,), or None without dates.
+
+        Months are calendar months, and month ends stay month ends.
+        """
+        if self.times is None or self.step is None:
+            return None
+        anchor = calendar.anchor_day(self.times) or calendar.MONTH_END
+        return calendar.advance(self.times[-1], self.step, np.arange(1, steps + 1), anchor)
+
+    def to_arrays(self) -> tuple[dict[str, NDArray], dict[str, Any]]:
+        """Split into numpy arrays (``times`` as int64 microseconds since 1970) and facts that JSON can hold.
+
+        >>> arrays, facts = Series([[1.0], [2.0]], ("a",)).to_arrays()
+        >>> Series.from_arrays(arrays, facts).values.tolist()
+        [[1.0], [2.0]]
+        """
+        arrays: dict[str, NDArray] = {"values": self.values}
+        if self.times is not None:
+            arrays["times"] = self.times.astype(np.int64)
+        step = [self.step.count, self.step.unit] if self.step else None
+        facts = {"names": list(self.names), "step": step, "source": self.source, "notes": list(self.notes)}
+        return arrays, facts
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray], facts: Mapping[str, Any]) -> Series:
+        """Put together again what :meth:`to_arrays` split. Raises DataError when the parts do not fit."""
+        times = arrays["times"].astype("M8[us]") if "times" in arrays else None
+        step = Step(*facts["step"]) if facts["step"] else None
+        return cls(arrays["values"], facts["names"], times, step, facts["source"], facts["notes"])
+
+    def _check_values(self) -> None:
+        if self.values.ndim != 2 or self.values.shape[1] != len(self.names) or not self.values.size:
+            raise DataError(
+                f"{self.source}: values of shape {self.values.shape} for {len(self.names)} columns; "
+                "want (N, C), neither 0"
+            )
+        if not np.isfinite(self.values).all():
+            row, column = np.argwhere(~np.isfinite(self.values))[0]
+            raise DataError(
+                f"{self.source}: row {row} (counted from 0) of column {self.names[column]!r} is "
+                f"{self.values[row, column]}; give finite numbers only"
+            )
+
+    def _check_times(self, times: NDArray) -> None:
+        if times.shape != (len(self),):
+            raise DataError(f"{self.source}: {times.shape} dates for {len(self)} rows; give one a row")
+        uneven = calendar.first_uneven(times, self.step) if self.step else None
+        if uneven is not None or np.isnat(times).any() or (np.diff(times) <= np.timedelta64(0)).any():
+            raise DataError(f"{self.source}: the dates are not in equal steps of {self.step}; resample them")

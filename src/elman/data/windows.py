@@ -1,0 +1,111 @@
+"""Windows of a series as views, and their split into training, validation and test."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from torch import Tensor
+
+from elman.errors import DataError
+from elman.shapes import expect
+
+PARTS = ("training", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Ranges of window numbers, and ``last_training_value``: one past the last training target.
+
+    Window w reads values w to w + context - 1 and its targets are the ``horizon`` values after those.
+    A scaler may see ``values[:last_training_value]`` and nothing later.
+    """
+
+    train: range
+    validation: range
+    test: range
+    last_training_value: int
+
+
+def split_windows(length: int, context: int, horizon: int, split: Sequence[float] = (70, 10, 20)) -> Split:
+    """Split the windows of a series of ``length`` values by percentages, in the order of their targets.
+
+    The ``total = length - context - horizon + 1`` windows are cut at floor(total * percent / 100),
+    cumulated. Contexts may reach back over a cut, targets never: the horizon - 1 windows before a cut whose
+    targets straddle it are dropped. Raises DataError for a series too short, percentages that do not sum
+    to 100, and a part that was asked for and comes out empty.
+
+    >>> split_windows(1000, context=50, horizon=1, split=(80, 0, 20))
+    Split(train=range(0, 760), validation=range(760, 760), test=range(760, 950), last_training_value=810)
+    """
+    total = window_count(length, context, horizon)
+    percents = _percentages(split)
+    cuts = [0] + [math.floor(total * sum(percents[: part + 1]) / 100) for part in range(3)]
+    parts = []
+    for part, percent in enumerate(percents):
+        start, cut = cuts[part], cuts[part + 1]
+        stop = cut if cut == total else max(start, cut - (horizon - 1))
+        if percent > 0 and start == stop:
+            raise DataError(
+                f"no window is left for {PARTS[part]}: {float(percent):g} % of {total} windows "
+                f"(length {length}, context {context}, horizon {horizon}); give more values, "
+                "or another split, context or horizon"
+            )
+        parts.append(range(start, stop))
+    train, validation, test = parts
+    return Split(train, validation, test, last_training_value=context + train.stop + horizon - 1)
+
+
+def window_count(length: int, context: int, horizon: int) -> int:
+    """How many windows a series of ``length`` values has. Raises DataError when it has none.
+
+    >>> window_count(10, context=4, horizon=2)
+    5
+    """
+    if context < 1 or horizon < 1:
+        raise DataError(f"context {context} and horizon {horizon}: want 1 at least of each")
+    if length < context + horizon:
+        raise DataError(
+            f"a series of {length} values is shorter than context + horizon = {context} + {horizon}; "
+            "give more values, or a shorter context or horizon"
+        )
+    return length - context - horizon + 1
+
+
+def windows(values: Tensor, context: int, horizon: int, every: bool = False) -> tuple[Tensor, Tensor]:
+    """All windows of ``values`` (N, C) as views: inputs (n, context, C) and targets (n, horizon, C).
+
+    With ``every``, targets are the next ``horizon`` values after each step of the context,
+    (n, context, horizon, C); those of the last step are the targets without ``every``. Both share the
+    storage of ``values``: write to neither. Raises ShapeError, and DataError for a series too short.
+
+    >>> import torch
+    >>> inputs, targets = windows(torch.arange(5.0)[:, None], context=3, horizon=1)
+    >>> inputs[..., 0].tolist(), targets[..., 0].tolist()
+    ([[0.0, 1.0, 2.0], [1.0, 2.0, 3.0]], [[3.0], [4.0]])
+    """
+    sizes = expect(values, "N C", name="values")
+    count, columns = window_count(sizes["N"], context, horizon), sizes["C"]
+    row, column = values.stride()
+    inputs = values.as_strided((count, context, columns), (row, row, column))
+    first = values.storage_offset() + row  # the value after the first
+    if every:
+        targets = values.as_strided((count, context, horizon, columns), (row, row, row, column), first)
+    else:
+        first += (context - 1) * row
+        targets = values.as_strided((count, horizon, columns), (row, row, column), first)
+    return inputs, targets
+
+
+def _percentages(split: Sequence[float]) -> list[Fraction]:
+    written = ",".join(f"{percent:g}" for percent in split)
+    if len(split) != 3 or not all(math.isfinite(percent) and percent >= 0 for percent in split):
+        raise DataError(f"split {written}: want three percentages: training, validation, test, such as 70,10,20")
+    percents = [Fraction(str(percent)) for percent in split]  # 33.3 is meant as 333/10, not its nearest float
+    if sum(percents) != 100 or percents[0] == 0:
+        raise DataError(
+            f"split {written}: sums to {float(sum(percents)):g}; want percentages that sum to 100, the first above 0"
+        )
+    return percents

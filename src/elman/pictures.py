@@ -1,0 +1,92 @@
+"""Pictures of a run, by matplotlib, drawn from its numbers. PNG or SVG, as the file's name ends."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elman.errors import ElmanError
+from elman.training import write_atomically
+
+Array = NDArray[np.float64]
+KINDS = (".png", ".svg")
+TRUTH, PREDICTION, CONTINUED = "#1f2937", "#d9480f", "#1971c2"
+
+
+def picture_path(path: str | Path) -> Path:
+    """``path`` if its ending is one that can be drawn. Raises :class:`ElmanError` otherwise.
+
+    >>> picture_path("loss.gif")
+    Traceback (most recent call last):
+    elman.errors.ElmanError: loss.gif: pictures are .png or .svg; name it so
+    """
+    if Path(path).suffix.lower() not in KINDS:
+        raise ElmanError(f"{path}: pictures are {' or '.join(KINDS)}; name it so")
+    return Path(path)
+
+
+def draw_predictions(
+    path: str | Path,
+    truth: Array,
+    prediction: Array,
+    names: Sequence[str],
+    where: NDArray[Any],
+    title: str,
+    continuation: tuple[Array, NDArray[Any]] | None = None,
+) -> Path:
+    """Draw ``prediction`` (n, C) over ``truth`` (n, C) at ``where`` (n,), one panel a column.
+
+    ``continuation`` is a forecast beyond the end, (steps, C), and where its steps lie.
+    """
+    figure, axes = _figure(len(names))
+    for column, axis in enumerate(axes):
+        axis.plot(where, truth[:, column], color=TRUTH, linewidth=1.6, label="truth")
+        axis.plot(where, prediction[:, column], color=PREDICTION, linewidth=1.2, label="prediction")
+        if continuation is not None:
+            values, at = continuation
+            axis.plot(at, values[:, column], color=CONTINUED, linewidth=1.4, label="forecast, fed back")
+        axis.set_ylabel(names[column])
+        axis.grid(alpha=0.25)
+    axes[0].set_title(title)
+    axes[0].legend(frameon=False, ncols=3, loc="upper left", bbox_to_anchor=(0, 1.0))
+    axes[0].margins(y=0.18)
+    axes[-1].set_xlabel("step" if not np.issubdtype(where.dtype, np.datetime64) else "date")
+    return _save(figure, path)
+
+
+def draw_losses(path: str | Path, rows: Sequence[Mapping[str, Any]], title: str) -> Path:
+    """Draw the loss of each epoch, training and validation, on a logarithmic scale."""
+    figure, (axis,) = _figure(1)
+    epochs = [row["epoch"] for row in rows]
+    axis.plot(epochs, [row["train_loss"] for row in rows], color=TRUTH, label="training")
+    validation = [row["validation_loss"] for row in rows]
+    if any(loss is not None for loss in validation):
+        axis.plot(epochs, validation, color=PREDICTION, label="validation")
+    axis.set_yscale("log")
+    axis.set_xlabel("epoch")
+    axis.set_ylabel("loss (scaled values, mean squared error)")
+    axis.set_title(title)
+    axis.grid(alpha=0.25, which="both")
+    axis.legend(frameon=False)
+    return _save(figure, path)
+
+
+def _figure(panels: int) -> tuple[Any, Any]:
+    # A figure of its own, never pyplot's: no window, no state shared with the caller's own pictures.
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 1.6 + 2.6 * panels), layout="constrained", dpi=120)
+    return figure, figure.subplots(panels, 1, squeeze=False, sharex=True)[:, 0]
+
+
+def _save(figure: Any, path: str | Path) -> Path:
+    path = picture_path(path)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=path.suffix[1:].lower())
+    write_atomically(path, buffer.getvalue())
+    return path

@@ -1,0 +1,55 @@
+"""What the loop asks of a task, and what it gives back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+
+class Trainable(Protocol):
+    """A model with its data and its loss. What it keeps between batches begins anew with each epoch."""
+
+    @property
+    def model(self) -> nn.Module: ...
+
+    def batches(self, generator: torch.Generator) -> Iterable[Any]:
+        """Yield one epoch's training batches, in this epoch's order, drawn from ``generator`` alone."""
+
+    def batch_count(self) -> int:
+        """Return how many batches an epoch has."""
+
+    def loss(self, batch: Any) -> Tensor:
+        """Return the mean loss of ``batch``, a scalar; the model is in train mode."""
+
+    def validate(self) -> float | None:
+        """Return the loss on the validation part, or None without one; the model is in eval mode."""
+
+
+@dataclass
+class History:
+    """What happened: a row an epoch, and which was best by validation loss (training loss without one).
+
+    ``rows`` hold epoch, train_loss (the mean over steps), validation_loss, lr (at the last step), grad_norm
+    (before clipping, the mean over steps), clipped (share of steps) and seconds. ``best_epoch`` is 0, and
+    the model as it came, until an epoch has ended.
+    """
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    best_epoch: int = 0
+    best_loss: float = math.inf
+    interrupted: bool = False
+
+    @property
+    def epochs(self) -> int:
+        """Count the epochs that ended."""
+        return len(self.rows)
+
+    @property
+    def waited(self) -> int:
+        """Count the epochs since the best."""
+        return self.epochs - self.best_epoch

@@ -1,0 +1,268 @@
+"""The training loop, in small steps. What is trained is a :class:`Trainable`; how, a :class:`Recipe`."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+
+from elman.errors import ElmanError, RunError
+from elman.training.checkpoint import (
+    below,
+    differences,
+    optimizer_tensors,
+    own_randomness,
+    random_tensors,
+    restore_optimizer,
+    restore_random,
+    snapshot,
+    under,
+)
+from elman.training.contract import History, Trainable
+from elman.training.interrupts import Interrupts
+from elman.training.optimizer import adamw, one_cycle
+from elman.training.progress import Progress
+from elman.training.recipe import Recipe
+from elman.training.run import CHECKPOINT, Run
+
+
+def fit(
+    task: Trainable,
+    recipe: Recipe,
+    run: Run | None = None,
+    *,
+    resume: bool = False,
+    report: Progress | None = None,
+) -> History:
+    """Train ``task.model`` in place, leaving it in eval mode with its best weights, and return the history.
+
+    With ``run`` each epoch's metrics, checkpoint and the best weights go to its folder; ``resume`` goes on
+    from there to the same bits as if it had never stopped. Ctrl-C or SIGTERM drops the epoch it falls in
+    and returns early. torch's own random numbers are seeded inside and untouched outside.
+
+    Raises :class:`ElmanError` when a loss is no longer finite (the best weights are kept), and
+    :class:`RunError` for a run that was begun already, or whose checkpoint does not fit.
+
+    >>> from torch import nn
+    >>> class Line:
+    ...     model = nn.Linear(1, 1)
+    ...     x = torch.linspace(-1, 1, 64)[:, None]
+    ...     def batch_count(self):
+    ...         return 4
+    ...     def batches(self, generator):
+    ...         return torch.randperm(64, generator=generator).split(16)
+    ...     def loss(self, rows):
+    ...         return nn.functional.mse_loss(self.model(self.x[rows]), 2 * self.x[rows] + 1)
+    ...     def validate(self):
+    ...         return None
+    >>> history = fit(Line(), Recipe(epochs=20, lr=0.1))
+    >>> history.epochs, history.best_loss < 0.01
+    (20, True)
+    """
+    report = report or Progress(silent=True)
+    training = Training(task, recipe, run)
+    with own_randomness(recipe.seed, training.device), report, Interrupts() as interrupts:
+        try:
+            training.begin(resume, report)
+            while not training.finished:
+                row = training.run_epoch()
+                with interrupts.held():
+                    training.keep(row)
+                    report.epoch(row)
+            training.log(f"finished after epoch {training.history.epochs}, the best {training.history.best_epoch}")
+        except KeyboardInterrupt:
+            training.history.interrupted = True
+            training.note(f"interrupted after epoch {training.history.epochs}", report)
+        finally:
+            training.model.load_state_dict(training.best)
+            training.model.eval()
+    return training.history
+
+
+class Training:
+    """One training as it stands between two epochs."""
+
+    def __init__(self, task: Trainable, recipe: Recipe, run: Run | None):
+        self.task = task
+        self.recipe = recipe
+        self.run = run
+        self.device = recipe.torch_device()
+        self.model = task.model.to(self.device)
+        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimizer = adamw(self.parameters, recipe)
+        self.generator = torch.Generator().manual_seed(recipe.seed)
+        self.history = History()
+        self.best = snapshot(self.model)
+        self.steps = task.batch_count()
+
+    @property
+    def finished(self) -> bool:
+        """Say whether all epochs are done, or enough of them went by without improvement."""
+        tired = 0 < self.recipe.patience <= self.history.waited
+        return tired or self.history.epochs >= self.recipe.epochs
+
+    def begin(self, resume: bool, report: Progress) -> None:
+        """Stand at the start, or with ``resume`` where the run's checkpoint is."""
+        if self.steps == 0:
+            raise ElmanError("the training part holds no batch: give it more data, or a larger share of it")
+        if resume:
+            self.restore()
+        elif self.run is not None and self.run.begun():
+            raise RunError(f"{self.run.path}: was trained already; go on with --resume, or choose another -o")
+        report.start(self.recipe.epochs, self.history.epochs)
+        self.log(f"training for {self.recipe.epochs} epochs of {self.steps} steps on {self.device}")
+        if resume and self.finished:
+            self.note(f"nothing to resume: training finished after epoch {self.history.epochs}", report)
+        elif resume:
+            self.note(f"going on after epoch {self.history.epochs}", report)
+
+    def note(self, text: str, report: Progress) -> None:
+        """Say ``text``, in the run's log too."""
+        report.say(text)
+        self.log(text)
+
+    def log(self, text: str) -> None:
+        """Add ``text`` to the run's log, where there is a run."""
+        if self.run is not None:
+            self.run.log(text)
+
+    def run_epoch(self) -> dict[str, Any]:
+        """Train and validate once; return the row, having changed neither history nor folder."""
+        begun = time.perf_counter()
+        epoch = self.history.epochs + 1
+        losses, norms = self.train_epoch(epoch)
+        validation = self.validate(epoch)
+        clip = self.recipe.clip or math.inf
+        return {
+            "epoch": epoch,
+            "train_loss": math.fsum(losses) / self.steps,
+            "validation_loss": validation,
+            "lr": self.optimizer.param_groups[0]["lr"],
+            "grad_norm": math.fsum(norms) / self.steps,
+            "clipped": sum(norm > clip for norm in norms) / self.steps,
+            "seconds": time.perf_counter() - begun,
+        }
+
+    def train_epoch(self, epoch: int) -> tuple[list[float], list[float]]:
+        """Take one step a batch; return each step's loss and norm of the gradient."""
+        self.model.train()
+        batches = zip(range(self.steps), self.task.batches(self.generator), strict=True)
+        results = [self.train_step(epoch, step, batch) for step, batch in batches]
+        losses, norms = zip(*results, strict=True)
+        return list(losses), list(norms)
+
+    def train_step(self, epoch: int, step: int, batch: Any) -> tuple[float, float]:
+        """Forward, backward, clip, step; return the loss and the norm of the gradient before clipping."""
+        place = f"epoch {epoch}, step {step + 1} of {self.steps}"
+        self.set_rate((epoch - 1) * self.steps + step)
+        self.optimizer.zero_grad()
+        loss = self.task.loss(batch)
+        value = self.finite(loss.item(), f"the loss at {place}")
+        loss.backward()
+        norm = clip_grad_norm_(self.parameters, self.recipe.clip or math.inf)
+        self.finite(norm.item(), f"the norm of the gradient at {place}")
+        self.optimizer.step()
+        return value, norm.item()
+
+    def set_rate(self, step: int) -> None:
+        """Set the learning rate and beta of the one cycle over all epochs."""
+        lr, beta = one_cycle(step, self.recipe.epochs * self.steps, self.recipe.lr)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+            group["betas"] = (beta, group["betas"][1])
+
+    def validate(self, epoch: int) -> float | None:
+        """Return the task's validation loss, if it has one."""
+        self.model.eval()
+        with torch.no_grad():
+            loss = self.task.validate()
+        return None if loss is None else self.finite(float(loss), f"the validation loss of epoch {epoch}")
+
+    def finite(self, value: float, what: str) -> float:
+        """Return ``value``, or say that training has diverged."""
+        if math.isfinite(value):
+            return value
+        kept = self.history.best_epoch
+        best = f"the best weights, of epoch {kept}, are kept" if kept else "no epoch had ended"
+        raise ElmanError(
+            f"{what} is {value}: training diverged; lower --lr (now {self.recipe.lr:g}) "
+            f"or --clip (now {self.recipe.clip:g}, 0 is none); {best}"
+        )
+
+    def keep(self, row: dict[str, Any]) -> None:
+        """Enter a finished epoch into the history and the folder."""
+        self.history.rows.append(row)
+        monitored = row["train_loss"] if row["validation_loss"] is None else row["validation_loss"]
+        improved = monitored < self.history.best_loss
+        if improved:
+            self.history.best_loss, self.history.best_epoch = monitored, row["epoch"]
+            self.best = snapshot(self.model)
+        if self.run is not None:
+            self.save(self.run, row, improved)
+
+    def save(self, run: Run, row: Mapping[str, Any], improved: bool) -> None:
+        """Write an epoch's files, the checkpoint last: what is newer than it is made again on resuming."""
+        run.append_metrics(row)
+        if improved:
+            self.save_best(run)
+        run.save_checkpoint(self.tensors(), {"training": json.dumps(self.standing())})
+
+    def save_best(self, run: Run) -> None:
+        """Write the best weights so far."""
+        run.save_weights(self.best, {"epoch": str(self.history.best_epoch), "loss": repr(self.history.best_loss)})
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return every tensor that going on needs."""
+        return (
+            under("model", self.model.state_dict())
+            | under("best", self.best)
+            | under("optimizer", optimizer_tensors(self.optimizer))
+            | under("random", random_tensors(self.generator, self.device))
+        )
+
+    def standing(self) -> dict[str, Any]:
+        """Return every number that going on needs, or must agree with."""
+        return {
+            "epoch": self.history.epochs,
+            "best_epoch": self.history.best_epoch,
+            "best_loss": self.history.best_loss,
+        } | self.terms()
+
+    def terms(self) -> dict[str, Any]:
+        """Return what a resumed training cannot change."""
+        return {"steps": self.steps, "recipe": self.recipe.model_dump()}
+
+    def restore(self) -> None:
+        """Stand where the run's checkpoint is; before the first, at the start."""
+        if self.run is None:
+            raise RunError("there is no run to resume: give fit the run too")
+        saved = self.run.checkpoint()
+        if saved is None:
+            if len(self.run.metrics()) > 1:
+                raise RunError(f"{self.run.path / CHECKPOINT}: is missing, so there is nothing to go on from")
+            self.run.rewind(0)
+            return
+        tensors, metadata = saved
+        standing = json.loads(metadata["training"])
+        if changed := differences(standing, self.terms()):
+            raise RunError(f"{self.run.path}: a resumed training cannot change {changed}")
+        self.restore_tensors(tensors)
+        self.history = History(self.run.rewind(standing["epoch"]), standing["best_epoch"], standing["best_loss"])
+        # The weights on disk may be missing, or of an epoch whose checkpoint was never written.
+        self.save_best(self.run)
+
+    def restore_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Undo :meth:`tensors`."""
+        try:
+            self.model.load_state_dict(below("model", tensors))
+            restore_optimizer(self.optimizer, below("optimizer", tensors))
+        except (RuntimeError, ValueError) as error:
+            raise RunError(f"{CHECKPOINT} does not fit the model: {error}") from error
+        self.best = below("best", tensors)
+        restore_random(below("random", tensors), self.generator, self.device)

@@ -1,0 +1,45 @@
+"""AdamW and its one-cycle rate: up over three tenths of the steps, then down to almost nothing, along cosines.
+
+The rate is a function of the step alone, so that a resumed run needs no memory of it. The same numbers as
+torch's OneCycleLR with its defaults (Smith & Topin 2018), which a test holds.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from elman.training.recipe import Recipe
+
+RISE = 0.3
+START, END = 1 / 25, 1 / 25 / 1e4
+BETA_LOW, BETA_HIGH = 0.85, 0.95
+
+
+def adamw(parameters: list[nn.Parameter], recipe: Recipe) -> torch.optim.AdamW:
+    """Return AdamW over ``parameters``, in one fused kernel where the device has it."""
+    try:
+        return torch.optim.AdamW(parameters, recipe.lr, weight_decay=recipe.weight_decay, fused=True)
+    except RuntimeError:
+        return torch.optim.AdamW(parameters, recipe.lr, weight_decay=recipe.weight_decay)
+
+
+def one_cycle(step: int, total: int, peak: float) -> tuple[float, float]:
+    """Return the learning rate and Adam's first beta at ``step`` of ``total``, counted from 0.
+
+    >>> one_cycle(2, 10, peak=0.01)
+    (0.01, 0.85)
+    """
+    top = RISE * total - 1
+    if step <= top:
+        done = step / top
+        return _cosine(START * peak, peak, done), _cosine(BETA_HIGH, BETA_LOW, done)
+    # A run of a few steps has no rise at all.
+    done = (step - top) / (total - 1 - top)
+    return _cosine(peak, END * peak, done), _cosine(BETA_LOW, BETA_HIGH, done)
+
+
+def _cosine(start: float, end: float, done: float) -> float:
+    return end + (start - end) / 2 * (math.cos(math.pi * done) + 1)

@@ -1,0 +1,67 @@
+"""Wording what is wrong with options: pydantic finds it, a person reads it in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from elman.errors import ElmanError, nearest
+
+Model = TypeVar("Model", bound=BaseModel)
+Place = tuple[int | str, ...]
+
+
+def checked(model: type[Model], values: Mapping[str, Any], name: Callable[[Place], str] | None = None) -> Model:
+    """Build ``model`` from ``values``, wording what does not fit as options of the command line.
+
+    ``name`` words a field otherwise (:func:`field` as in a file). Raises :class:`ElmanError`.
+
+    >>> from elman.training.recipe import Recipe
+    >>> checked(Recipe, {"lr": -1, "batch": "many"})
+    Traceback (most recent call last):
+    elman.errors.ElmanError: --batch: got 'many', want a valid integer; --lr: got -1, want greater than 0
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise ElmanError(worded(error, model, name or option)) from error
+
+
+def option(place: Place) -> str:
+    """Name a field as the command line does.
+
+    >>> option(("weight_decay",))
+    '--weight-decay'
+    """
+    return "--" + str(place[-1]).replace("_", "-")
+
+
+def field(place: Place) -> str:
+    """Name a field as a path into a file.
+
+    >>> field(("recipe", "lr"))
+    'recipe.lr'
+    """
+    return ".".join(str(part) for part in place)
+
+
+def worded(error: ValidationError, model: type[BaseModel], name: Callable[[Place], str] = field) -> str:
+    """Say in one line everything ``error`` found: the field of ``model``, the value seen, the one wanted."""
+    return "; ".join(_problem(detail, model, name) for detail in error.errors(include_url=False))
+
+
+def _problem(detail: Any, model: type[BaseModel], name: Callable[[Place], str]) -> str:
+    place, message = detail["loc"], detail["msg"]
+    # A check on the model as a whole has no place; its message must say which fields it is about.
+    where = f"{name(place)}: " if place else ""
+    if detail["type"] == "missing":
+        return f"{where}is missing"
+    if detail["type"] == "extra_forbidden":
+        hint = f"; {nearest(place[0], model.model_fields)}" if len(place) == 1 else ""
+        return f"{where}is not known{hint}"
+    if detail["type"] == "value_error":
+        return where + message.removeprefix("Value error, ")
+    want = message.removeprefix("Input should be ").split(", unable to")[0]
+    return f"{where}got {detail['input']!r}, want {want}"

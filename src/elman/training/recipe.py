@@ -1,0 +1,59 @@
+"""How a network is trained: eight choices, the same for every task."""
+
+from __future__ import annotations
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from elman.errors import ElmanError
+
+
+class Recipe(BaseModel):
+    """The choices :func:`~elman.training.loop.fit` takes.
+
+    ``lr`` is the peak of a one-cycle rate, reached after three tenths of all steps. ``clip`` bounds the
+    norm of the whole gradient and ``patience`` is in epochs; 0 turns either off. Raises pydantic's
+    ``ValidationError``; :func:`~elman.training.options.checked` words it for the command line.
+
+    >>> Recipe(epochs=5).lr
+    0.01
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    epochs: int = Field(100, ge=1, description="passes over the training part")
+    batch: int = Field(32, ge=1, description="examples in a step")
+    lr: float = Field(0.01, gt=0, description="peak of the one-cycle learning rate")
+    clip: float = Field(1.0, ge=0, description="largest norm of the gradient; 0: no bound")
+    seed: int = Field(0, ge=0, lt=2**63, description="seed of everything random")
+    device: str = Field("cpu", description="where to train: cpu, cuda, cuda:1, mps")
+    patience: int = Field(0, ge=0, description="epochs without improvement before stopping; 0: never")
+    weight_decay: float = Field(0.0, ge=0, description="AdamW's decay of the weights")
+
+    @field_validator("device")
+    @classmethod
+    def _known_device(cls, name: str) -> str:
+        try:
+            torch.device(name)
+        except RuntimeError:
+            raise ValueError(f"got {name!r}, want a device such as cpu, cuda or cuda:1") from None
+        return name
+
+    def torch_device(self) -> torch.device:
+        """Return the device to train on, with its index; :class:`ElmanError` if it is not in this machine.
+
+        A recipe may name a device that this machine lacks: its run can still be read here.
+
+        >>> Recipe().torch_device()
+        device(type='cpu')
+        """
+        device = torch.device(self.device)
+        if device.type == "cpu":
+            return device
+        module = getattr(torch, device.type, None)
+        count = module.device_count() if module is not None and module.is_available() else 0
+        if (device.index or 0) >= count:
+            raise ElmanError(f"--device: got {self.device!r}, and torch sees {count} such here; use cpu")
+        if device.type == "cuda" and device.index is None:
+            return torch.device("cuda", torch.cuda.current_device())
+        return device

@@ -1,0 +1,202 @@
+"""A run folder: everything a trained network needs to be tested, drawn, used and trained further.
+
+    config.json              what was asked for: a RunConfig
+    data.safetensors         the prepared data, where the task keeps any
+    model.safetensors        the best weights so far
+    checkpoint.safetensors   where training stands, for --resume
+    metrics.jsonl            a line an epoch
+    log.txt                  what happened when
+    *.png, *.svg             pictures
+
+Weights and checkpoint carry the digest of config.json, so that neither is used with another's options.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Generic
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from elman.errors import RunError
+from elman.training.config import CONFIG, Config, config_bytes, digest, read_config
+from elman.training.files import (
+    TEMPORARY,
+    encode,
+    load_tensors,
+    naming,
+    save_tensors,
+    sync_folder,
+    temporary_beside,
+    write_atomically,
+    write_synced,
+)
+
+DATA, MODEL = "data.safetensors", "model.safetensors"
+CHECKPOINT, METRICS, LOG = "checkpoint.safetensors", "metrics.jsonl", "log.txt"
+
+
+class Run(Generic[Config]):
+    """A run folder that is there; made by :meth:`create` or :meth:`open`.
+
+    ``path`` is the folder and ``config`` what was asked for. Everything raises :class:`RunError`, naming
+    the file, when that file cannot be read or written.
+
+    >>> import tempfile
+    >>> from elman.training import RunConfig
+    >>> class CountConfig(RunConfig):
+    ...     task: str = "count"
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = Run.create(Path(folder, "r"), CountConfig(), {"counts": np.arange(3)})
+    ...     run.save_weights({"w": torch.ones(2)}, {"epoch": "1"})
+    ...     again = Run.open(Path(folder, "r"), CountConfig)
+    ...     again.weights(), again.arrays()
+    ({'w': tensor([1., 1.])}, {'counts': array([0, 1, 2])})
+    """
+
+    def __init__(self, path: Path, config: Config, digest: str):
+        self.path = path
+        self.config = config
+        self._digest = digest
+
+    @classmethod
+    def create(
+        cls, path: str | os.PathLike, config: Config, arrays: Mapping[str, np.ndarray] | None = None
+    ) -> Run[Config]:
+        """Make the folder ``path``, whole or not at all, holding ``config`` and the ``arrays`` (any shapes).
+
+        Raises :class:`RunError` when there is something at ``path`` already.
+        """
+        folder = Path(path)
+        _refuse_existing(folder)
+        contents = {CONFIG: config_bytes(config)}
+        if arrays is not None:
+            # np.array copies, so that what is read-only or runs backwards is taken too.
+            tensors = {name: torch.from_numpy(np.array(a, order="C")) for name, a in arrays.items()}
+            contents[DATA] = encode(tensors, {})
+        with naming(folder):
+            _build(folder, contents)
+        return cls(folder, config, digest(json.loads(contents[CONFIG])))
+
+    @classmethod
+    def open(cls, path: str | os.PathLike, config: type[Config], trained: bool = True) -> Run[Config]:
+        """Open the run at ``path``, whose config.json must hold a ``config``.
+
+        With ``trained`` its weights must be there, though they are not read yet; ``--resume`` says False.
+        Raises :class:`RunError` when ``path`` is no run, is damaged, newer, or of another task.
+        """
+        folder = Path(path)
+        run = cls(folder, *read_config(folder, config))
+        if trained:
+            run._need_weights()
+        return run
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the arrays given to :meth:`create`."""
+        tensors, _ = load_tensors(self.path / DATA)
+        return {name: tensor.numpy() for name, tensor in tensors.items()}
+
+    def save_weights(self, weights: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+        """Write model.safetensors, in place of the one before."""
+        self._save(MODEL, weights, metadata or {})
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return the best weights, on the CPU, by their ``state_dict`` names."""
+        self._need_weights()
+        return self._load(MODEL)[0]
+
+    def save_checkpoint(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+        """Write checkpoint.safetensors, in place of the one before."""
+        self._save(CHECKPOINT, tensors, metadata)
+
+    def checkpoint(self) -> tuple[dict[str, Tensor], dict[str, str]] | None:
+        """Return the tensors and metadata of checkpoint.safetensors; None before the first epoch's end."""
+        return self._load(CHECKPOINT) if (self.path / CHECKPOINT).exists() else None
+
+    def append_metrics(self, row: Mapping[str, Any]) -> None:
+        """Add a line to metrics.jsonl."""
+        line = json.dumps(row, allow_nan=False) + "\n"
+        with naming(self.path / METRICS):
+            write_synced(self.path / METRICS, line.encode(), "ab")
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Return the whole lines of metrics.jsonl, an epoch each; a last one cut short is left out."""
+        path = self.path / METRICS
+        if not path.exists():
+            return []
+        with naming(path):
+            lines = path.read_bytes().split(b"\n")[:-1]
+        try:
+            return [json.loads(line) for line in lines]
+        except ValueError as error:
+            raise RunError(f"{path}: is damaged: {error}") from error
+
+    def rewind(self, epochs: int) -> list[dict[str, Any]]:
+        """Cut metrics.jsonl to its first ``epochs`` lines and return them; sweep what a kill left."""
+        for leftover in self.path.glob(TEMPORARY.format("*")):
+            with naming(leftover):
+                leftover.unlink()
+        rows = self.metrics()
+        if len(rows) < epochs:
+            raise RunError(
+                f"{self.path / METRICS}: holds {len(rows)} epochs and {CHECKPOINT} {epochs}; "
+                f"restore it, or train again with another -o"
+            )
+        lines = "".join(json.dumps(row) + "\n" for row in rows[:epochs])
+        write_atomically(self.path / METRICS, lines.encode())
+        return rows[:epochs]
+
+    def log(self, text: str) -> None:
+        """Add a line to log.txt, with the time."""
+        line = f"{datetime.now().isoformat(sep=' ', timespec='seconds')} {text}\n"
+        with naming(self.path / LOG):
+            write_synced(self.path / LOG, line.encode(), "ab")
+
+    def begun(self) -> bool:
+        """Say whether training has left anything here."""
+        return any((self.path / name).exists() for name in (MODEL, CHECKPOINT, METRICS))
+
+    def _need_weights(self) -> None:
+        if not (self.path / MODEL).exists():
+            raise RunError(
+                f"{self.path}: has no {MODEL}: training stopped before its first epoch ended; go on with --resume"
+            )
+
+    def _save(self, name: str, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+        save_tensors(self.path / name, tensors, {**metadata, "config": self._digest})
+
+    def _load(self, name: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+        tensors, metadata = load_tensors(self.path / name)
+        if metadata.pop("config", None) != self._digest:
+            raise RunError(f"{self.path / CONFIG}: was changed since the weights were saved; restore it")
+        return tensors, metadata
+
+
+def _refuse_existing(folder: Path) -> None:
+    if (folder / CONFIG).exists():
+        raise RunError(f"{folder}: holds a run already; choose another -o, or go on with --resume")
+    if os.path.lexists(folder):
+        raise RunError(f"{folder}: is there already; choose another -o (--resume goes on with a run)")
+
+
+def _build(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Fill a folder under a name of its own, then give it the name asked for."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_beside(folder)
+    try:
+        temporary.mkdir()
+        for name, data in contents.items():
+            write_synced(temporary / name, data)
+        sync_folder(temporary)
+        os.rename(temporary, folder)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    sync_folder(folder.parent)

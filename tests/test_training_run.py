@@ -1,0 +1,231 @@
+"""The run folder: made whole or not at all, and refused by name when it is not what it says."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+from typing import Literal
+
+import numpy as np
+import pytest
+import torch
+
+from elman.errors import ElmanError, RunError
+from elman.training import Recipe, Run, RunConfig, checked, task_of
+
+
+class CountConfig(RunConfig):
+    task: Literal["count"] = "count"
+    hidden: int = 32
+    recipe: Recipe = Recipe()
+
+
+class SortConfig(RunConfig):
+    task: Literal["sort"] = "sort"
+
+
+@pytest.fixture
+def run(tmp_path):
+    run = Run.create(tmp_path / "r", CountConfig(hidden=8), {"counts": np.arange(4)})
+    run.save_weights({"w": torch.ones(2)})
+    return run
+
+
+def edit(run, **changes):
+    path = run.path / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def refusal(run, config=CountConfig) -> str:
+    with pytest.raises(RunError) as caught:
+        Run.open(run.path, config)
+    assert str(run.path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_what_is_created_opens_again(run):
+    again = Run.open(str(run.path), CountConfig)
+    assert again.config == run.config
+    assert again.config.format == 1
+    assert torch.equal(again.weights()["w"], torch.ones(2))
+    assert task_of(run.path) == "count"
+    assert sorted(os.listdir(run.path)) == ["config.json", "data.safetensors", "model.safetensors"]
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(6.0)[::-2],
+        np.arange(6.0).reshape(2, 3).T,
+        np.float64(1 / 3) * np.ones(()),
+        np.zeros((0, 2), dtype=np.int64),
+        np.broadcast_to(np.float32(2), (3,)),
+    ],
+    ids=["backwards", "transposed", "scalar", "empty", "read-only"],
+)
+def test_arrays_come_back(tmp_path, array):
+    back = Run.create(tmp_path / "r", CountConfig(), {"a": array}).arrays()["a"]
+    assert back.dtype == array.dtype
+    assert back.shape == array.shape
+    np.testing.assert_array_equal(back, array)
+
+
+def test_what_is_in_the_way_is_refused_with_the_way_out(run, tmp_path):
+    with pytest.raises(RunError, match=r"r: holds a run already; choose another -o.*--resume"):
+        Run.create(run.path, CountConfig())
+    (tmp_path / "file").write_text("mine")
+    os.symlink(tmp_path / "nowhere", tmp_path / "link")
+    (tmp_path / "empty").mkdir()
+    for name in ("file", "link", "empty"):
+        with pytest.raises(RunError, match=f"{name}: is there already; choose another -o"):
+            Run.create(tmp_path / name, CountConfig())
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("call", ["fsync", "rename"])
+def test_a_failed_create_leaves_no_folder(tmp_path, monkeypatch, call):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, call, full)
+    with pytest.raises(RunError, match="r: No space left"):
+        Run.create(tmp_path / "r", CountConfig(), {"a": np.ones(3)})
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_folder_appears_with_everything_in_it(tmp_path, monkeypatch):
+    seen = []
+    rename = os.rename
+
+    def watched(source, target):
+        seen.append((sorted(os.listdir(source)), os.path.exists(target)))
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", watched)
+    Run.create(tmp_path / "new" / "r", CountConfig(), {"a": np.ones(3)})
+    assert seen == [(["config.json", "data.safetensors"], False)]
+    assert os.listdir(tmp_path / "new") == ["r"]
+
+
+def test_permissions_are_the_umasks(tmp_path):
+    before = os.umask(0o027)
+    try:
+        run = Run.create(tmp_path / "r", CountConfig(), {"a": np.ones(3)})
+    finally:
+        os.umask(before)
+    modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in [run.path, *run.path.iterdir()]}
+    assert modes == {"r": 0o750, "config.json": 0o640, "data.safetensors": 0o640}
+
+
+def test_a_config_is_refused_by_name(run):
+    edit(run, hiden=3)
+    assert "config.json: hiden: is not known; did you mean 'hidden'?" in refusal(run)
+    edit(run, format=2)
+    assert "newer Elman (format 2, this one reads 1)" in refusal(run)
+    edit(run, format="1")
+    assert "has no format number" in refusal(run)
+    (run.path / "config.json").write_text("[]")
+    assert "has no format number" in refusal(run)
+    (run.path / "config.json").write_text('{"format": 1,')
+    assert "is not valid JSON" in refusal(run)
+    (run.path / "config.json").write_bytes(b"\xff\xfe")
+    assert "is not valid JSON" in refusal(run)
+
+
+def test_another_tasks_run_is_refused(run):
+    assert "is a run of task 'count', not 'sort'" in refusal(run, SortConfig)
+
+
+def test_a_value_inside_is_named_by_its_path(run):
+    edit(run, recipe={"lr": -1})
+    assert "recipe.lr: got -1, want greater than 0" in refusal(run)
+
+
+def test_what_is_no_run_is_refused_saying_what_is_missing(run, tmp_path):
+    for path, why in [(tmp_path, "it has no config.json"), (tmp_path / "no", "it is not there")]:
+        with pytest.raises(RunError, match=f"is not a run: {why}"):
+            Run.open(path, CountConfig)
+    with pytest.raises(RunError, match="not a folder"):
+        Run.open(run.path / "config.json", CountConfig)
+
+
+def test_without_weights_a_run_opens_only_to_be_resumed(run):
+    (run.path / "model.safetensors").unlink()
+    assert "training stopped before its first epoch ended; go on with --resume" in refusal(run)
+    with pytest.raises(RunError, match="go on with --resume"):
+        Run.open(run.path, CountConfig, trained=False).weights()
+
+
+def test_a_changed_config_is_refused_but_not_a_reformatted_one(run):
+    path = run.path / "config.json"
+    path.write_text(json.dumps(dict(reversed(json.loads(path.read_text()).items()))))
+    Run.open(run.path, CountConfig).weights()
+    edit(run, hidden=9)
+    with pytest.raises(RunError, match=r"config.json: was changed since the weights were saved"):
+        Run.open(run.path, CountConfig).weights()
+
+
+def test_another_runs_weights_are_refused(run, tmp_path):
+    other = Run.create(tmp_path / "other", CountConfig(hidden=9))
+    shutil.copy(run.path / "model.safetensors", other.path)
+    with pytest.raises(RunError, match="was changed"):
+        other.weights()
+
+
+def test_damaged_weights_are_named(run):
+    path = run.path / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(RunError, match=r"model.safetensors: is damaged"):
+        Run.open(run.path, CountConfig).weights()
+
+
+def test_metrics_are_cut_to_the_checkpoint(run):
+    for epoch in (1, 2, 3):
+        run.append_metrics({"epoch": epoch})
+    with open(run.path / "metrics.jsonl", "a") as file:
+        file.write('{"epo')
+    (run.path / ".elman-0123.tmp").write_text("left by a kill")
+    assert [row["epoch"] for row in run.metrics()] == [1, 2, 3]
+    assert run.rewind(2) == [{"epoch": 1}, {"epoch": 2}] == run.metrics()
+    assert not (run.path / ".elman-0123.tmp").exists()
+    with pytest.raises(RunError, match=r"holds 2 epochs and checkpoint.safetensors 3"):
+        run.rewind(3)
+    (run.path / "metrics.jsonl").write_text("what?\n")
+    with pytest.raises(RunError, match=r"metrics.jsonl: is damaged"):
+        run.metrics()
+
+
+def test_the_log_is_dated(run):
+    run.log("begun")
+    assert (run.path / "log.txt").read_text()[4::3].startswith("-")
+    assert (run.path / "log.txt").read_text().endswith(" begun\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"lr": -1}, "--lr: got -1, want greater than 0"),
+        ({"lr": float("nan")}, "--lr: got nan, want a finite number"),
+        ({"epochs": 0}, "--epochs: got 0, want greater than or equal to 1"),
+        ({"weight_decay": "x"}, "--weight-decay: got 'x', want a valid number"),
+        ({"device": "gpu"}, "--device: got 'gpu', want a device such as cpu, cuda or cuda:1"),
+        ({"epoch": 3}, "--epoch: is not known; did you mean 'epochs'?"),
+    ],
+)
+def test_options_are_worded(options, message):
+    with pytest.raises(ElmanError) as caught:
+        checked(Recipe, options)
+    assert str(caught.value).startswith(message)
+
+
+def test_a_recipe_has_at_most_eight_fields():
+    assert len(Recipe.model_fields) <= 8
+
+
+def test_a_device_that_is_not_here_is_an_error_only_when_used():
+    recipe = Recipe(device=f"cuda:{torch.cuda.device_count()}")
+    with pytest.raises(ElmanError, match=r"--device: got 'cuda:.*use cpu"):
+        recipe.torch_device()
