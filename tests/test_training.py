@@ -83,7 +83,9 @@ def test_the_rate_is_torchs_one_cycle(total):
 def by_hand(task, recipe):
     """The same training, written out with torch's own schedule."""
     generator = torch.Generator().manual_seed(recipe.seed)
-    optimizer = torch.optim.AdamW(task.model.parameters(), recipe.lr, weight_decay=recipe.weight_decay)
+    optimizer = torch.optim.AdamW(
+        task.model.parameters(), recipe.lr, betas=(0.95, 0.99), weight_decay=recipe.weight_decay
+    )
     total = recipe.epochs * task.batch_count()
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.lr, total_steps=total)
     losses = []

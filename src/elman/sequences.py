@@ -95,6 +95,12 @@ class Batch:
             return value.index_select(dim, self.packed.sorted_indices)
         return value
 
+    def steps_in(self, value: Tensor) -> Tensor:
+        """A tensor given beside x, (T, B, ...) or as x is laid, as (T, B, ...) in the order of ``x``'s rows."""
+        if self.form == "unbatched":
+            return value.unsqueeze(1)
+        return self.rows_in(value.transpose(0, 1) if self.batch_first else value, 1)
+
     def state_in(self, state: Tensor) -> Tensor:
         """A given state (L D, B, n), or (L D, n) for unbatched x, as (L D, B, n) in the order of ``x``'s rows."""
         if self.form == "unbatched" and state.dim() == 2:

@@ -17,8 +17,9 @@ class Call:
 
     ``x`` (T, B, I); ``states`` one (B, n) a state; ``parameters`` by the program's names; ``extras`` by name, (T, B, n)
     or (B, n). ``valid`` (T, B), bool: where False the row is over: its state holds and its output is 0, whatever x,
-    the extras and ``reset`` hold there. ``reset`` (T, B), bool: where True the state before the step is the initial
-    one. ``reverse`` runs from the last step to the first. ``record`` names values to be returned for every step.
+    the extras and ``reset`` hold there. ``reset`` (T, B), bool: where True the state before the step is ``initial``,
+    or where that is None the states the run begins with. ``reverse`` runs from the last step to the first. ``record``
+    names nodes whose values are to be returned for every step.
     """
 
     program: Program
@@ -29,6 +30,7 @@ class Call:
     extras: Mapping[str, Tensor] = field(default_factory=dict)
     valid: Tensor | None = None
     reset: Tensor | None = None
+    initial: tuple[Tensor, ...] | None = None
     reverse: bool = False
     record: tuple[int, ...] = ()
 

@@ -40,9 +40,10 @@ class Reference:
         # A reset in the padding is padding: the state of a finished row holds.
         reset = call.reset if call.reset is None or call.valid is None else call.reset & call.valid
         state, results = call.states, []
+        initial = call.states if call.initial is None else call.initial
         for t in reversed(range(steps)) if call.reverse else range(steps):
             if reset is not None:
-                state = _select(reset[t], call.states, state)
+                state = _select(reset[t], initial, state)
             values = hoisted | {i: steps_of[t] for i, steps_of in per_step.items()}
             values |= {s.old: old for s, old in zip(program.states, state, strict=True)}
             interpreter.run(step, values)
@@ -66,8 +67,7 @@ def _hoist(interpreter: Interpreter, call: Call) -> tuple[Values, dict[int, tupl
         value = call.x if node.op == "input" else call.extras[node.name]
         if value.dim() == 3:
             stepwise.add(i)
-            # What the padding holds must reach neither a result nor a gradient: 0 times NaN is NaN.
-            value = value if call.valid is None else torch.where(call.valid.unsqueeze(-1), value, 0.0)
+            value = value if call.valid is None else _without_padding(value, call.valid)
         values[i] = value
     outside = [i for i in range(len(program.nodes)) if i not in program.recurrent and i not in values]
     interpreter.run(interpreter.plan(outside), values)
@@ -80,6 +80,18 @@ def _hoist(interpreter: Interpreter, call: Call) -> tuple[Values, dict[int, tupl
     # unbind and not indexing: the gradient of T selections would fill T whole sequences.
     per_step = {i: v.unbind(0) for i, v in kept.items() if i in stepwise}
     return {i: v for i, v in kept.items() if i not in stepwise}, per_step
+
+
+def _without_padding(value: Tensor, valid: Tensor) -> Tensor:
+    """``value`` with the padding replaced by the row's own first step, or by 1 in a row of no steps.
+
+    What the padding holds must reach neither a result nor a gradient, and 0 times NaN is NaN. Zeros in its place
+    would do the same to equations that divide by an input; where the data are, these are finite.
+    """
+    if not len(value):
+        return value
+    first = torch.where(valid[0].unsqueeze(-1), value[0].detach(), 1.0)
+    return torch.where(valid.unsqueeze(-1), value, first)
 
 
 def _select(where: Tensor, chosen: Sequence[Tensor], other: Sequence[Tensor]) -> tuple[Tensor, ...]:

@@ -6,6 +6,7 @@ ACTIVATIONS = {"tanh": tanh, "relu": relu, "sigmoid": sigmoid, "identity": ident
 
 
 def activation(name, known=ACTIVATIONS):
+    """The activation of that name; raises ValueError with the known ones where there is none."""
     if name not in known:
         raise ValueError(f"nonlinearity {name!r}; it is one of {', '.join(known)}")
     return known[name]

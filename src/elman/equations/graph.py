@@ -148,9 +148,7 @@ class Graph:
             refuse(f"{operation.name} takes {operation.text.count('{}')} arguments and got {len(args)}")
         for i in operation.number_arguments:
             if isinstance(args[i], Symbol):
-                refuse(
-                    f"argument {i + 1} of {operation.name} must be a number; a power by a value is exp(b * log(a))"
-                )
+                refuse(f"argument {i + 1} of {operation.name} must be a number; a power by a value is exp(b * log(a))")
         symbols = [self.lift(arg) for arg in args]
         for i, symbol in enumerate(symbols):
             is_truth = self.is_truth(symbol)

@@ -121,13 +121,15 @@ class Operation:
         if not any(isinstance(arg, torch.Tensor) for arg in args):
             return float(self.torch(*(torch.tensor(arg, dtype=torch.float64) for arg in args)))
         like = next(arg for arg in args if isinstance(arg, torch.Tensor))
-        return self.torch(*(self._as_tensor(i, arg, like) for i, arg in enumerate(args)))
+        numbers = self.number_arguments
+        return self.torch(*(arg if i in numbers else _as_tensor(arg, like) for i, arg in enumerate(args)))
 
-    def _as_tensor(self, i: int, arg: Any, like: torch.Tensor) -> Any:
-        """A number beside tensors as a tensor too: torch.maximum, say, takes no numbers."""
-        if isinstance(arg, torch.Tensor) or i in self.number_arguments:
-            return arg
-        return torch.tensor(arg, dtype=like.dtype if like.is_floating_point() else None, device=like.device)
+
+def _as_tensor(arg: Any, like: torch.Tensor) -> torch.Tensor:
+    """A number beside tensors as a tensor too: torch.maximum, say, takes no numbers."""
+    if isinstance(arg, torch.Tensor):
+        return arg
+    return torch.tensor(arg, dtype=like.dtype if like.is_floating_point() else None, device=like.device)
 
 
 TABLE: dict[str, Operation] = {}
@@ -184,9 +186,7 @@ neg: Operation = _row(
     binds=PREFIX, argument_binds=(PREFIX,), also=("negative",),
 )  # fmt: skip
 add: Operation = _row("add", torch.add, lambda g, y, a, b: [g, g], "{} + {}", "{} + {}", **_sum)
-sub: Operation = _row(
-    "sub", torch.sub, lambda g, y, a, b: [g, -g], "{} - {}", "{} - {}", also=("subtract",), **_sum
-)
+sub: Operation = _row("sub", torch.sub, lambda g, y, a, b: [g, -g], "{} - {}", "{} - {}", also=("subtract",), **_sum)
 mul: Operation = _row(
     "mul", torch.mul, lambda g, y, a, b: [g * b, g * a], r"{} \odot {}", "{} * {}",
     binds=PRODUCT, argument_binds=(PRODUCT, PRODUCT), also=("multiply",),

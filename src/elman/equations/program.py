@@ -24,9 +24,6 @@ from typing import Any
 from elman.equations.validation import validate
 from elman.errors import EquationError, ShapeError
 
-LEAVES = frozenset({"input", "extra", "state", "constant", "vector", "cotangent"})
-KINDS = LEAVES | {"product", "total"}
-
 
 @dataclass(frozen=True)
 class Node:
@@ -129,6 +126,11 @@ class Program:
                         f"cell '{self.name}': {size} size {sizes[size]} is not a multiple of {node.blocks} blocks"
                     )
         return sizes
+
+    @functools.cached_property
+    def values(self) -> dict[str, int]:
+        """The named values of the equations and their nodes; a state's name stands for its new value."""
+        return {name: i for i, name in self.names} | {state.name: state.new for state in self.states}
 
     def parameter(self, name: str) -> Parameter:
         """The parameter of that name."""

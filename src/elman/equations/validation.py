@@ -22,7 +22,9 @@ def validate(program: Program) -> None:
     _demand(len(program.states) > 0, "it has no state")
     for state in program.states:
         old, new = _node(program, state.old), _node(program, state.new)
-        _demand((old.op, old.name, old.size) == ("state", state.name, state.size), f"state {state.name} has no old value")
+        _demand(
+            (old.op, old.name, old.size) == ("state", state.name, state.size), f"state {state.name} has no old value"
+        )
         _demand(new.size == state.size and not _is_truth(new), f"state {state.name} has no new value of its size")
     _demand(not _is_truth(_node(program, program.output)), "its output is a comparison")
     for index, _ in program.names:
@@ -50,9 +52,7 @@ def _check_node(program: Program, i: int, node: Node) -> None:
         _demand(isinstance(text, str), f"{text!r} where a name stands")
     _demand(type(node.blocks) is int and node.blocks > 0, f"it has {node.blocks!r} blocks")
     _demand(node.transposed is False, "a transposed product belongs to an adjoint")
-    _demand(
-        all(type(a) is int and 0 <= a < i for a in node.args), f"{node.args} are not values that come before it"
-    )
+    _demand(all(type(a) is int and 0 <= a < i for a in node.args), f"{node.args} are not values that come before it")
     args = [program.nodes[a] for a in node.args]
     if node.op in ("vector", "product"):
         _check_use(program, node, args)
@@ -74,7 +74,9 @@ def _check_use(program: Program, node: Node, args: list[Node]) -> None:
     )
     assert parameter is not None
     columns = [parameter.columns] if node.op == "product" else []
-    _demand([a.size for a in args] == columns and not any(map(_is_truth, args)), f"it does not fit {node.name}'s columns")
+    _demand(
+        [a.size for a in args] == columns and not any(map(_is_truth, args)), f"it does not fit {node.name}'s columns"
+    )
     _demand(parameter.blocks == node.blocks and (node.op == "product") == bool(parameter.columns), "wrong blocks")
 
 

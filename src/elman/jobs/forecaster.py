@@ -35,13 +35,16 @@ class NetworkConfig(BaseModel):
     hidden: tuple[int, ...] = Field((32,), min_length=1, description="hidden size, one a layer")
     sizes: dict[str, int] = Field(default_factory=dict, description="the cell's further sizes")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout between layers")
+    init: str = Field("orthogonal", description="how the weights begin: torch, glorot, orthogonal or identity")
     program: dict[str, Any]
 
     def recurrent(self, input_size: int) -> Recurrent:
         """The layers, with fresh weights."""
         program = Program.from_json(json.dumps(self.program))
         sizes: dict[str, Any] = dict(self.sizes)
-        return Recurrent(program, input_size, self.hidden, len(self.hidden), dropout=self.dropout, **sizes)
+        return Recurrent(
+            program, input_size, self.hidden, len(self.hidden), dropout=self.dropout, init=self.init, **sizes
+        )
 
 
 class ForecastRun(RunConfig):

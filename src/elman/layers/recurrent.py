@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Sequence as SequenceOf
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,11 +15,19 @@ from elman.backends import known
 from elman.equations import Cell, Program
 from elman.errors import CellError, ShapeError, nearest
 from elman.layers import stack as stacks
-from elman.layers.stack import Stack, States
+from elman.layers.initialise import initialise, scheme
+from elman.layers.inputs import read_extras, read_reset, read_state, write_state
+from elman.layers.stack import Noise, Ran, Stack, States
 from elman.sequences import Batch
-from elman.shapes import expect
 
-State = Tensor | tuple[Any, ...]
+
+@dataclass(frozen=True)
+class Recording:
+    """A run with what happened inside: ``values[layer][direction][name]`` is (T, B, n), 0 where a row is over."""
+
+    output: Any
+    state: Any
+    values: list[list[dict[str, Tensor]]]
 
 
 class Recurrent(nn.Module):
@@ -31,8 +39,12 @@ class Recurrent(nn.Module):
 
     - ``cell``: a key of the catalogue, ``file.py:name``, a :class:`Cell`, or a :class:`Program`.
     - ``input_size`` I and ``hidden_size`` H, or a list of one hidden size a layer.
-    - ``num_layers`` L; ``bidirectional`` (D = 2); ``dropout`` between layers, in training; ``bias``.
+    - ``num_layers`` L; ``bidirectional`` (D = 2), the two outputs joined by ``merge``: concat, sum, mean, product, max.
+    - ``residual``: each layer's input is added to its output where their sizes are equal.
     - ``batch_first``: x is (B, T, I) and not (T, B, I). States are (L D, B, H) either way, as in torch.nn.
+    - ``dropout``, ``recurrent_dropout``, ``zoneout``, ``weight_drop``: probabilities, see :class:`Noise`.
+    - ``init``: torch, glorot, orthogonal or identity; ``forget_bias``: what the gate ``f`` begins with.
+    - ``learn_state``: the initial state is a parameter, ``initial_{state}_l{k}`` (n,).
     - ``backend``: ``"auto"``, or one by name.
     - ``options``: the cell's own options and sizes (``nonlinearity="relu"``, ``proj_size=8``).
 
@@ -56,6 +68,14 @@ class Recurrent(nn.Module):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        merge: str = "concat",
+        residual: bool = False,
+        recurrent_dropout: float = 0.0,
+        zoneout: float = 0.0,
+        weight_drop: float = 0.0,
+        init: str = "torch",
+        forget_bias: float | None = None,
+        learn_state: bool = False,
         backend: str = "auto",
         device: Any = None,
         dtype: torch.dtype | None = None,
@@ -63,8 +83,7 @@ class Recurrent(nn.Module):
     ) -> None:
         super().__init__()
         hidden_sizes = _hidden_sizes(hidden_size, num_layers)
-        if not 0.0 <= dropout <= 1.0:
-            raise ShapeError(f"dropout: got {dropout}, want a probability from 0 to 1")
+        noise = Noise(dropout, recurrent_dropout, zoneout, weight_drop)
         if dropout and len(hidden_sizes) == 1:
             warnings.warn("dropout acts between layers and there is one layer: it does nothing", stacklevel=2)
         program, sizes = _program(cell, bias, options)
@@ -72,8 +91,14 @@ class Recurrent(nn.Module):
         self.hidden_size = hidden_size if isinstance(hidden_size, int) else list(hidden_sizes)
         self.num_layers = len(hidden_sizes)
         self.batch_first = batch_first
-        self.stack = Stack.of(program, input_size, hidden_sizes, sizes, bidirectional, dropout, known(backend))
-        for name, shape in self.stack.parameter_shapes().items():
+        self.init, self.forget_bias, self.learn_state = init, forget_bias, learn_state
+        scheme(init)
+        self.stack = Stack.of(
+            program, input_size, hidden_sizes, sizes, bidirectional=bidirectional, merge=merge, residual=residual,
+            noise=noise, backend=known(backend),
+        )  # fmt: skip
+        shapes = self.stack.parameter_shapes() | (self.stack.initial_shapes() if learn_state else {})
+        for name, shape in shapes.items():
             self.register_parameter(name, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
         self.reset_parameters()
 
@@ -87,13 +112,16 @@ class Recurrent(nn.Module):
         """The size of the output's last dimension, both directions together."""
         return self.stack.output_size
 
+    @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Draw every parameter from U(-k, k) with k = 1 / sqrt(H), as torch.nn does."""
+        """Draw every parameter anew by the scheme ``init``; learned initial states begin at 0."""
         for layer, sizes in enumerate(self.stack.sizes):
-            bound = 1.0 / math.sqrt(sizes["hidden"])
             for direction in range(self.stack.directions):
-                for name in self.stack.parameter_names(layer, direction).values():
-                    nn.init.uniform_(getattr(self, name), -bound, bound)
+                names = self.stack.parameter_names(layer, direction)
+                tensors = {own: getattr(self, name) for own, name in names.items()}
+                initialise(self.program, sizes, tensors, self.init, self.forget_bias)
+        for name in self.stack.initial_shapes() if self.learn_state else ():
+            nn.init.zeros_(getattr(self, name))
 
     def rows(self, projection: str, layer: int = 0, reverse: bool = False) -> dict[str, Tensor]:
         """The rows that belong to one projection (a gate, say), as views of the parameters that hold them.
@@ -110,9 +138,8 @@ class Recurrent(nn.Module):
                 found[parameter.name] = getattr(self, names[parameter.name])[start:stop]
         if not found:
             known_names = {name for p in self.program.parameters for name, _ in p.rows}
-            raise CellError(
-                f"cell '{self.program.name}' has no projection {projection!r}; {nearest(projection, known_names)}"
-            )
+            hint = nearest(projection, known_names)
+            raise CellError(f"cell '{self.program.name}' has no projection {projection!r}; {hint}")
         return found
 
     def forward(
@@ -121,122 +148,87 @@ class Recurrent(nn.Module):
         """Run the network over ``x`` and return ``(output, state)``.
 
         - ``x``: (T, B, I), (B, T, I) with ``batch_first``, (T, I), a PackedSequence, or a list of (T, I).
-        - ``state``: (L D, B, H), or a tuple of these for a cell of several states; zeros where None. Where the layers
-          differ in size, a tuple of L tensors (D, B, H) stands for each.
+        - ``state``: (L D, B, H), or a tuple of these for a cell of several states; the initial one where None. Where
+          the layers differ in size, a tuple of L tensors (D, B, H) stands for each.
         - ``lengths``: (B,), how many steps of each row count; the rest is padding and reaches nothing.
-        - ``reset``: (T, B) bool, True where a row starts anew: the state before that step is the initial one.
+        - ``reset``: (T, B) bool, True where a row starts anew: the state before that step is the initial one, zeros or
+          learned, whatever ``state`` was given.
         - ``extras``: the cell's further inputs, (T, B, n) or (B, n), by name.
 
         ``output`` is (T, B, D O) in the form of ``x``; the state that of the last step of each row.
         """
+        batch, ran = self._run(x, state, lengths, reset, extras, ())
+        return batch.leave(ran.output), write_state(self.stack, ran.states, batch)
+
+    def record(
+        self,
+        x: Any,
+        state: Any = None,
+        lengths: Any = None,
+        reset: Tensor | None = None,
+        names: SequenceOf[str] | None = None,
+        **extras: Tensor,
+    ) -> Recording:
+        """:meth:`forward`, with the values of every step, layer and direction by the equations' own names.
+
+        ``names``: which of the states, gates and candidates; all where None. Raises :class:`CellError` for others.
+
+        >>> import torch, elman
+        >>> recording = elman.Recurrent("lstm", 3, 5).record(torch.zeros(7, 4, 3))
+        >>> sorted(recording.values[0][0]), recording.values[0][0]["f"].shape
+        (['c', 'f', 'g', 'h', 'i', 'o'], torch.Size([7, 4, 5]))
+        """
+        known_names = self.program.values
+        wanted = tuple(known_names) if names is None else tuple(names)
+        for name in wanted:
+            if name not in known_names:
+                raise CellError(f"cell '{self.program.name}' has no value {name!r}; {nearest(name, known_names)}")
+        batch, ran = self._run(x, state, lengths, reset, extras, wanted)
+        return Recording(batch.leave(ran.output), write_state(self.stack, ran.states, batch), ran.recorded)
+
+    def _run(
+        self, x: Any, state: Any, lengths: Any, reset: Tensor | None, extras: dict[str, Tensor], record: tuple[str, ...]
+    ) -> tuple[Batch, Ran]:
         batch = Batch.of(x, self.input_size, lengths, self.batch_first)
-        states = self._read_state(state, batch)
+        initial = self._initial(batch)
+        states = initial if state is None else read_state(self.stack, state, batch)
         sequence = stacks.Sequence(
-            batch.x, batch.mask, self._read_reset(reset, batch), self._read_extras(extras, batch)
+            batch.x, batch.mask, read_reset(reset, batch), initial, read_extras(self.stack, extras, batch)
         )
-        output, finals = stacks.run(self.stack, self._parameter, sequence, states, self.training)
-        return batch.leave(output), self._write_state(finals, batch)
+        return batch, stacks.run(self.stack, self._parameter, sequence, states, self.training, record)
+
+    def _initial(self, batch: Batch) -> States:
+        rows = batch.x.shape[1]
+        if not self.learn_state:
+            return self.stack.zero_states(rows, batch.x)
+        return [
+            [
+                tuple(self._parameter(name).expand(rows, -1) for name in self.stack.initial_names(layer, d))
+                for d in range(self.stack.directions)
+            ]
+            for layer in range(self.num_layers)
+        ]
 
     def _parameter(self, name: str) -> Tensor:
         return getattr(self, name)
 
-    def _read_state(self, state: Any, batch: Batch) -> States:
-        rows = batch.x.shape[1]
-        if state is None:
-            return self.stack.zero_states(rows, batch.x)
-        states = self.program.states
-        names = ", ".join(s.name for s in states)
-        given = (state,) if len(states) == 1 else state
-        if not isinstance(given, tuple | list) or len(given) != len(states):
-            raise ShapeError(
-                f"state: cell '{self.program.name}' has the states ({names}); want a tuple of {len(states)} tensors"
-            )
-        per_layer = [self._split_state(s.name, s.size, value, batch) for s, value in zip(states, given, strict=True)]
-        return [
-            [tuple(values[layer][d] for values in per_layer) for d in range(self.stack.directions)]
-            for layer in range(self.num_layers)
-        ]
-
-    def _split_state(self, name: str, size: str, value: Any, batch: Batch) -> list[Tensor]:
-        """One state as a tensor (D, B, n) a layer."""
-        sizes = [layer[size] for layer in self.stack.sizes]
-        count, rows = self.stack.directions, batch.x.shape[1]
-        if len(set(sizes)) > 1:
-            if not isinstance(value, tuple | list) or len(value) != len(sizes):
-                raise ShapeError(
-                    f"state {name}: the layers differ in size, so it is a tuple of {len(sizes)} tensors (D, B, H)"
-                )
-            layers = [batch.state_in(v) for v in value]
-        elif not isinstance(value, Tensor):
-            raise ShapeError(f"state {name}: got a {type(value).__name__}, want a tensor (L D, B, {sizes[0]})")
-        else:
-            whole = batch.state_in(value)
-            expect(
-                whole,
-                "LD B H",
-                name=f"state {name}",
-                sizes={"LD": len(sizes) * count, "B": rows, "H": sizes[0]},
-            )
-            layers = list(whole.split(count))
-        for layer, (tensor, n) in enumerate(zip(layers, sizes, strict=True)):
-            expect(tensor, "D B H", name=f"state {name} of layer {layer}", sizes={"D": count, "B": rows, "H": n})
-        return layers
-
-    def _write_state(self, finals: States, batch: Batch) -> Any:
-        written = []
-        for k, state in enumerate(self.program.states):
-            layers = [torch.stack([direction[k] for direction in layer]) for layer in finals]
-            alike = len({sizes[state.size] for sizes in self.stack.sizes}) == 1
-            written.append(
-                batch.state_out(torch.cat(layers)) if alike else tuple(batch.state_out(layer) for layer in layers)
-            )
-        return written[0] if len(written) == 1 else tuple(written)
-
-    def _read_reset(self, reset: Tensor | None, batch: Batch) -> Tensor | None:
-        if reset is None:
-            return None
-        steps, rows = batch.x.shape[:2]
-        reset = self._rows_first(reset, batch)
-        expect(reset, "T B", name="reset", sizes={"T": steps, "B": rows})
-        return reset.bool()
-
-    def _rows_first(self, value: Tensor, batch: Batch) -> Tensor:
-        """A given (T, B, ...) tensor in the layout of the batch inside."""
-        if batch.form == "unbatched":
-            return value.unsqueeze(1)
-        return batch.rows_in(value.transpose(0, 1) if batch.batch_first else value, 1)
-
-    def _read_extras(self, extras: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        wanted = {e.name: e.size for e in self.program.extras}
-        if extras.keys() != wanted.keys():
-            missing, unknown = sorted(wanted.keys() - extras.keys()), sorted(extras.keys() - wanted.keys())
-            what = f"needs the further input {', '.join(missing)}" if missing else f"has no input {', '.join(unknown)}"
-            raise CellError(f"cell '{self.program.name}' {what}; it takes {', '.join(wanted) or 'x alone'}")
-        return {name: self._read_extra(name, value, wanted[name], batch) for name, value in extras.items()}
-
-    def _read_extra(self, name: str, value: Tensor, size: str, batch: Batch) -> Tensor:
-        steps, rows = batch.x.shape[:2]
-        n = self.stack.sizes[0][size]
-        if value.shape == ((n,) if batch.form == "unbatched" else (rows, n)):
-            return value.unsqueeze(0) if batch.form == "unbatched" else batch.rows_in(value, 0)
-        value = self._rows_first(value, batch)
-        value = value.unsqueeze(-1) if value.dim() == 2 and n == 1 else value
-        expect(value, "T B n", name=name, sizes={"T": steps, "B": rows, "n": n})
-        return value
-
     def extra_repr(self) -> str:
         """What ``print(layer)`` shows in the parentheses."""
+        stack, noise = self.stack, self.stack.noise
+        shown = {
+            "num_layers": (self.num_layers, 1),
+            "batch_first": (self.batch_first, False),
+            "bidirectional": (stack.bidirectional, False),
+            "merge": (stack.merge, "concat"),
+            "residual": (stack.residual, False),
+            **{name: (p, 0) for name, p in vars(noise).items()},
+            "init": (self.init, "torch"),
+            "forget_bias": (self.forget_bias, None),
+            "learn_state": (self.learn_state, False),
+        }
         parts = [f"'{self.program.name}'", f"{self.input_size}", f"{self.hidden_size}"]
-        if self.num_layers != 1:
-            parts.append(f"num_layers={self.num_layers}")
-        if self.batch_first:
-            parts.append("batch_first=True")
-        if self.stack.dropout:
-            parts.append(f"dropout={self.stack.dropout}")
-        if self.stack.bidirectional:
-            parts.append("bidirectional=True")
-        parts += [f"{k}={v!r}" for k, v in self.program.options]
-        return ", ".join(parts)
+        parts += [f"{name}={value!r}" for name, (value, default) in shown.items() if value != default]
+        return ", ".join([*parts, *(f"{k}={v!r}" for k, v in self.program.options)])
 
 
 def _hidden_sizes(hidden_size: int | SequenceOf[int], num_layers: int) -> list[int]:

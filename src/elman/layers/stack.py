@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -11,9 +11,42 @@ from torch.nn import functional
 
 from elman.backends import Call, Result, choose
 from elman.equations import Program
+from elman.equations.program import Extra
+from elman.equations.rewrite import DROP, ZONE, with_dropped_states, with_zoneout
+from elman.errors import ShapeError, nearest
 
 # One (B, n) tensor a state, for each direction of each layer.
 States = list[list[tuple[Tensor, ...]]]
+
+
+MERGES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "concat": lambda a, b: torch.cat([a, b], dim=-1),
+    "sum": torch.add,
+    "mean": lambda a, b: (a + b) / 2,
+    "product": torch.mul,
+    "max": torch.maximum,
+}
+
+
+@dataclass(frozen=True)
+class Noise:
+    """What training adds so that a network does not learn its data by heart; probabilities.
+
+    ``dropout`` of what passes from layer to layer, as torch.nn's. ``recurrent_dropout`` of the states that enter
+    products, one mask a sequence (Gal & Ghahramani 2016). ``zoneout`` of the states' change, drawn at each step; in
+    evaluation its mean (Krueger et al. 2017). ``weight_drop`` of the states' weights, one mask a call
+    (Merity et al. 2018).
+    """
+
+    dropout: float = 0.0
+    recurrent_dropout: float = 0.0
+    zoneout: float = 0.0
+    weight_drop: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, p in vars(self).items():
+            if not isinstance(p, int | float) or isinstance(p, bool) or not 0 <= p <= 1:
+                raise ShapeError(f"{name}: got {p!r}, want a probability from 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -23,7 +56,9 @@ class Stack:
     program: Program
     sizes: tuple[Mapping[str, int], ...]
     bidirectional: bool = False
-    dropout: float = 0.0
+    merge: str = "concat"
+    residual: bool = False
+    noise: Noise = Noise()
     backend: str = "auto"
 
     @classmethod
@@ -33,16 +68,21 @@ class Stack:
         input_size: int,
         hidden_sizes: list[int],
         named: Mapping[str, int] | None = None,
+        *,
         bidirectional: bool = False,
-        dropout: float = 0.0,
+        merge: str = "concat",
+        residual: bool = False,
+        noise: Noise | None = None,
         backend: str = "auto",
     ) -> Stack:
         """The stack whose first layer takes ``input_size``; each further one the output of the one below."""
+        if merge not in MERGES:
+            raise ShapeError(f"merge: there is no {merge!r}; {nearest(merge, MERGES)}")
         sizes = []
         for hidden_size in hidden_sizes:
             sizes.append(program.sizes(input_size, hidden_size, **(named or {})))
-            input_size = sizes[-1][program.output_size] * (1 + bidirectional)
-        return cls(program, tuple(sizes), bidirectional, dropout, backend)
+            input_size = sizes[-1][program.output_size] * (1 + (bidirectional and merge == "concat"))
+        return cls(program, tuple(sizes), bidirectional, merge, residual, noise or Noise(), backend)
 
     @property
     def directions(self) -> int:
@@ -52,7 +92,14 @@ class Stack:
     @property
     def output_size(self) -> int:
         """Of the whole network, both directions together."""
-        return self.sizes[-1][self.program.output_size] * self.directions
+        return self.sizes[-1][self.program.output_size] * (1 + (self.bidirectional and self.merge == "concat"))
+
+    def running_program(self, training: bool) -> Program:
+        """The program with what the noise adds to it: zoneout always, dropout of the states in training."""
+        program = self.program
+        if self.noise.recurrent_dropout and training:
+            program = with_dropped_states(program)
+        return with_zoneout(program) if self.noise.zoneout else program
 
     def parameter_names(self, layer: int, direction: int) -> dict[str, str]:
         """The program's parameter names and what they are called in this layer, as torch.nn calls them."""
@@ -68,6 +115,20 @@ class Stack:
             for p in self.program.parameters
         }
 
+    def initial_names(self, layer: int, direction: int) -> list[str]:
+        """What the learned initial states of a layer are called, in the order of the cell's states."""
+        suffix = f"_l{layer}" + ("_reverse" if direction else "")
+        return [f"initial_{state.name}{suffix}" for state in self.program.states]
+
+    def initial_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Every learned initial state with its shape (n,)."""
+        return {
+            name: (sizes[state.size],)
+            for layer, sizes in enumerate(self.sizes)
+            for direction in range(self.directions)
+            for name, state in zip(self.initial_names(layer, direction), self.program.states, strict=True)
+        }
+
     def zero_states(self, batch: int, like: Tensor) -> States:
         """States of zeros, in the dtype and on the device of ``like``."""
         return [
@@ -78,12 +139,25 @@ class Stack:
 
 @dataclass(frozen=True)
 class Sequence:
-    """What runs through a stack: x (T, B, I), its mask and resets (T, B), and the further inputs by name."""
+    """What runs through a stack: x (T, B, I), its mask and resets (T, B), and the further inputs by name.
+
+    ``initial`` are the states a reset goes back to; those the run begins with where None.
+    """
 
     x: Tensor
     valid: Tensor | None = None
     reset: Tensor | None = None
+    initial: States | None = None
     extras: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What came out: ``output`` (T, B, O), the final ``states``, and the values recorded by layer and direction."""
+
+    output: Tensor
+    states: States
+    recorded: list[list[dict[str, Tensor]]]
 
 
 def run(
@@ -92,40 +166,84 @@ def run(
     sequence: Sequence,
     states: States,
     training: bool = False,
-) -> tuple[Tensor, States]:
-    """Run ``sequence`` through every layer: the output (T, B, D O) and the final states.
+    record: tuple[str, ...] = (),
+) -> Ran:
+    """Run ``sequence`` through every layer.
 
-    ``parameter`` gives a tensor by its name in the network (``weight_ih_l0``). Dropout acts on what passes from one
-    layer to the next, in training, as in torch.nn.
+    ``parameter`` gives a tensor by its name in the network (``weight_ih_l0``); ``record`` names the values of the
+    equations that are wanted for every step.
     """
-    x, finals = sequence.x, []
+    program = stack.running_program(training)
+    nodes = {name: program.values[name] for name in record}
+    x, finals, recorded = sequence.x, [], []
+    if stack.residual and sequence.valid is not None:
+        # The sum with a layer's output is the one place where x itself comes out again.
+        x = torch.where(sequence.valid.unsqueeze(-1), x, 0.0)
     for layer, initial in enumerate(states):
-        if layer and stack.dropout and training:
-            x = functional.dropout(x, stack.dropout, training=True)
-        results = [_run_direction(stack, parameter, sequence, x, layer, d, initial[d]) for d in range(stack.directions)]
-        x = torch.cat([r.output for r in results], dim=-1) if stack.bidirectional else results[0].output
+        if layer and stack.noise.dropout and training:
+            x = functional.dropout(x, stack.noise.dropout, training=True)
+        results = [
+            _run_direction(
+                stack, program, parameter, replace(sequence, x=x), layer, d, initial[d], training, tuple(nodes.values())
+            )
+            for d in range(stack.directions)
+        ]
+        outputs = [r.output for r in results]
+        output = MERGES[stack.merge](*outputs) if stack.bidirectional else outputs[0]
+        x = x + output if stack.residual and x.shape == output.shape else output
         finals.append([r.states for r in results])
-    return x, finals
+        recorded.append([{name: r.recorded[i] for name, i in nodes.items()} for r in results])
+    return Ran(x, finals, recorded)
 
 
 def _run_direction(
     stack: Stack,
+    program: Program,
     parameter: Callable[[str], Tensor],
     sequence: Sequence,
-    x: Tensor,
     layer: int,
     direction: int,
     states: tuple[Tensor, ...],
+    training: bool,
+    record: tuple[int, ...],
 ) -> Result:
+    sizes = stack.sizes[layer]
+    parameters = {own: parameter(name) for own, name in stack.parameter_names(layer, direction).items()}
+    if stack.noise.weight_drop and training:
+        parameters |= _drop_weights(program, parameters, stack.noise.weight_drop)
     call = Call(
-        program=stack.program,
-        sizes=stack.sizes[layer],
-        parameters={own: parameter(name) for own, name in stack.parameter_names(layer, direction).items()},
-        x=x,
+        program=program,
+        sizes=sizes,
+        parameters=parameters,
+        x=sequence.x,
         states=states,
-        extras=sequence.extras,
+        extras={**sequence.extras, **_noise_inputs(stack, program, sizes, sequence.x, training)},
         valid=sequence.valid,
         reset=sequence.reset,
+        initial=None if sequence.initial is None else sequence.initial[layer][direction],
         reverse=bool(direction),
+        record=record,
     )
     return choose(call, stack.backend).run(call)
+
+
+def _drop_weights(program: Program, parameters: Mapping[str, Tensor], p: float) -> dict[str, Tensor]:
+    names = {f"weight_{state.name}h" for state in program.states} & parameters.keys()
+    return {name: functional.dropout(parameters[name], p, training=True) for name in sorted(names)}
+
+
+def _noise_inputs(
+    stack: Stack, program: Program, sizes: Mapping[str, int], x: Tensor, training: bool
+) -> dict[str, Tensor]:
+    """The further inputs that :meth:`Stack.running_program` gave the program."""
+    steps, rows = x.shape[:2]
+    drop, zone = stack.noise.recurrent_dropout, stack.noise.zoneout
+
+    def draw(extra: Extra) -> Tensor:
+        n = sizes[extra.size]
+        if extra.name.startswith(DROP):
+            return functional.dropout(x.new_ones(rows, n), drop, training=True)
+        return torch.bernoulli(x.new_full((steps, rows, n), zone)) if training else x.new_full((rows, n), zone)
+
+    given = {extra.name for extra in stack.program.extras}
+    return {e.name: draw(e) for e in program.extras if e.name not in given and e.name.startswith((DROP, ZONE))}

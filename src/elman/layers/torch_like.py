@@ -16,7 +16,7 @@ from elman import cells
 from elman.backends import Call, choose
 from elman.equations import Program
 from elman.layers import stack as stacks
-from elman.layers.stack import Stack, States
+from elman.layers.stack import Noise, Stack, States
 from elman.sequences import Batch
 
 
@@ -29,7 +29,8 @@ class _StandIn(nn.RNNBase):
     def _stack(self) -> Stack:
         hidden = [self.hidden_size] * self.num_layers
         named = {"proj_size": self.proj_size} if self.proj_size else {}
-        return Stack.of(self._program(), self.input_size, hidden, named, self.bidirectional, self.dropout)
+        noise = Noise(dropout=self.dropout)
+        return Stack.of(self._program(), self.input_size, hidden, named, bidirectional=self.bidirectional, noise=noise)
 
     def _given(self, hx: Any) -> tuple[Tensor, ...]:
         """The states as a tuple."""
@@ -45,18 +46,13 @@ class _StandIn(nn.RNNBase):
         states = self._states(stack, batch, input, hx)
         if batch.x.shape[0] == 0:
             raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
-        output, finals = stacks.run(
-            stack,
-            lambda name: getattr(self, name),
-            stacks.Sequence(batch.x, batch.mask),
-            states,
-            self.training,
-        )
+        sequence = stacks.Sequence(batch.x, batch.mask)
+        ran = stacks.run(stack, lambda name: getattr(self, name), sequence, states, self.training)
         joined = tuple(
-            batch.state_out(torch.stack([direction[k] for layer in finals for direction in layer]))
+            batch.state_out(torch.stack([direction[k] for layer in ran.states for direction in layer]))
             for k in range(len(stack.program.states))
         )
-        return batch.leave(output), joined if len(joined) > 1 else joined[0]
+        return batch.leave(ran.output), joined if len(joined) > 1 else joined[0]
 
     def _check_dimensions(self, input: Any, hx: Any) -> None:
         if isinstance(input, PackedSequence):

@@ -7,6 +7,7 @@ torch's OneCycleLR with its defaults (Smith & Topin 2018), which a test holds.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -16,14 +17,17 @@ from elman.training.recipe import Recipe
 RISE = 0.3
 START, END = 1 / 25, 1 / 25 / 1e4
 BETA_LOW, BETA_HIGH = 0.85, 0.95
+# A recurrent network's gradient changes its size quickly; a memory of 100 steps and not 1000 follows it.
+BETA_SQUARES = 0.99
 
 
 def adamw(parameters: list[nn.Parameter], recipe: Recipe) -> torch.optim.AdamW:
     """Return AdamW over ``parameters``, in one fused kernel where the device has it."""
+    choices: dict[str, Any] = {"betas": (BETA_HIGH, BETA_SQUARES), "weight_decay": recipe.weight_decay}
     try:
-        return torch.optim.AdamW(parameters, recipe.lr, weight_decay=recipe.weight_decay, fused=True)
+        return torch.optim.AdamW(parameters, recipe.lr, fused=True, **choices)
     except RuntimeError:
-        return torch.optim.AdamW(parameters, recipe.lr, weight_decay=recipe.weight_decay)
+        return torch.optim.AdamW(parameters, recipe.lr, **choices)
 
 
 def one_cycle(step: int, total: int, peak: float) -> tuple[float, float]:

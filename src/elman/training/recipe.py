@@ -16,15 +16,15 @@ class Recipe(BaseModel):
     ``ValidationError``; :func:`~elman.training.options.checked` words it for the command line.
 
     >>> Recipe(epochs=5).lr
-    0.01
+    0.015
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     epochs: int = Field(100, ge=1, description="passes over the training part")
     batch: int = Field(32, ge=1, description="examples in a step")
-    lr: float = Field(0.01, gt=0, description="peak of the one-cycle learning rate")
-    clip: float = Field(1.0, ge=0, description="largest norm of the gradient; 0: no bound")
+    lr: float = Field(0.015, gt=0, description="peak of the one-cycle learning rate")
+    clip: float = Field(0.25, ge=0, description="largest norm of the gradient; 0: no bound")
     seed: int = Field(0, ge=0, lt=2**63, description="seed of everything random")
     device: str = Field("cpu", description="where to train: cpu, cuda, cuda:1, mps")
     patience: int = Field(0, ge=0, description="epochs without improvement before stopping; 0: never")

@@ -1,0 +1,42 @@
+# Everything here works on a fresh clone with nothing but Python 3.11 or newer installed.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: help setup demo test test-slow check format clean
+
+help:
+	@echo "make demo       set up, then train on a wave, test it and draw it"
+	@echo "make test       set up, then run the tests"
+	@echo "make test-slow  the long tests too"
+	@echo "make check      format, lint, types, layers, tests, examples"
+
+setup: $(BIN)/.ready
+
+# pip and not uv: the constraint finds torch's CPU build where pip is told of one.
+$(BIN)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	@touch $@
+
+demo: setup
+	$(BIN)/elman demo
+
+test: setup
+	$(BIN)/python -m pytest -q
+
+test-slow: setup
+	$(BIN)/python -m pytest -q -m "slow or not slow"
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache src/*.egg-info

@@ -1,0 +1,231 @@
+"""The forecasting task and job: what a batch is, what is carried, what is fed back, and that nothing leaks."""
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from elman.data import Series
+from elman.errors import DataError, ElmanError, RunError
+from elman.jobs import Forecaster
+from elman.tasks import Forecast, ForecastConfig, ForecastNetwork, example_batch
+from elman.tasks.forecast import Batch
+
+CHOICES = {"hidden": 6, "context": 8, "epochs": 2, "batch": 7}
+
+
+def ramp(n=120, columns=1):
+    return Series(
+        np.arange(n * columns, dtype=float).reshape(n, columns) ** 1.1, tuple(f"c{i}" for i in range(columns))
+    )
+
+
+def task(series=None, **choices) -> Forecast:
+    forecaster = Forecaster("gru", **({**CHOICES, "epochs": 1} | choices))
+    forecaster.fit(series or ramp())
+    return forecaster.task
+
+
+@pytest.mark.parametrize("targets", ["last", "every"])
+@pytest.mark.parametrize("columns", [1, 3])
+def test_a_batch_as_declared_goes_through_the_loss(targets, columns):
+    job = task(ramp(columns=columns), targets=targets, horizon=2)
+    batch = Batch(**example_batch(job))
+    assert torch.isfinite(job.loss(batch))
+    real = next(job.batches(torch.Generator()))
+    assert [real.inputs.dim(), real.targets.dim()] == [batch.inputs.dim(), batch.targets.dim()]
+    assert real.inputs.shape == batch.inputs.shape
+    assert real.targets.shape == batch.targets.shape
+
+
+@pytest.mark.parametrize("targets", ["last", "every"])
+def test_batches_hold_every_training_window_once_and_the_targets_that_follow(targets):
+    job = task(targets=targets, horizon=2)
+    z = job.z[:, 0]
+    seen = []
+    for batch in job.batches(torch.Generator().manual_seed(1)):
+        for row in range(batch.inputs.shape[1]):
+            start = int((z == batch.inputs[0, row, 0]).nonzero())
+            seen.append(start)
+            assert torch.equal(batch.inputs[:, row, 0], z[start : start + 8])
+            if targets == "last":
+                assert torch.equal(batch.targets[row, :, 0], z[start + 8 : start + 10])
+            else:
+                want = torch.stack([z[start + t + 1 : start + t + 3] for t in range(8)])
+                assert torch.equal(batch.targets[:, row, :, 0], want)
+    assert sorted(seen) == list(job.split.train)
+    assert len(list(job.batches(torch.Generator()))) == job.batch_count()
+
+
+@pytest.mark.parametrize("targets", ["last", "every"])
+def test_stateful_streams_run_on_without_a_gap_and_never_past_the_training_part(targets):
+    job = task(ramp(900), targets=targets, stateful=True, batch=4)
+    z = job.z[:, 0]
+    for seed in range(5):
+        batches = list(job.batches(torch.Generator().manual_seed(seed)))
+        assert len(batches) == job.batch_count()
+        assert [b.fresh for b in batches] == [True] + [False] * (len(batches) - 1)
+        for row in range(batches[0].inputs.shape[1]):
+            whole = torch.cat([b.inputs[:, row, 0] for b in batches])
+            start = int((z == whole[0]).nonzero())
+            assert torch.equal(whole, z[start : start + len(whole)])
+            last = batches[-1].targets[-1, row] if targets == "every" else batches[-1].targets[row]
+            assert last.flatten()[-1] == z[start + len(whole)]
+            assert start + len(whole) < job.split.last_training_value
+
+
+def test_a_stateful_network_carries_its_state_cut_off_from_the_gradient():
+    job = task(ramp(900), targets="every", stateful=True, batch=2)
+    first, second = itertools.islice(job.batches(torch.Generator()), 2)
+    job.model.eval()
+    job.loss(first)
+    carried = job.loss(second)
+    together, _ = job.model(torch.cat([first.inputs, second.inputs]))
+    assert torch.allclose(carried, torch.nn.functional.mse_loss(together[8:], second.targets), atol=1e-6)
+    carried.backward()  # the first batch's graph is not reached: it was cut off
+    assert not job._carried.requires_grad
+
+
+def test_predictions_are_those_of_each_window_alone():
+    job = task(horizon=3)
+    found = job.predict(job.split.test)
+    for row, w in enumerate(job.split.test):
+        alone, _ = job.model(job.z[w : w + 8].unsqueeze(1))
+        assert torch.allclose(found[row], alone[-1, 0], atol=1e-6)
+
+
+def test_stateful_predictions_read_the_series_once_from_its_beginning():
+    job = task(ramp(200), targets="every", stateful=True)
+    found = job.predict(job.split.test)
+    for row, w in enumerate(job.split.test):
+        whole, _ = job.model(job.z[: w + 8].unsqueeze(1))
+        assert torch.allclose(found[row], whole[-1, 0], atol=1e-5)
+
+
+def test_the_closed_loop_feeds_each_prediction_back():
+    job = task(horizon=2)
+    z = job.z
+    for _ in range(3):
+        prediction, _ = job.model(z[-8:].unsqueeze(1))
+        z = torch.cat([z, prediction[-1, 0]])
+    assert torch.allclose(job.continue_series(job.series, 5), z[-6:-1], atol=1e-6)
+
+
+def test_the_stateful_closed_loop_goes_on_from_the_state():
+    job = task(ramp(200), stateful=True, targets="every")
+    own = job.continue_series(job.series, 4)
+    z = job.z
+    for _ in range(4):
+        prediction, _ = job.model(z.unsqueeze(1))
+        z = torch.cat([z, prediction[-1, 0]])
+    assert torch.allclose(own, z[-4:], atol=1e-5)
+
+
+def test_nothing_after_the_training_part_moves_training():
+    series = ramp(150)
+    first = Forecaster("rnn", **CHOICES, split=(60, 0, 40))
+    first.fit(series)
+    changed = series.values.copy()
+    changed[first.task.split.last_training_value :] = 1e6
+    second = Forecaster("rnn", **CHOICES, split=(60, 0, 40))
+    second.fit(Series(changed, series.names))
+    assert first.task.scaler.to_dict() == second.task.scaler.to_dict()
+    for a, b in zip(first.model.state_dict().values(), second.model.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("scaler", ["standard", "minmax", "none", "differences"])
+def test_scores_are_in_the_series_own_units(scaler):
+    forecaster = Forecaster("rnn", **CHOICES, scaler=scaler)
+    forecaster.fit(ramp(150))
+    part, result = forecaster.test_part(), forecaster.test()
+    assert np.array_equal(part.truth[:, 0], ramp(150).values[part.first])
+    assert np.array_equal(part.last, ramp(150).values[part.first - 1])
+    assert result["test"]["mse"] == pytest.approx(np.mean((part.prediction - part.truth) ** 2))
+    assert result["baselines"]["persistence"]["mse"] == pytest.approx(np.mean((part.last[:, None] - part.truth) ** 2))
+
+
+def test_a_network_that_repeats_the_last_value_is_warned_about():
+    walk = Series(np.cumsum(np.random.default_rng(0).normal(size=(400, 1)), axis=0), ("walk",))
+    forecaster = Forecaster("rnn", hidden=8, context=10, epochs=20)
+    forecaster.fit(walk)
+    assert any("repeats the last value" in warning for warning in forecaster.test()["warnings"])
+
+
+def test_a_run_is_loaded_to_the_same_predictions(tmp_path):
+    forecaster = Forecaster("peephole", **CHOICES, horizon=2, season=12)
+    forecaster.fit(ramp(150, columns=2), run=tmp_path / "r")
+    again = Forecaster.load(tmp_path / "r")
+    assert again.test() == forecaster.test()
+    assert np.array_equal(again.predict(5).values, forecaster.predict(5).values)
+
+
+@pytest.mark.parametrize("option", [{"nonlinearity": "relu"}, {"output_size": 4}])
+def test_options_and_sizes_of_the_cell_reach_the_network_and_the_run(tmp_path, option):
+    forecaster = Forecaster("jordan", **CHOICES, **option)
+    forecaster.fit(ramp(), run=tmp_path / "r")
+    again = Forecaster.load(tmp_path / "r")
+    assert again.model.recurrent.program == forecaster.model.recurrent.program
+    if "output_size" in option:
+        assert again.model.head.in_features == 4
+    else:
+        assert dict(again.model.recurrent.program.options)["nonlinearity"] == "relu"
+
+
+def test_resume_refuses_to_change_what_was_begun(tmp_path):
+    Forecaster("rnn", **CHOICES).fit(ramp(), run=tmp_path / "r")
+    with pytest.raises(RunError, match="--context: a resumed training goes on with 8"):
+        Forecaster.resume(tmp_path / "r", choices={"context": 9})
+    _, history = Forecaster.resume(tmp_path / "r", choices={"context": 8, "hidden": [6], "split": [70, 10, 20]})
+    assert history.epochs == 2
+
+
+def test_choices_are_checked():
+    with pytest.raises(ElmanError, match="no option 'contxt'"):
+        Forecaster("rnn", contxt=3)
+    with pytest.raises(ElmanError, match="--lr: got -1"):
+        Forecaster("rnn", lr=-1)
+    with pytest.raises(ElmanError, match="not trained yet"):
+        Forecaster("rnn").predict(3)
+    job = Forecaster("rnn", **CHOICES, split=(80, 20, 0))
+    job.fit(ramp())
+    with pytest.raises(DataError, match="leaves no test part"):
+        job.test()
+    with pytest.raises(DataError, match="fewer than the context"):
+        job.predict(3, data=ramp(5))
+    with pytest.raises(DataError, match="has columns c0, c1; want c0"):
+        job.predict(3, data=ramp(50, columns=2))
+
+
+def test_arrays_and_frames_are_taken_as_they_are():
+    import pandas as pd
+
+    values = np.sin(np.arange(60.0))
+    frame = pd.DataFrame({"day": pd.date_range("2024-01-01", periods=60), "v": values})
+    by_array, by_frame = Forecaster("rnn", **CHOICES), Forecaster("rnn", **CHOICES)
+    by_array.fit(values)
+    by_frame.fit(frame, time="day", target="v")
+    assert by_array.test()["test"] == by_frame.test()["test"]
+    assert str(by_frame.predict(2).times[0]) == "2024-03-01T00:00:00.000000"
+
+
+def test_config_json_holds_the_program_and_refuses_what_it_does_not_know(tmp_path):
+    forecaster = Forecaster("gru", **CHOICES)
+    forecaster.fit(ramp(), run=tmp_path / "r")
+    config = json.loads((tmp_path / "r" / "config.json").read_text())
+    assert config["network"]["program"] == json.loads(forecaster.model.recurrent.program.to_json())
+    config["surprise"] = 1
+    (tmp_path / "r" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(RunError, match="surprise: is not known"):
+        Forecaster.load(tmp_path / "r")
+
+
+def test_network_shapes():
+    import elman
+
+    network = ForecastNetwork(elman.Recurrent("lstm", 2, 5), horizon=3)
+    assert network(torch.zeros(7, 4, 2))[0].shape == (7, 4, 3, 2)
+    assert network(torch.zeros(7, 4, 2), last=True)[0].shape == (1, 4, 3, 2)
+    assert ForecastConfig(context=3).context == 3
