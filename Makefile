@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test test-slow check format clean
+.PHONY: help setup demo test test-slow test-mutants check format clean
 
 help:
 	@echo "make demo       set up, then train on a wave, test it and draw it"
 	@echo "make test       set up, then run the tests"
 	@echo "make test-slow  the long tests too"
+	@echo "make test-mutants  plants four faults in three cells, one at a time, and shows which test fails"
 	@echo "make check      format, lint, types, layers, tests, examples"
 
 setup: $(BIN)/.ready
@@ -27,6 +28,9 @@ test: setup
 
 test-slow: setup
 	$(BIN)/python -m pytest -q -m "slow or not slow"
+
+test-mutants: setup
+	$(BIN)/python tests/mutants.py
 
 check: setup
 	$(BIN)/ruff format --check .

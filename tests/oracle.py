@@ -59,10 +59,12 @@ def make_call(
     per_row: Sequence[str] = (),
     seed: int = 0,
     options: Mapping[str, object] | None = None,
+    initial: bool = False,
 ) -> Call:
     """A call with random leaves that ask for their gradients; what stands in the padding is NaN.
 
-    Extras are positive, (T, B, n), or (B, n) where named in ``per_row``.
+    Extras are positive, (T, B, n), or (B, n) where named in ``per_row``. With ``initial``, a reset
+    goes back to states other than those that the call starts with.
     """
     program = cell if isinstance(cell, Program) else cell.program(**(options or {}))
     sizes = sizes_of(program, I, H)
@@ -74,6 +76,7 @@ def make_call(
     parameters = {p.name: leaf(*p.shape(sizes)) / 2 for p in program.parameters}
     x = leaf(T, B, sizes[program.input_size])
     states = [leaf(B, sizes[s.size]) for s in program.states]
+    others = [leaf(B, sizes[s.size]) for s in program.states] if initial else []
     shapes = {e.name: (B, sizes[e.size]) if e.name in per_row else (T, B, sizes[e.size]) for e in program.extras}
     extras = {name: leaf(*shape).abs() + 0.1 for name, shape in shapes.items()}
     valid = None if lengths is None else running(torch.tensor(lengths), T)
@@ -94,12 +97,14 @@ def make_call(
         valid=valid,
         reset=reset,
         reverse=reverse,
+        initial=tuple(finish(s) for s in others) if initial else None,
     )
 
 
 def leaves(call: Call) -> dict[str, Tensor]:
     """Everything a gradient is asked for, by name."""
     states = {f"initial {s.name}": t for s, t in zip(call.program.states, call.states, strict=True)}
+    states |= {f"reset {s.name}": t for s, t in zip(call.program.states, call.initial or (), strict=False)}
     return {"x": call.x} | states | dict(call.extras) | dict(call.parameters)
 
 
@@ -113,6 +118,7 @@ def cast(call: Call, dtype: torch.dtype) -> Call:
         call,
         x=own(call.x),
         states=tuple(own(s) for s in call.states),
+        initial=None if call.initial is None else tuple(own(s) for s in call.initial),
         parameters={n: own(p) for n, p in call.parameters.items()},
         extras={n: own(e) for n, e in call.extras.items()},
     )
@@ -154,9 +160,10 @@ def assert_matches_reference(
     per_row: Sequence[str] = (),
     seed: int = 0,
     options: Mapping[str, object] | None = None,
+    initial: bool = False,
 ) -> None:
     """Run one call on ``backend`` and on the reference and compare all there is; skips what the backend refuses."""
-    call = make_call(cell, B, T, I, H, lengths, reset, reverse, dtype, per_row, seed, options)
+    call = make_call(cell, B, T, I, H, lengths, reset, reverse, dtype, per_row, seed, options, initial)
     if reason := backend.refuses(call):
         pytest.skip(f"backend '{backend.name}' {reason}")
     found = outcome(backend, call)

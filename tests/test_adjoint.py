@@ -42,6 +42,9 @@ def by_the_adjoint(backward: Adjoint, call: Call) -> dict[str, Tensor]:
             values[i] = given[node.op][node.name].detach()
     interpreter.run(interpreter.plan(i for i in range(len(backward.nodes)) if i not in values), values)
 
+    for i, node in enumerate(backward.nodes):
+        assert values[i].dim() == 0 or values[i].shape[-1] == call.sizes[node.size], (i, node)
+
     def leaving(index: int | None, like: Tensor) -> Tensor:
         return torch.zeros_like(like) if index is None else values[index].reshape(like.shape)
 
@@ -53,6 +56,7 @@ def by_the_adjoint(backward: Adjoint, call: Call) -> dict[str, Tensor]:
     gradients = {n: torch.zeros_like(p) for n, p in detached.items()}
     for use in backward.contributions:
         start, stop = program.parameter(use.parameter).span(use.rows, call.sizes)
+        assert call.sizes[backward.nodes[use.cotangent].size] == stop - start, use
         gradients[use.parameter][start:stop] += contributed(use, values, call.x.shape[1])
     return found | {f"gradient of {n}": g for n, g in gradients.items()}
 
@@ -115,7 +119,16 @@ def one_value_everywhere(x, h, c, p):
     return new, new
 
 
-@pytest.mark.parametrize("program", [two_counts.program(), ties.program(), one_value_everywhere.program()])
+@cell
+def only_summed(x, h, c, p):
+    """Products, a state and a learned vector of which nothing but a sum is used."""
+    return tanh(p.b(x) + total(p.a(h), c) * total(p.v(size="own"))), p.k(x)
+
+
+UNUSUAL = [two_counts, ties, one_value_everywhere, only_summed]
+
+
+@pytest.mark.parametrize("program", [c.program() for c in UNUSUAL], ids=lambda p: p.name)
 @pytest.mark.parametrize("H", [1, 5])
 def test_unusual_shapes(program, H):
     assert_equals_autograd(program, H=H)

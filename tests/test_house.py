@@ -152,7 +152,9 @@ INHERITED = {"pointwise"}
 def test_public_names_have_docstrings(name):
     try:
         module = importlib.import_module(name)
-    except ImportError as error:
+    except ModuleNotFoundError as error:
+        if (error.name or "elman").startswith("elman"):
+            raise
         pytest.skip(f"{name} needs {error.name}, which is not installed")
     assert module.__doc__, name
     bare = [n for n, value in public(module) if not inspect.getdoc(value) and n.split(".")[-1] not in INHERITED]

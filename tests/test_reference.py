@@ -26,6 +26,7 @@ FORMS = [
     {"lengths": [7, 0, 4]},
     {"lengths": [2, 5, 1], "reverse": True},
     {"reset": True},
+    {"reset": True, "initial": True, "lengths": [7, 2, 6]},
     {"reset": True, "reverse": True, "lengths": [7, 3, 5]},
 ]
 
@@ -79,7 +80,8 @@ class PlainLoop:
     def row(self, call: Call, b: int) -> tuple[Tensor, tuple[Tensor, ...]]:
         steps = call.x.shape[0]
         length = steps if call.valid is None else int(call.valid[:, b].sum())
-        initial = state = tuple(s[b : b + 1] for s in call.states)
+        state = tuple(s[b : b + 1] for s in call.states)
+        initial = state if call.initial is None else tuple(s[b : b + 1] for s in call.initial)
         outputs: dict[int, Tensor] = {}
         for t in reversed(range(length)) if call.reverse else range(length):
             if call.reset is not None and call.reset[t, b]:

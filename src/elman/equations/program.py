@@ -24,6 +24,9 @@ from typing import Any
 from elman.equations.validation import validate
 from elman.errors import EquationError, ShapeError
 
+# The kinds of node that are computed from no other.
+LEAVES = frozenset({"input", "extra", "state", "constant", "vector", "cotangent"})
+
 
 @dataclass(frozen=True)
 class Node:
