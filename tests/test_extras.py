@@ -313,3 +313,31 @@ def test_vmap_over_sequences_and_over_models():
     stacked, _ = torch.func.stack_module_state(models)
     many = vmap(lambda p: functional_call(models[0], p, (x[0],))[0])(stacked)
     assert close(many, torch.stack([model(x[0])[0] for model in models]))
+
+
+# Names
+
+
+def test_names_of_the_layers_own_are_refused_in_a_cell():
+    @elman.cell
+    def with_option(x, h, p, *, dropout=0.5):
+        return p.h(x, h) * dropout
+
+    @elman.cell(inputs={"state": 1})
+    def with_input(x, h, p, *, state):
+        return p.h(x, h) * state
+
+    for cell, name in ((with_option, "dropout"), (with_input, "state")):
+        with pytest.raises(CellError, match=f"{name} is a name of the layer's own"):
+            elman.Recurrent(cell, 3, 4)
+
+
+def test_an_input_of_the_hidden_size_needs_layers_of_one_size():
+    @elman.cell(inputs={"drive": "hidden"})
+    def driven(x, h, p, *, drive):
+        return torch.tanh(p.h(x, h) + drive)
+
+    x = normal(5, 2, 3)
+    assert layer_of(driven, 3, 4, num_layers=2)(x, drive=normal(5, 2, 4))[0].shape == (5, 2, 4)
+    with pytest.raises(ShapeError, match="differs from layer to layer"):
+        layer_of(driven, 3, [4, 6])(x, drive=normal(5, 2, 4))

@@ -78,6 +78,9 @@ def read_extras(stack: Stack, extras: Mapping[str, Tensor], batch: Batch) -> dic
         missing, unknown = sorted(wanted.keys() - extras.keys()), sorted(extras.keys() - wanted.keys())
         what = f"needs the further input {', '.join(missing)}" if missing else f"has no input {', '.join(unknown)}"
         raise CellError(f"cell '{stack.program.name}' {what}; it takes {', '.join(['x', *wanted])}")
+    for name, size in wanted.items():
+        if len({sizes[size] for sizes in stack.sizes}) > 1:
+            raise ShapeError(f"{name}: is of the {size} size, which differs from layer to layer; use one size for all")
     return {name: _extra(name, value, stack.sizes[0][wanted[name]], batch) for name, value in extras.items()}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
@@ -254,6 +255,10 @@ def _program(cell: str | Cell | Program, bias: bool, options: dict[str, Any]) ->
             raise CellError(f"program '{cell.name}' has no size {', '.join(sorted(unknown))}; its options are bound")
         return cell, _size_options(sizes)
     found = cells.get(cell)
+    if hidden := (found.options.keys() | found.inputs.keys()) & _OWN_NAMES:
+        raise CellError(
+            f"cell '{found.name}': {', '.join(sorted(hidden))} is a name of the layer's own; call it otherwise"
+        )
     program = found.program(bias=bias, **{k: v for k, v in options.items() if k in found.options})
     rest = {k: v for k, v in options.items() if k not in found.options}
     for name in rest:
@@ -266,3 +271,9 @@ def _program(cell: str | Cell | Program, bias: bool, options: dict[str, Any]) ->
 
 def _size_options(sizes: dict[str, Any]) -> dict[str, int]:
     return {name: _positive(name, value) for name, value in sizes.items()}
+
+
+# What the layer's constructor and forward take themselves: an option or input of a cell called so would not be seen.
+_OWN_NAMES = frozenset(
+    name for f in (Recurrent.__init__, Recurrent.record) for name in inspect.signature(f).parameters
+) - {"options", "extras"}

@@ -38,7 +38,9 @@ class Task(Protocol):
     name: str
 
     @property
-    def model(self) -> nn.Module: ...
+    def model(self) -> nn.Module:
+        """The network, with its head."""
+        ...
 
     def describe_batch(self) -> tuple[Field, ...]:
         """The fields of a training batch: the inputs, then what they are compared with."""

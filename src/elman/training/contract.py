@@ -15,7 +15,8 @@ class Trainable(Protocol):
     """A model with its data and its loss. What it keeps between batches begins anew with each epoch."""
 
     @property
-    def model(self) -> nn.Module: ...
+    def model(self) -> nn.Module:
+        """The network that is trained, in place."""
 
     def batches(self, generator: torch.Generator) -> Iterable[Any]:
         """Yield one epoch's training batches, in this epoch's order, drawn from ``generator`` alone."""
