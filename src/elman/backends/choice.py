@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from elman.backends.contract import Backend, Call
+from elman.backends.forks import one_thread_after_fork
 from elman.backends.reference import Reference
 from elman.errors import BackendError, nearest
 
@@ -22,6 +23,7 @@ def choose(call: Call, name: str = "auto") -> Backend:
 
     Raises :class:`BackendError` with the reason where the one named refuses.
     """
+    one_thread_after_fork()
     if known(name) == "auto":
         return next(backend for backend in BACKENDS.values() if backend.refuses(call) is None)
     if reason := BACKENDS[name].refuses(call):
