@@ -89,7 +89,9 @@ def second_derivative_missing(run):
                 given = [g.detach() for g in gradients]
                 return torch.autograd.grad(again, leaves, given, allow_unused=True)
 
-        if call.record or call.extras or torch._C._functorch.peek_interpreter_stack() is not None:
+        # The first derivative must stay right, so what the lines above do not pass on is left alone.
+        beside = call.record or call.extras or (call.initial is not None and call.reset is not None)
+        if beside or torch._C._functorch.peek_interpreter_stack() is not None:
             return run(self, call)
         output, *states = Once.apply(call.x, *call.states, *call.parameters.values())
         return Result(output, tuple(states))
