@@ -50,7 +50,7 @@ def train(
     epochs: Annotated[Whole, _option("Passes over the training part. [100]")] = None,
     batch: Annotated[Whole, _option("Windows in a step. [32]")] = None,
     lr: Annotated[Number, _option("Peak of the one-cycle learning rate. [0.015]")] = None,
-    clip: Annotated[Number, _option("Largest norm of the gradient; 0: no bound. [0.25]")] = None,
+    clip: Annotated[Number, _option("Largest norm of the gradient; 0: no bound. [0.1]")] = None,
     seed: Annotated[Whole, _option("Seed of everything random. [0]")] = None,
     device: Annotated[Text, _option("cpu, cuda, ... [cpu]")] = None,
     patience: Annotated[Whole, _option("Stop after so many epochs without improvement; 0: never. [0]")] = None,
