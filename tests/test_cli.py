@@ -329,3 +329,62 @@ def test_the_combined_wave_over_five_seeds(elman, cell):
         assert result["windows"] == 190
         found.append(result["test"]["mse"])
     assert sorted(found)[2] <= 0.0125, found
+
+
+def test_resume_takes_what_it_was_begun_with_and_nothing_else(elman):
+    Path("cells").mkdir()
+    Path("cells/own.py").write_text(MY_CELL)
+    arguments = [*QUICK[2:], "--cell", "cells/own.py:mine", "-o", "r"]
+    assert elman("train", "forecast", "wave:sine", *arguments)[0] == 0
+    assert elman("train", "forecast", "--resume", *arguments)[0] == 0
+    for extra in (["wave:combined"], ["--target", "x"], ["--time", "y"], ["--set", "slope=3"]):
+        code, _, err = elman("train", "forecast", *extra, "--resume", "-o", "r")
+        assert code == 2
+        assert "has it from the run" in err
+
+
+def test_plot_without_a_test_part_draws_the_loss_and_with_steps_the_forecast(elman):
+    assert elman("train", "forecast", "wave:sine", *QUICK, "--split", "100,0,0", "-o", "a")[0] == 0
+    assert json.loads(elman("plot", "a", "--json")[1])["pictures"] == ["a/loss.png"]
+    write_series("d.csv", days(60))
+    assert elman("train", "forecast", "d.csv", "--time", "day", *QUICK, "--horizon", "3", "-o", "b")[0] == 0
+    code, out, _ = elman("plot", "b", "--steps", 10)
+    assert code == 0
+    assert len(out.splitlines()) == 2
+
+
+def test_names_that_look_like_mathematics_are_drawn_as_they_are(elman):
+    write_series("d.csv", days(60), header="day,$\\foo$")
+    assert elman("train", "forecast", "d.csv", "--time", "day", *QUICK, "-o", "r")[0] == 0
+    assert elman("plot", "r")[0] == 0
+
+
+def test_hours_and_midnights_are_written_alike(elman):
+    write_series("h.csv", [f"2020-01-{1 + h // 24:02d} {h % 24:02d}:00:00,{h % 5}" for h in range(70)])
+    assert elman("train", "forecast", "h.csv", "--time", "day", *QUICK, "-o", "r")[0] == 0
+    dates = json.loads(elman("forecast", "r", "--steps", 4, "--json")[1])["dates"]
+    assert dates == ["2020-01-03T22:00", "2020-01-03T23:00", "2020-01-04T00:00", "2020-01-04T01:00"]
+
+
+def test_inspect_shows_a_series_shorter_than_a_window(elman):
+    write_series("d.csv", days(5))
+    code, out, _ = elman("inspect", "d.csv", "--time", "day")
+    assert code == 0
+    assert "fewer values than context + horizon" in out
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
+    subprocess.run(
+        command("train", "forecast", "wave:sine", *QUICK, "-o", "r"), cwd=tmp_path, check=True, capture_output=True
+    )
+    shell = f"set -o pipefail; {sys.executable} -m elman forecast r --steps 20000 | head -1"
+    done = subprocess.run(["bash", "-c", shell], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "step,sine\n"
+    assert done.stderr == ""
+
+
+def test_warnings_are_lines_and_not_source_paths(elman):
+    _, _, err = elman("train", "forecast", "wave:sine", *QUICK, "--dropout", "0.1", "-o", "r")
+    assert "warning: dropout acts between layers" in err
+    assert ".py" not in err

@@ -229,3 +229,119 @@ def test_network_shapes():
     assert network(torch.zeros(7, 4, 2))[0].shape == (7, 4, 3, 2)
     assert network(torch.zeros(7, 4, 2), last=True)[0].shape == (1, 4, 3, 2)
     assert ForecastConfig(context=3).context == 3
+
+
+@pytest.mark.parametrize("option", ["zoneout", "bidirectional", "input_size", "num_layers", "dtype", "forget_bias"])
+def test_an_option_of_the_layer_that_is_not_the_cells_is_refused_and_not_swallowed(option):
+    with pytest.raises(ElmanError, match=f"cell 'gru' has no option '{option}'"):
+        Forecaster("gru", options={option: 1})
+
+
+def test_an_option_of_the_cell_may_be_called_as_one_of_training():
+    import elman
+
+    @elman.cell
+    def epochal(x, h, p, *, epochs=3):
+        return p.h(x, h) * epochs
+
+    forecaster = Forecaster(epochal, epochs=2, options={"epochs": 7})
+    assert forecaster.recipe.epochs == 2
+    assert forecaster.network.program["options"] == [["epochs", 7]]
+
+
+def test_a_cell_that_needs_more_than_a_series_is_refused_at_once():
+    import elman
+
+    @elman.cell(inputs={"gap": 1})
+    def timed(x, h, p, *, gap):
+        return p.h(x, h) * gap
+
+    with pytest.raises(ElmanError, match="needs gap beside x"):
+        Forecaster(timed)
+
+
+def test_a_cell_that_takes_x_as_it_is_forecasts_as_many_columns_as_it_has_units():
+    import elman
+
+    @elman.cell(sizes={"x": "hidden"})
+    def leaky(x, h, p):
+        return x + 0.5 * h + p.u() * h
+
+    two = Forecaster(leaky, **{**CHOICES, "hidden": 2})
+    assert two.fit(ramp(columns=2)).epochs == 2
+    with pytest.raises(ElmanError, match="input_size must equal"):
+        Forecaster(leaky, **{**CHOICES, "hidden": 3}).fit(ramp(columns=2))
+
+
+def test_a_fit_that_fails_leaves_the_network_that_was_there(tmp_path):
+    forecaster = Forecaster("rnn", **CHOICES)
+    forecaster.fit(ramp(), run=tmp_path / "a")
+    before = forecaster.test()
+    with pytest.raises(RunError):
+        forecaster.fit(ramp(150), run=tmp_path / "a")
+    assert forecaster.test() == before
+    assert forecaster.fit(ramp(150)).epochs == 2
+    assert forecaster.run is None
+
+
+def test_a_season_longer_than_what_stands_before_the_test_part_is_refused_before_training(tmp_path):
+    with pytest.raises(DataError, match="--season: got 5000"):
+        Forecaster("rnn", **CHOICES, season=5000).fit(ramp(), run=tmp_path / "r")
+    assert not (tmp_path / "r").exists()
+
+
+def test_data_to_go_on_after_is_read_as_the_series_was(tmp_path):
+    import polars as pl
+
+    values = ramp(60, columns=2).values
+    frame = pl.DataFrame({"a": values[:, 0], "b": values[:, 1], "c": values[:, 1]})
+    forecaster = Forecaster("rnn", **CHOICES)
+    forecaster.fit(frame, target=["a", "b"])
+    swapped = frame.select("b", "c", "a")
+    assert np.array_equal(forecaster.predict(3, swapped).values, forecaster.predict(3).values)
+    with pytest.raises(DataError, match="has columns b, a; want a, b"):
+        forecaster.predict(3, frame, target=["b", "a"])
+    assert np.array_equal(forecaster.predict(3, values).values, forecaster.predict(3).values)
+
+
+def test_data_of_another_step_is_refused():
+    import pandas as pd
+
+    monthly = pd.DataFrame({"t": pd.date_range("2000-01-01", periods=60, freq="MS"), "v": np.arange(60.0)})
+    yearly = pd.DataFrame({"t": pd.date_range("2000-01-01", periods=60, freq="YS"), "v": np.arange(60.0)})
+    forecaster = Forecaster("rnn", **CHOICES)
+    forecaster.fit(monthly, time="t")
+    with pytest.raises(DataError, match="steps of 1y, and the network was trained on steps of 1mo"):
+        forecaster.predict(3, yearly, time="t")
+
+
+def test_what_says_how_to_read_is_refused_where_nothing_is_read():
+    forecaster = Forecaster("rnn", **CHOICES)
+    with pytest.raises(DataError, match="says how to read a file"):
+        forecaster.fit(np.arange(60.0), target="v")
+    with pytest.raises(DataError, match="did you mean 'time'"):
+        forecaster.fit("wave:sine", tiem="t")
+    with pytest.raises(DataError, match=r"is \(N,\) or \(N, C\)"):
+        forecaster.fit(np.array(3.0))
+    with pytest.raises(DataError, match="holds numbers"):
+        forecaster.fit(["a"] * 50)
+    with pytest.raises(DataError, match="holds numbers"):
+        forecaster.fit(np.arange(60) * 1j)
+
+
+def test_columns_of_unlike_units_are_scored_one_by_one_too():
+    forecaster = Forecaster("rnn", **CHOICES)
+    forecaster.fit(ramp(150, columns=2))
+    result, part = forecaster.test(), forecaster.test_part()
+    assert set(result["columns"]) == {"c0", "c1"}
+    error = np.mean((part.prediction[..., 1] - part.truth[..., 1]) ** 2)
+    assert result["columns"]["c1"]["mse"] == pytest.approx(error)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"hidden": 8.5}, {"hidden": "8"}, {"layers": 0}, {"layers": "2"}, {"hidden": [4, 0]}]
+)
+def test_sizes_are_whole_numbers(wrong):
+    with pytest.raises(ElmanError, match=r"--(hidden|layers)"):
+        Forecaster("rnn", **wrong)
+    assert Forecaster("rnn", hidden=np.int64(8)).network.hidden == (8,)

@@ -44,36 +44,61 @@ def draw_predictions(
     ``continuation`` is a forecast beyond the end, (steps, C), and where its steps lie.
     """
     figure, axes = _figure(len(names))
+    marker = _marker(len(where))
     for column, axis in enumerate(axes):
-        axis.plot(where, truth[:, column], color=TRUTH, linewidth=1.6, label="truth")
-        axis.plot(where, prediction[:, column], color=PREDICTION, linewidth=1.2, label="prediction")
+        axis.plot(where, truth[:, column], marker, color=TRUTH, linewidth=1.6, label="truth")
+        axis.plot(where, prediction[:, column], marker, color=PREDICTION, linewidth=1.2, label="prediction")
         if continuation is not None:
             values, at = continuation
-            axis.plot(at, values[:, column], color=CONTINUED, linewidth=1.4, label="forecast, fed back")
-        axis.set_ylabel(names[column])
+            axis.plot(
+                at, values[:, column], _marker(len(at)), color=CONTINUED, linewidth=1.4, label="forecast, fed back"
+            )
+        axis.set_ylabel(_short(names[column], 40), parse_math=False)
         axis.grid(alpha=0.25)
-    axes[0].set_title(title)
+    axes[0].set_title(_short(title, 100), parse_math=False)
     axes[0].legend(frameon=False, ncols=3, loc="upper left", bbox_to_anchor=(0, 1.0))
     axes[0].margins(y=0.18)
-    axes[-1].set_xlabel("step" if not np.issubdtype(where.dtype, np.datetime64) else "date")
+    _label_steps(axes[-1], np.issubdtype(where.dtype, np.datetime64))
     return _save(figure, path)
 
 
 def draw_losses(path: str | Path, rows: Sequence[Mapping[str, Any]], title: str) -> Path:
     """Draw the loss of each epoch, training and validation, on a logarithmic scale."""
     figure, (axis,) = _figure(1)
-    epochs = [row["epoch"] for row in rows]
-    axis.plot(epochs, [row["train_loss"] for row in rows], color=TRUTH, label="training")
+    epochs, marker = [row["epoch"] for row in rows], _marker(len(rows))
+    axis.plot(epochs, [row["train_loss"] for row in rows], marker, color=TRUTH, label="training")
     validation = [row["validation_loss"] for row in rows]
     if any(loss is not None for loss in validation):
-        axis.plot(epochs, validation, color=PREDICTION, label="validation")
+        axis.plot(epochs, validation, marker, color=PREDICTION, label="validation")
     axis.set_yscale("log")
+    axis.xaxis.get_major_locator().set_params(integer=True)
     axis.set_xlabel("epoch")
     axis.set_ylabel("loss (scaled values, mean squared error)")
-    axis.set_title(title)
+    axis.set_title(_short(title, 100), parse_math=False)
     axis.grid(alpha=0.25, which="both")
     axis.legend(frameon=False)
     return _save(figure, path)
+
+
+def _marker(points: int) -> str:
+    """A line alone does not show one point; of many, markers hide the line."""
+    return "-" if points > 30 else ".-"
+
+
+def _short(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 3] + "..."
+
+
+def _label_steps(axis: Any, dated: bool) -> None:
+    if dated:
+        from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+        locator = AutoDateLocator()
+        axis.xaxis.set_major_locator(locator)
+        axis.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    else:
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.set_xlabel("date" if dated else "step")
 
 
 def _figure(panels: int) -> tuple[Any, Any]:

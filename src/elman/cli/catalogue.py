@@ -8,6 +8,7 @@ import typer
 
 from elman.cli import console, options
 from elman.cli.console import Json
+from elman.errors import ElmanError
 
 
 def cells(
@@ -84,17 +85,19 @@ def inspect(
     resample: Annotated[
         str | None, typer.Option(help="Take means over periods: 1y, 1mo, 1d.", show_default=False)
     ] = None,
-    context: Annotated[int, typer.Option(help="Values in a window.")] = 6,
+    context: Annotated[int, typer.Option(help="Values in a window.")] = 24,
     horizon: Annotated[int, typer.Option(help="Values after it.")] = 1,
     json: Json = False,
 ) -> int:
     """Show what is read from a series: its range, its step, and the first windows."""
     from elman.data import open_source
-    from elman.data.windows import window_count
+    from elman.data.calendar import date_text
 
     series = open_source(data, **options.given(time=time, target=target or None, resample=resample))
-    count = window_count(len(series), context, horizon)
+    if context < 1 or horizon < 1:
+        raise ElmanError(f"--context {context} and --horizon {horizon}: want 1 at least of each")
     values, width = series.values, context + horizon
+    count = max(0, len(series) - width + 1)
     columns = [
         {"name": n, "min": float(v.min()), "max": float(v.max()), "mean": float(v.mean()), "std": float(v.std())}
         for n, v in zip(series.names, values.T, strict=True)
@@ -103,14 +106,14 @@ def inspect(
         {"inputs": values[i : i + context].tolist(), "targets": values[i + context : i + width].tolist()}
         for i in range(min(3, count))
     ]
-    dates = None if series.times is None else [_day(series.times[0]), _day(series.times[-1])]
+    dates = None if series.times is None else [date_text(t, series.step) for t in series.times[[0, -1]]]
     result = {
         "source": series.source,
         "values": len(series),
         "columns": columns,
         "dates": dates,
         "step": str(series.step) if series.step else None,
-        "gaps": [],
+        "gaps": None if series.times is None else [],  # a series with a gap is not read: the error names it
         "notes": list(series.notes),
         "windows": count,
         "first_windows": first,
@@ -126,7 +129,8 @@ def _inspect_lines(result: dict[str, Any], series: Any) -> list[str]:
     for c in result["columns"]:
         about[c["name"]] = f"{c['min']:.6g} to {c['max']:.6g}, mean {c['mean']:.6g}, deviation {c['std']:.6g}"
     about |= {f"note {i + 1}": note for i, note in enumerate(result["notes"])}
-    about["windows"] = f"{result['windows']}; the first:"
+    first = "; the first:" if result["windows"] else ": fewer values than context + horizon"
+    about["windows"] = f"{result['windows']}{first}"
     lines = options.aligned(about)
     for window in result["first_windows"]:
         lines.append(f"  {_row(window['inputs'])} -> {_row(window['targets'])}")
@@ -135,7 +139,3 @@ def _inspect_lines(result: dict[str, Any], series: Any) -> list[str]:
 
 def _row(values: list[list[float]]) -> str:
     return " ".join("/".join(f"{v:.4g}" for v in step) for step in values)
-
-
-def _day(time: Any) -> str:
-    return str(time.astype("M8[s]")).replace("T00:00:00", "")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any
 
@@ -20,11 +22,13 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object; every
 
 def emit(result: Mapping[str, Any], lines: Iterable[str], as_json: bool) -> None:
     """Print ``result`` as one JSON object, or ``lines`` for a person."""
-    if as_json:
-        print(json.dumps(_finite(result), ensure_ascii=False))
-    else:
-        for line in lines:
+    try:
+        for line in [json.dumps(_finite(result), ensure_ascii=False)] if as_json else lines:
             print(line)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader, `head` say, has seen enough; nothing more may be written there, not even at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _finite(value: Any) -> Any:
@@ -44,29 +48,28 @@ def say(text: str) -> None:
 def guarded(run: Callable[[], Any], as_json: bool) -> int:
     """Run a command and return its exit code; the user's errors become one line, ours a report."""
     try:
-        return run() or DONE
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
+            return run() or DONE
     except ElmanError as error:
-        return _refused(str(error), as_json)
+        return _failed(str(error), as_json, USERS_INPUT)
     except KeyboardInterrupt:
         say("elman: interrupted")
         return INTERRUPTED
-    except BrokenPipeError:
-        sys.stderr.close()
-        return DONE
     except Exception as error:
         # A usage error of the command line knows how to word itself, in every version of typer.
         if hasattr(error, "format_message"):
-            return _refused(_one_line(error.format_message()), as_json)
+            return _failed(_one_line(error.format_message()), as_json, USERS_INPUT)
         traceback.print_exc()
-        say(f"elman: this is a fault of Elman's, not yours: {type(error).__name__}: {error}; please report it")
-        return OUR_FAULT
+        message = f"this is a fault of Elman's, not yours: {type(error).__name__}: {error}; please report it"
+        return _failed(message, as_json, OUR_FAULT)
 
 
-def _refused(message: str, as_json: bool) -> int:
+def _failed(message: str, as_json: bool, code: int) -> int:
     say(f"elman: {message}")
     if as_json:
         print(json.dumps({"error": message}, ensure_ascii=False))
-    return USERS_INPUT
+    return code
 
 
 def _one_line(text: str) -> str:

@@ -79,18 +79,23 @@ def train(
         device=device,
         patience=patience,
         weight_decay=weight_decay,
-    ) | options.settings("--set", set_ or [])
+    )
+    own = options.settings("--set", set_ or [])
+    reading = options.given(time=time, target=target or None, resample=resample)
     if resume:
+        in_the_run = options.given(DATA=data, **{f"--{name}": value for name, value in reading.items()})
+        in_the_run |= {f"--set {name}": value for name, value in own.items()}
+        if in_the_run:
+            raise ElmanError(f"{', '.join(in_the_run)}: a resumed training has it from the run; leave it out")
         return _resume(out, choices, json)
     if data is None:
         raise ElmanError("DATA is missing: a file, wave:sine, wave:combined, or fred:GS10")
-    reading = options.given(time=time, target=target or None, resample=resample)
-    return _train(data, out or _default_folder(data, choices), choices, reading, json)
+    return _train(data, out or _default_folder(data, choices), choices | {"options": own}, reading, json)
 
 
 def _default_folder(data: str, choices: Mapping[str, Any]) -> Path:
     words = [Path(data).stem if Path(data).suffix else data, Path(str(choices.get("cell", "gru"))).name]
-    return Path("runs") / "-".join(re.sub(r"[^A-Za-z0-9_]+", "-", word).strip("-") for word in words)
+    return Path("runs") / "-".join(re.sub(r"\W+", "-", word).strip("-") for word in words)
 
 
 def _train(data: str, out: Path, choices: dict[str, Any], reading: dict[str, Any], as_json: bool) -> int:
@@ -131,7 +136,8 @@ def _trained(forecaster: Any, history: Any, out: Path, as_json: bool) -> int:
     if history.interrupted:
         lines.append(f"interrupted; go on with: elman train forecast --resume -o {out}")
     else:
-        lines.append(f"next: elman test {out}; elman plot {out}; elman forecast {out} --steps 10")
+        test = f"elman test {out}; " if forecaster.task.split.test else ""
+        lines.append(f"next: {test}elman plot {out}; elman forecast {out} --steps 10")
     console.emit(result, lines, as_json)
     return console.INTERRUPTED if history.interrupted else console.DONE
 
@@ -160,38 +166,51 @@ def plot(
     run: RunFolder,
     out: Annotated[Path | None, _option("Folder for the pictures. [the run]", "-o", "--out")] = None,
     kind: Annotated[str, typer.Option("--format", help="png or svg.")] = "png",
+    steps: Annotated[int, typer.Option(help="Draw the forecast of so many steps after the end, too.")] = 0,
     json: Json = False,
 ) -> int:
     """Draw a run: predictions against truth on its test part, and the loss of each epoch."""
     if kind not in ("png", "svg"):
         raise ElmanError(f"--format: got {kind!r}, want png or svg")
-    pictures = _draw(_load(run), run, out or run, kind)
+    if steps < 0:
+        raise ElmanError(f"--steps: got {steps}, want 0 or more")
+    pictures = _draw(_load(run), run, out or run, kind, steps)
     console.emit({"run": str(run), "pictures": [str(p) for p in pictures]}, [str(p) for p in pictures], json)
     return console.DONE
 
 
-def _draw(forecaster: Any, run: Path, folder: Path, kind: str) -> list[Path]:
-    import numpy as np
-
+def _draw(forecaster: Any, run: Path, folder: Path, kind: str, steps: int = 0) -> list[Path]:
     from elman import pictures
 
-    part, series = forecaster.test_part(), forecaster.series
-    where = np.arange(len(series)) if series.times is None else series.times
-    mse = forecaster.test()["test"]["mse"]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"{folder}: the pictures cannot go there: {error.strerror}") from error
-    drawn = pictures.draw_predictions(
-        folder / f"predictions.{kind}",
-        part.truth[:, 0],
-        part.prediction[:, 0],
-        series.names,
-        where[part.first],
-        f"{series.source}, {forecaster.network.cell}: test part, one step ahead (MSE {mse:.4g})",
-    )
     rows = forecaster.run.metrics() if forecaster.run is not None else []
-    return [drawn, pictures.draw_losses(folder / f"loss.{kind}", rows, f"{run}: loss")]
+    drawn = [_draw_test(forecaster, folder / f"predictions.{kind}", steps)] if forecaster.task.split.test else []
+    return [*drawn, pictures.draw_losses(folder / f"loss.{kind}", rows, f"{run}: loss")]
+
+
+def _draw_test(forecaster: Any, path: Path, steps: int) -> Path:
+    import numpy as np
+
+    from elman import pictures
+    from elman.metrics import mse
+
+    part, series = forecaster.test_part(), forecaster.series
+    where = np.arange(len(series)) if series.times is None else series.times
+    truth, prediction = part.truth[:, :1], part.prediction[:, :1]
+    scores = [mse(prediction[..., c : c + 1], truth[..., c : c + 1]) for c in range(len(series.names))]
+    labels = [f"{name} (MSE {score:.4g})" for name, score in zip(series.names, scores, strict=True)]
+    continuation = None
+    if steps:
+        found = forecaster.predict(steps)
+        after = np.arange(len(series), len(series) + steps) if found.times is None else found.times
+        continuation = (found.values, after)
+    title = f"{Path(series.source).name}, {forecaster.network.cell}: test part, one step ahead"
+    return pictures.draw_predictions(
+        path, truth[:, 0], prediction[:, 0], labels, where[part.first], title, continuation
+    )
 
 
 def forecast(
@@ -211,7 +230,7 @@ def forecast(
     if data is None and reading:
         raise ElmanError(f"--{next(iter(reading))} says how to read --data, which is not given")
     found = _load(run).predict(steps, data, **reading)
-    dates = None if found.times is None else [_date(t) for t in found.times]
+    dates = None if found.times is None else _dates(found.times)
     header = ["step" if dates is None else "date", *found.names]
     rows = [[dates[i] if dates else i + 1, *values] for i, values in enumerate(found.values.tolist())]
     text = io.StringIO()
@@ -230,11 +249,15 @@ def forecast(
     return console.DONE
 
 
-def _date(time: Any) -> str:
+def _dates(times: Any) -> list[str]:
+    """Dates as short as all of them can be: days where all are midnights."""
     import numpy as np
 
-    text = str(np.datetime_as_string(time, unit="auto"))
-    return text if "T" in text else str(np.datetime_as_string(time, unit="D"))
+    for unit in ("D", "m", "s", "us"):
+        short = times.astype(f"M8[{unit}]")
+        if (short == times).all():
+            break
+    return [str(text) for text in np.datetime_as_string(short)]
 
 
 def _load(run: Path) -> Any:

@@ -2,60 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel
 
-from elman import cells
 from elman.data import Scaler, Series, open_source, series_from_frame
-from elman.equations import Cell, Program
-from elman.errors import DataError, ElmanError, RunError
-from elman.layers import Recurrent
+from elman.equations import Cell
+from elman.errors import DataError, ElmanError, RunError, nearest
+from elman.jobs.config import ForecastRun, NetworkConfig, refuse_changes
 from elman.metrics import persistence, repeats_last_value, scores, seasonal_naive
 from elman.tasks.forecast import Forecast, ForecastConfig, ForecastNetwork
-from elman.training import History, Progress, Recipe, Run, RunConfig, checked, fit
+from elman.training import History, Progress, Recipe, Run, checked, fit
 
 Array = NDArray[np.float64]
-
-
-class NetworkConfig(BaseModel):
-    """The network: its cell's program as traced (so that the cell's file is never needed again) and its sizes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    cell: str = Field("gru", description="a cell of the catalogue, or file.py:name")
-    hidden: tuple[int, ...] = Field((32,), min_length=1, description="hidden size, one a layer")
-    sizes: dict[str, int] = Field(default_factory=dict, description="the cell's further sizes")
-    dropout: float = Field(0.0, ge=0, lt=1, description="dropout between layers")
-    init: str = Field("orthogonal", description="how the weights begin: torch, glorot, orthogonal or identity")
-    program: dict[str, Any]
-
-    def recurrent(self, input_size: int) -> Recurrent:
-        """The layers, with fresh weights."""
-        program = Program.from_json(json.dumps(self.program))
-        sizes: dict[str, Any] = dict(self.sizes)
-        return Recurrent(
-            program, input_size, self.hidden, len(self.hidden), dropout=self.dropout, init=self.init, **sizes
-        )
-
-
-class ForecastRun(RunConfig):
-    """config.json of a forecasting run."""
-
-    task: str = "forecast"
-    data: dict[str, Any]
-    forecast: ForecastConfig
-    network: NetworkConfig
-    recipe: Recipe
-    scaler: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -86,8 +51,8 @@ class Forecaster:
     """A recurrent network that forecasts a series.
 
     ``choices`` are the fields of :class:`ForecastConfig` (context, horizon, split, ...), of :class:`Recipe`
-    (epochs, batch, lr, ...), ``dropout``, and the options of the cell. Raises :class:`ElmanError`
-    for what is none of these.
+    (epochs, batch, lr, ...), and the options of the cell; ``options`` those of the cell again, where a name is one of
+    the others'. ``dropout`` acts between layers. Raises :class:`ElmanError` for what is none of these.
 
     >>> forecaster = Forecaster("rnn", hidden=8, context=20, epochs=2)
     >>> history = forecaster.fit("wave:sine")
@@ -96,21 +61,28 @@ class Forecaster:
     """
 
     def __init__(
-        self, cell: str | Cell = "gru", hidden: int | Sequence[int] = 32, layers: int = 1, **choices: Any
+        self,
+        cell: str | Cell = "gru",
+        hidden: int | Sequence[int] = 32,
+        layers: int = 1,
+        *,
+        dropout: float = 0.0,
+        options: Mapping[str, Any] | None = None,
+        **choices: Any,
     ) -> None:
-        known = _pick(choices, ForecastConfig), _pick(choices, Recipe)
-        self.config = checked(ForecastConfig, known[0])
-        self.recipe = checked(Recipe, known[1])
-        named = cell if isinstance(cell, str) else cell.name
-        rest = {k: v for k, v in choices.items() if k not in known[0] and k not in known[1] and k != "dropout"}
-        self.network = _network(named, cells.get(cell), hidden, layers, choices.get("dropout", 0.0), rest)
+        forecast, recipe = _pick(choices, ForecastConfig), _pick(choices, Recipe)
+        rest = {k: v for k, v in choices.items() if k not in forecast and k not in recipe}
+        self.config = checked(ForecastConfig, forecast)
+        self.recipe = checked(Recipe, recipe)
+        self.network = NetworkConfig.of(cell, hidden, layers, dropout, {**rest, **(options or {})})
         self.task: Forecast | None = None
         self.run: Run[ForecastRun] | None = None
 
     def fit(
         self, data: Any, run: str | os.PathLike | None = None, report: Progress | None = None, **reading: Any
     ) -> History:
-        """Train on ``data``: a Series, a source ("wave:sine", a file), an array (N,) or (N, C), or a dataframe.
+        """Train on ``data``: a source ("wave:sine", a file), an array (N,) or (N, C), a dataframe, or an
+        :class:`elman.data.Series`.
 
         ``reading`` (target, time, resample) says how to read it. With ``run`` everything is kept in that folder.
         Raises :class:`DataError` for data that cannot be read, :class:`RunError` where ``run`` exists.
@@ -118,18 +90,26 @@ class Forecaster:
         self.recipe.torch_device()  # refuses a device that is not there before anything is written
         series = as_series(data, **reading)
         scaler = Forecast.fit_scaler(series, self.config)
-        self.task = self._build(series, scaler)
-        if run is not None:
-            arrays, facts = series.to_arrays()
-            config = ForecastRun(
-                data=facts,
-                forecast=self.config,
-                network=self.network,
-                recipe=self.recipe,
-                scaler=scaler.to_dict(),
+        task = self._build(series, scaler)
+        self._check_season(task)
+        self.run = None if run is None else Run.create(run, *self._contents(series, scaler))
+        self.task = task
+        return fit(task, self.recipe, self.run, report=report)
+
+    def _contents(self, series: Series, scaler: Scaler) -> tuple[ForecastRun, dict[str, Any]]:
+        arrays, facts = series.to_arrays()
+        config = ForecastRun(
+            data=facts, forecast=self.config, network=self.network, recipe=self.recipe, scaler=scaler.to_dict()
+        )
+        return config, arrays
+
+    def _check_season(self, task: Forecast) -> None:
+        first = task.split.test.start + self.config.context
+        if task.split.test and self.config.season > first:
+            raise DataError(
+                f"--season: got {self.config.season}, and the first test window has {first} values before it; "
+                "want a season that is over by then"
             )
-            self.run = Run.create(run, config, arrays)
-        return fit(self.task, self.recipe, self.run, report=report)
 
     @classmethod
     def load(cls, run: str | os.PathLike) -> Forecaster:
@@ -152,8 +132,9 @@ class Forecaster:
         ``choices`` that were given again must be those of the run; raises :class:`RunError` where they are not.
         """
         forecaster = cls._open(run, trained=False)
-        forecaster._refuse_changes(choices or {})
         assert forecaster.task is not None
+        assert forecaster.run is not None
+        refuse_changes(forecaster.run.config, choices or {})
         return forecaster, fit(forecaster.task, forecaster.recipe, forecaster.run, resume=True, report=report)
 
     @classmethod
@@ -164,31 +145,27 @@ class Forecaster:
         forecaster.config = run.config.forecast
         forecaster.recipe = run.config.recipe
         forecaster.network = run.config.network
+        arrays = run.arrays()
         try:
-            series = Series.from_arrays(run.arrays(), run.config.data)
+            series = Series.from_arrays(arrays, run.config.data)
             forecaster.task = forecaster._build(series, Scaler.from_dict(run.config.scaler))
         except (ElmanError, KeyError, TypeError) as error:
-            raise error if isinstance(error, RunError) else RunError(f"{run.path}: {error}") from error
+            raise RunError(f"{run.path / 'config.json'}: {error}") from error
         return forecaster
 
     def _build(self, series: Series, scaler: Scaler) -> Forecast:
         # A network begins at the same weights whatever was drawn before, and disturbs nothing drawn after.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.recipe.seed)
-            model = ForecastNetwork(self.network.recurrent(series.values.shape[1]), self.config.horizon)
+            try:
+                model = ForecastNetwork(self.network.recurrent(series.values.shape[1]), self.config.horizon)
+            except RuntimeError as error:
+                if "allocate" not in str(error):
+                    raise
+                raise ElmanError(
+                    f"--hidden: a network of {list(self.network.hidden)} does not fit into memory"
+                ) from error
         return Forecast(model, series, self.config, self.recipe.batch, scaler)
-
-    def _refuse_changes(self, choices: Mapping[str, Any]) -> None:
-        begun: dict[str, Any] = {**self.config.model_dump(), **self.recipe.model_dump()}
-        begun |= {"cell": self.network.cell, "dropout": self.network.dropout}
-        begun |= {"hidden": list(self.network.hidden), "layers": len(self.network.hidden)}
-        for name, value in choices.items():
-            if name == "hidden":
-                value = _per_layer(value, len(self.network.hidden))
-            if name in begun and _plain(value) != _plain(begun[name]):
-                raise RunError(
-                    f"--{name}: a resumed training goes on with {begun[name]!r} and cannot change to {value!r}"
-                )
 
     def _ready(self) -> Forecast:
         if self.task is None:
@@ -237,9 +214,15 @@ class Forecaster:
             naive = seasonal_naive(task.series.values, part.first, config.horizon, config.season)
             baselines["seasonal_naive"] = score(naive)
         found = score(part.prediction)
+        season = config.season or 1
+        by_column = {
+            name: scores(part.prediction[..., [c]], part.truth[..., [c]], history[:, [c]], season)
+            for c, name in enumerate(task.series.names)
+        }
         return {
             "task": "forecast",
             "test": found,
+            **({"columns": by_column} if len(by_column) > 1 else {}),
             "windows": len(part.first),
             "baselines": baselines,
             "warnings": _warnings(found, baselines, repeats_last_value(part.prediction, part.truth, part.last)),
@@ -248,75 +231,71 @@ class Forecaster:
     def predict(self, steps: int, data: Any = None, **reading: Any) -> Continuation:
         """The next ``steps`` values, each prediction fed back; after ``data`` where given, else after the series.
 
-        Raises :class:`DataError` where ``data`` has other columns or fewer values than the context.
+        Raises :class:`DataError` where ``data`` has other columns, another step, or fewer values than the context.
         """
         task = self._ready()
-        if steps < 1:
-            raise ElmanError(f"steps: got {steps}, want 1 at least")
-        series = task.series if data is None else as_series(data, **reading)
-        if series.values.shape[1] != task.series.values.shape[1]:
-            raise DataError(
-                f"{series.source}: has columns {', '.join(series.names)}; want {', '.join(task.series.names)}"
-            )
+        if not isinstance(steps, int) or steps < 1:
+            raise ElmanError(f"steps: got {steps!r}, want a whole number, 1 at least")
+        series = task.series if data is None else self._continued(data, reading)
         z = task.continue_series(series, steps).cpu().double().numpy()
         return Continuation(task.scaler.invert(z, series.values[-1]), series.names, series.later(steps))
 
+    def _continued(self, data: Any, reading: dict[str, Any]) -> Series:
+        """``data`` read as the series trained on was, and like it."""
+        trained = self.series
+        named = trained.source != ARRAY and not isinstance(data, Series | np.ndarray | torch.Tensor | list)
+        series = as_series(data, **({"target": list(trained.names)} if named else {}) | reading)
+        both_named = ARRAY not in (trained.source, series.source)
+        if series.values.shape[1] != trained.values.shape[1] or (both_named and series.names != trained.names):
+            raise DataError(f"{series.source}: has columns {', '.join(series.names)}; want {', '.join(trained.names)}")
+        if series.step and trained.step and series.step != trained.step:
+            raise DataError(
+                f"{series.source}: is in steps of {series.step}, and the network was trained on steps of "
+                f"{trained.step}; resample it"
+            )
+        return series
+
+
+ARRAY = "values"  # the source of a series that came as an array, whose columns have no names of their own
+READING = ("target", "time", "resample")
+
 
 def as_series(data: Any, **reading: Any) -> Series:
-    """``data`` as a Series: as it is, from a source's name, an array (N,) or (N, C), or a dataframe."""
-    if isinstance(data, Series):
-        return data
+    """``data`` as a Series: as it is, from a source's name, an array (N,) or (N, C), or a dataframe.
+
+    Raises :class:`DataError` where it is none of these, or ``reading`` says what cannot be said of it.
+    """
+    for name in reading:
+        if name not in READING:
+            raise DataError(f"{name}: data is read by target, time and resample; {nearest(name, READING)}")
     if isinstance(data, str | os.PathLike):
         return open_source(os.fspath(data), **reading)
     if isinstance(data, torch.Tensor):
         data = data.detach().cpu().numpy()
-    if isinstance(data, np.ndarray | list):
-        values = np.asarray(data, dtype=np.float64)
-        values = values[:, None] if values.ndim == 1 else values
-        return Series(values, tuple(f"value{i}" if values.ndim > 1 and values.shape[1] > 1 else "value"
-                                    for i in range(values.shape[-1])))  # fmt: skip
-    return series_from_frame(data, **reading)
+    if isinstance(data, np.ndarray | list | Series) and reading:
+        raise DataError(
+            f"{', '.join(reading)}: says how to read a file or a dataframe, and this is neither; leave it out"
+        )
+    if isinstance(data, Series):
+        return data
+    return _from_array(data) if isinstance(data, np.ndarray | list) else series_from_frame(data, **reading)
+
+
+def _from_array(data: Any) -> Series:
+    try:
+        values = np.asarray(data)
+        values = values.astype(np.float64, casting="same_kind" if values.dtype.kind == "c" else "unsafe")
+    except (TypeError, ValueError) as error:
+        raise DataError(f"an array to train on holds numbers, and this one does not: {error}") from error
+    values = values[:, None] if values.ndim == 1 else values
+    if values.ndim != 2:
+        raise DataError(f"an array to train on is (N,) or (N, C), and this one is {values.shape}")
+    columns = values.shape[1]
+    return Series(values, ("value",) if columns == 1 else tuple(f"value{i}" for i in range(columns)), source=ARRAY)
 
 
 def _pick(choices: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:
     return {k: v for k, v in choices.items() if k in model.model_fields}
-
-
-def _per_layer(hidden: int | Sequence[int], layers: int) -> list[int]:
-    sizes = [hidden] if isinstance(hidden, int) else list(hidden)
-    return sizes * layers if len(sizes) == 1 else sizes
-
-
-def _network(
-    name: str, cell: Cell, hidden: int | Sequence[int], layers: int, dropout: float, options: dict[str, Any]
-) -> NetworkConfig:
-    if layers < 1:
-        raise ElmanError(f"--layers: got {layers}, want 1 at least")
-    sizes = _per_layer(hidden, layers)
-    if layers not in (1, len(sizes)):
-        raise ElmanError(f"--hidden: got {len(sizes)} sizes for --layers {layers}; want one, or one a layer")
-    # A layer of its own, to check the sizes and options where they are given and not when training begins.
-    trial = Recurrent(cell, 1, sizes, len(sizes), device="meta", **options)
-    return checked(
-        NetworkConfig,
-        {
-            "cell": str(Path(name).name) if ".py" in name else name,
-            "hidden": sizes,
-            "sizes": {k: v for k, v in options.items() if k in trial.program.size_names},
-            "dropout": dropout,
-            "program": json.loads(trial.program.to_json()),
-        },
-    )
-
-
-def _plain(value: Any) -> Any:
-    return (
-        [_plain(v) for v in value]
-        if isinstance(value, list | tuple)
-        else float(value)
-        if isinstance(value, int)
-        else value
-    )
 
 
 def _percents(split: Sequence[float]) -> str:

@@ -61,7 +61,7 @@ SCHEMES = {
 def scheme(name: str) -> Scheme:
     """The scheme of that name. Raises :class:`CellError` where there is none."""
     if name not in SCHEMES:
-        raise CellError(f"there is no initialiser {name!r}; {nearest(name, SCHEMES)}")
+        raise CellError(f"there is no initialiser {name!r}; {nearest(str(name), SCHEMES)}")
     return SCHEMES[name]
 
 

@@ -66,7 +66,7 @@ def read_reset(reset: Tensor | None, batch: Batch) -> Tensor | None:
     if reset is None:
         return None
     steps, rows = batch.x.shape[:2]
-    reset = batch.steps_in(reset)
+    reset = batch.steps_in(torch.as_tensor(reset, device=batch.x.device))
     expect(reset, "T B", name="reset", sizes={"T": steps, "B": rows})
     return reset.bool()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import operator
 import warnings
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
@@ -89,7 +90,7 @@ class Recurrent(nn.Module):
             warnings.warn("dropout acts between layers and there is one layer: it does nothing", stacklevel=2)
         program, sizes = _program(cell, bias, options)
         self.input_size = _positive("input_size", input_size)
-        self.hidden_size = hidden_size if isinstance(hidden_size, int) else list(hidden_sizes)
+        self.hidden_size = hidden_sizes if isinstance(hidden_size, list | tuple) else hidden_sizes[0]
         self.num_layers = len(hidden_sizes)
         self.batch_first = batch_first
         self.init, self.forget_bias, self.learn_state = init, forget_bias, learn_state
@@ -191,6 +192,9 @@ class Recurrent(nn.Module):
         self, x: Any, state: Any, lengths: Any, reset: Tensor | None, extras: dict[str, Tensor], record: tuple[str, ...]
     ) -> tuple[Batch, Ran]:
         batch = Batch.of(x, self.input_size, lengths, self.batch_first)
+        dtype = next(self.parameters()).dtype
+        if batch.x.dtype != dtype and not torch.is_autocast_enabled(batch.x.device.type):
+            raise ShapeError(f"x: got {batch.x.dtype}, and the layer's parameters are {dtype}; use x.to({dtype})")
         initial = self._initial(batch)
         states = initial if state is None else read_state(self.stack, state, batch)
         sequence = stacks.Sequence(
@@ -233,7 +237,7 @@ class Recurrent(nn.Module):
 
 
 def _hidden_sizes(hidden_size: int | SequenceOf[int], num_layers: int) -> list[int]:
-    if isinstance(hidden_size, int):
+    if not isinstance(hidden_size, list | tuple):
         return [_positive("hidden_size", hidden_size)] * _positive("num_layers", num_layers)
     sizes = [_positive("hidden_size", size) for size in hidden_size]
     if not sizes or num_layers not in (1, len(sizes)):
@@ -241,10 +245,14 @@ def _hidden_sizes(hidden_size: int | SequenceOf[int], num_layers: int) -> list[i
     return sizes
 
 
-def _positive(name: str, value: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+def _positive(name: str, value: Any) -> int:
+    try:
+        number = -1 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = -1
+    if number < 1:
         raise ShapeError(f"{name}: got {value!r}, want a whole number above 0")
-    return value
+    return number
 
 
 def _program(cell: str | Cell | Program, bias: bool, options: dict[str, Any]) -> tuple[Program, dict[str, int]]:

@@ -1,0 +1,127 @@
+"""What a forecasting run is made of, as config.json holds it, and how a person's choices become it."""
+
+from __future__ import annotations
+
+import json
+import operator
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from elman import cells
+from elman.equations import Cell, Program
+from elman.errors import CellError, ElmanError, RunError, nearest
+from elman.layers import Recurrent
+from elman.tasks.forecast import ForecastConfig
+from elman.training import Recipe, RunConfig, checked
+
+
+class NetworkConfig(BaseModel):
+    """The network: its cell's program as traced (so that the cell's file is never needed again) and its sizes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    cell: str = Field("gru", description="a cell of the catalogue, or file.py:name")
+    hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field((32,), min_length=1, description="hidden size, one a layer")
+    sizes: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict, description="the cell's further sizes")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout between layers")
+    init: str = Field("orthogonal", description="how the weights begin: torch, glorot, orthogonal or identity")
+    program: dict[str, Any]
+
+    @classmethod
+    def of(
+        cls, cell: str | Cell, hidden: Any, layers: Any, dropout: float, options: Mapping[str, Any]
+    ) -> NetworkConfig:
+        """The network of a person's choices; ``options`` are the cell's own (and ``bias``).
+
+        Raises :class:`CellError` for an option the cell has not, and a cell that needs more than a series.
+        """
+        found = cells.get(cell)
+        own = {k: v for k, v in options.items() if k in found.options or k == "bias"}
+        program = found.program(**own)
+        sizes = {k: v for k, v in options.items() if k not in own}
+        for name in sizes:
+            if name not in program.size_names:
+                hint = nearest(name, [*found.options, *program.size_names])
+                raise CellError(f"cell '{found.name}' has no option '{name}'; {hint}")
+        if program.extras:
+            names = ", ".join(extra.name for extra in program.extras)
+            raise CellError(f"cell '{found.name}' needs {names} beside x, which a forecast has not; use another cell")
+        choices = {
+            "cell": named(cell),
+            "hidden": per_layer(hidden, layers),
+            "sizes": sizes,
+            "dropout": dropout,
+            "program": json.loads(program.to_json()),
+        }
+        return checked(cls, choices)
+
+    def recurrent(self, input_size: int) -> Recurrent:
+        """The layers, with fresh weights. Raises :class:`ShapeError` for sizes that do not fit the series."""
+        program = Program.from_json(json.dumps(self.program))
+        sizes: dict[str, Any] = dict(self.sizes)
+        return Recurrent(
+            program, input_size, self.hidden, len(self.hidden), dropout=self.dropout, init=self.init, **sizes
+        )
+
+
+class ForecastRun(RunConfig):
+    """config.json of a forecasting run."""
+
+    task: str = "forecast"
+    data: dict[str, Any]
+    forecast: ForecastConfig
+    network: NetworkConfig
+    recipe: Recipe
+    scaler: dict[str, Any]
+
+
+def named(cell: str | Cell) -> str:
+    """What a cell is called in a run: the folder of its file says nothing there."""
+    name = cell if isinstance(cell, str) else cell.name
+    return Path(name).name if ".py" in name else name
+
+
+def per_layer(hidden: Any, layers: Any) -> list[int]:
+    """One hidden size a layer, from one for all or a list.
+
+    >>> per_layer(32, 2)
+    [32, 32]
+    """
+    try:
+        count = operator.index(layers)
+        sizes = [operator.index(h) for h in (hidden if isinstance(hidden, Sequence) else [hidden])]
+    except TypeError:
+        raise ElmanError(f"--hidden: got {hidden!r} for --layers {layers!r}; want whole numbers") from None
+    if count < 1:
+        raise ElmanError(f"--layers: got {layers}, want 1 at least")
+    sizes = sizes * count if len(sizes) == 1 else sizes
+    if count not in (1, len(sizes)):
+        raise ElmanError(f"--hidden: got {len(sizes)} sizes for --layers {layers}; want one, or one a layer")
+    return sizes
+
+
+def refuse_changes(begun: ForecastRun, choices: Mapping[str, Any]) -> None:
+    """Raise :class:`RunError` where ``choices``, given again on resuming, are not those the run was begun with."""
+    network = begun.network
+    known: dict[str, Any] = {**begun.forecast.model_dump(), **begun.recipe.model_dump()}
+    known |= {"cell": network.cell, "dropout": network.dropout}
+    known |= {"hidden": list(network.hidden), "layers": len(network.hidden)}
+    for name, value in choices.items():
+        if name not in known:
+            raise RunError(f"--{name}: a resumed training takes its options from the run; leave it out")
+        if name == "cell":
+            value = named(value)
+        if name == "hidden":
+            value = per_layer(value, len(network.hidden))
+        if _comparable(value) != _comparable(known[name]):
+            raise RunError(f"--{name}: a resumed training goes on with {known[name]!r} and cannot change to {value!r}")
+
+
+def _comparable(value: Any) -> Any:
+    """``value`` so that 70 equals 70.0 and a list a tuple."""
+    if isinstance(value, list | tuple):
+        return [_comparable(v) for v in value]
+    return float(value) if isinstance(value, int) else value
