@@ -388,3 +388,10 @@ def test_warnings_are_lines_and_not_source_paths(elman):
     _, _, err = elman("train", "forecast", "wave:sine", *QUICK, "--dropout", "0.1", "-o", "r")
     assert "warning: dropout acts between layers" in err
     assert ".py" not in err
+
+
+def test_what_a_cell_prints_does_not_break_the_json(elman):
+    Path("loud.py").write_text(MY_CELL.replace("    z = ", "    print('traced')\n    z = "))
+    _, out, err = elman("train", "forecast", "wave:sine", *QUICK, "--cell", "loud.py:mine", "-o", "r", "--json")
+    assert isinstance(json.loads(out), dict)
+    assert "traced" in err

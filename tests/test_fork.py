@@ -50,7 +50,7 @@ def test_many_threads_call_one_layer(cell):
     inputs = [torch.randn(9, 4, 3, requires_grad=True) for _ in range(16)]
 
     def run(x):
-        output, state = layer(x)
+        output, _ = layer(x)
         return output, torch.autograd.grad(output.square().sum(), x)[0]
 
     alone = [run(x) for x in inputs]

@@ -133,6 +133,14 @@ def test_a_series_goes_through_arrays_and_json():
     assert (again.times == series.times).all()
 
 
+def test_a_series_keeps_values_of_its_own():
+    values, times = np.ones((3, 1)), dates("2024-01-01", "2024-01-02", "2024-01-03")
+    series = Series(values, ("x",), times)
+    values[1], times[1] = 7, times[0]
+    assert series.values.tolist() == [[1], [1], [1]]
+    assert days(series.times) == ["2024-01-01", "2024-01-02", "2024-01-03"]
+
+
 @pytest.mark.parametrize(
     ("values", "names", "times", "words"),
     [
@@ -255,6 +263,71 @@ def test_an_error_names_the_file_the_row_and_the_value(csv, text, words):
     for word in [str(path), *words]:
         assert word in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("end", ["\r", "\r\n", "\r\r\n"])
+def test_every_line_end_is_one(csv, end):
+    text = (HEADER + "".join(ROWS)).replace("\n", end)
+    assert read_series(csv(text), time="date").values[:, 0].tolist() == [1, 2, 3, 4, 5, 6, 7]
+    with pytest.raises(DataError, match=r"row 4 .*'abc'"):
+        read_series(csv(with_row(4, "2024-01-03,abc\n").replace("\n", end)), target="x")
+    with pytest.raises(DataError, match=r"row 3 is not UTF-8"):
+        read_series(csv(f"x{end}1{end}".encode() + b"\xff"), target="x")
+    with pytest.raises(DataError, match=r"row 6 \(the header is row 3\).*'abc'"):
+        read_series(csv(("\n\n" + with_row(4, "2024-01-03,abc\n")).replace("\n", end)), target="x")
+
+
+LONG = "9" * 200_000  # Python's csv takes 131072 characters
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (LONG + "a,x\n1,2\n", "row 1: the header cannot be read: field larger than field limit"),
+        ('"date,x\n' + "1,2\n" * 50_000, "row 1: the header cannot be read: field larger than field limit"),
+        (with_row(3, f"{LONG},1,2\n"), r"row 3 .*cannot be read: field larger than field limit"),
+        (with_row(3, f"2024-01-02,a{LONG}\n"), "row 3 .*'x' holds 'a999.*not a number"),
+        (with_row(3, f"{LONG}-01-02,2\n"), "row 3 .*'date' holds '999.*not a date"),
+        (with_row(3, f"2024-01-02,{LONG}\n"), "row 3 .*'x' holds infinity"),
+        (f"date,x\n{LONG},1\n{LONG},2\n", "row 2 .*'date' holds '999.*not a date"),
+    ],
+)
+def test_cells_longer_than_any_number(csv, text, words):
+    with pytest.raises(DataError, match=words) as caught:
+        read_series(csv(text), target="x", time="date")
+    assert len(str(caught.value)) < 500
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("cell", "point"),
+    [("1,5", "1.5"), ("-1.234,5", "-1234.5"), (" 1,5e3", "1.5e3"), ("0,25", "0.25"), ("1,234", "1.234, or 1234")],
+)
+def test_a_decimal_comma_is_named_as_the_cause(csv, cell, point):
+    words = f"'x'.*{cell!r}.*decimal comma.*{point}"
+    with pytest.raises(DataError, match=rf"row 3 .*no column of numbers.*{words}"):
+        read_series(csv(f"date;x\n2024-01-01;\n2024-01-02;{cell}\n"), time="date")
+    with pytest.raises(DataError, match=rf"row 3 .*{words}"):
+        read_series(csv(f"date;x\n2024-01-01;1\n2024-01-02;{cell}\n"), time="date")
+
+
+@pytest.mark.parametrize("cell", ["a,b", "1,", ",", "1,2,3", "1;5", "12:30", "9" * 999 + ",5"])
+def test_what_is_no_decimal_comma_is_not_taken_for_one(csv, cell):
+    for target in (None, "x"):
+        with pytest.raises(DataError) as caught:
+            read_series(csv(f'y,x\na,"{cell}"\n'), target=target)
+        assert "decimal comma" not in str(caught.value)
+
+
+def test_local_days_across_a_change_of_the_clock_say_why_they_are_uneven(csv):
+    text = "date,x\n" + "".join(f"2024-03-{day}T00:00+0{1 + (day > 30)}:00,1\n" for day in range(27, 32))
+    with pytest.raises(DataError, match=r"row 6 .*uneven dates.*UTC.*summer time.*without their zone") as caught:
+        read_series(csv(text), time="date")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(DataError, match="uneven dates") as caught:
+        read_series(csv(with_row(4, "2024-01-03T06:00,1\n")), time="date")
+    assert "UTC" not in str(caught.value)
+    assert len(read_series(csv(text), time="date", resample="1d")) == 5
 
 
 @pytest.mark.parametrize(

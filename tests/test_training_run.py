@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import stat
-from typing import Literal
+from contextlib import suppress
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 import torch
+from pydantic import BaseModel, ConfigDict
 
 from elman.errors import ElmanError, RunError
-from elman.training import Recipe, Run, RunConfig, checked, task_of
+from elman.training import Recipe, Run, RunConfig, checked, fit, load_tensors, task_of
+from elman.training.options import option
+from training_tasks import LineTask
+
+ROW = {
+    "epoch": 1,
+    "train_loss": 0.5,
+    "validation_loss": 0.25,
+    "lr": 0.1,
+    "grad_norm": 1.0,
+    "clipped": 0,
+    "seconds": 0.125,
+}
 
 
 class CountConfig(RunConfig):
@@ -135,6 +150,63 @@ def test_a_config_is_refused_by_name(run):
     assert "is not valid JSON" in refusal(run)
 
 
+@pytest.mark.parametrize("depth", [500, 900, 1100, 10_000, 100_000])
+def test_a_config_nested_too_deeply_is_refused(run, depth):
+    raw = json.loads((run.path / "config.json").read_text())
+    nest = "[" * depth + "]" * depth
+    (run.path / "config.json").write_text(json.dumps({**raw, "hidden": "nest"}).replace('"nest"', nest))
+    assert len(refusal(run)) < 500
+    with suppress(RunError):
+        task_of(run.path)
+
+
+def test_a_nest_where_anything_may_stand_is_read_or_refused(run):
+    class AnyConfig(CountConfig):
+        data: Any = None
+
+    raw = json.loads((run.path / "config.json").read_text())
+    for depth in (*range(100, 1200, 50), 10_000):
+        text = json.dumps({**raw, "data": "nest"}).replace('"nest"', "[" * depth + "]" * depth)
+        (run.path / "config.json").write_text(text)
+        with suppress(RunError):
+            Run.open(run.path, AnyConfig)
+
+
+LONG = "n" * 300
+
+
+def test_names_too_long_are_refused_by_name(tmp_path):
+    for path in (tmp_path / LONG, tmp_path / LONG / "r"):
+        for call in (
+            lambda path: Run.create(path, CountConfig()),
+            lambda path: Run.open(path, CountConfig),
+            task_of,
+            load_tensors,
+        ):
+            with pytest.raises(RunError, match=f"{LONG}.*: File name too long"):
+                call(path)
+    assert os.listdir(tmp_path) == []
+
+
+def test_folders_one_may_not_enter_are_refused_by_name(run, monkeypatch):
+    real = os.stat
+
+    def refuse(path, *args, **options):
+        if "model" in str(path) or "locked" in str(path):
+            raise PermissionError(13, "Permission denied")
+        return real(path, *args, **options)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    monkeypatch.setattr(os, "lstat", refuse)
+    locked = run.path / "locked" / "r"
+    for call in (lambda: Run.create(locked, CountConfig()), lambda: Run.open(locked, CountConfig)):
+        with pytest.raises(RunError, match=r"locked/r: Permission denied"):
+            call()
+    for call in (run.weights, run.begun, lambda: Run.open(run.path, CountConfig)):
+        with pytest.raises(RunError, match=r"model.safetensors: Permission denied"):
+            call()
+
+
 def test_another_tasks_run_is_refused(run):
     assert "is a run of task 'count', not 'sort'" in refusal(run, SortConfig)
 
@@ -175,6 +247,45 @@ def test_another_runs_weights_are_refused(run, tmp_path):
         other.weights()
 
 
+def test_another_runs_data_is_refused(run, tmp_path):
+    twin = Run.create(tmp_path / "twin", run.config, {"counts": np.arange(4)})
+    other = Run.create(tmp_path / "other", CountConfig(hidden=8), {"counts": np.arange(5)})
+    shutil.copy(twin.path / "data.safetensors", run.path)
+    assert Run.open(run.path, CountConfig).arrays()["counts"].tolist() == [0, 1, 2, 3]
+    shutil.copy(other.path / "data.safetensors", run.path)
+    with pytest.raises(RunError, match=r"r/data.safetensors: is not the data of this run.*restore"):
+        Run.open(run.path, CountConfig).arrays()
+    with pytest.raises(RunError, match="is not the data of this run"):
+        run.arrays()
+
+
+def test_the_checksum_of_the_data_is_the_configs_and_the_users_tools(run, tmp_path):
+    data = (run.path / "data.safetensors").read_bytes()
+    assert run.config.data_checksum == hashlib.sha256(data).hexdigest()
+    assert json.loads((run.path / "config.json").read_text())["data_checksum"] == run.config.data_checksum
+    without = Run.create(tmp_path / "without", run.config)
+    assert without.config.data_checksum is None
+    shutil.copy(run.path / "data.safetensors", without.path)
+    with pytest.raises(RunError, match="is not the data of this run"):
+        without.arrays()
+
+
+def test_damaged_or_missing_data_is_named_as_such(run):
+    path = run.path / "data.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(RunError, match=r"data.safetensors: is damaged"):
+        run.arrays()
+    path.unlink()
+    with pytest.raises(RunError, match=r"data.safetensors: is missing"):
+        run.arrays()
+
+
+def test_weights_are_no_checkpoint(run):
+    shutil.copy(run.path / "model.safetensors", run.path / "checkpoint.safetensors")
+    with pytest.raises(RunError, match=r"checkpoint.safetensors: holds no training"):
+        fit(LineTask(), Recipe(), Run.open(run.path, CountConfig), resume=True)
+
+
 def test_damaged_weights_are_named(run):
     path = run.path / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
@@ -184,18 +295,51 @@ def test_damaged_weights_are_named(run):
 
 def test_metrics_are_cut_to_the_checkpoint(run):
     for epoch in (1, 2, 3):
-        run.append_metrics({"epoch": epoch})
+        run.append_metrics({**ROW, "epoch": epoch})
     with open(run.path / "metrics.jsonl", "a") as file:
         file.write('{"epo')
     (run.path / ".elman-0123.tmp").write_text("left by a kill")
     assert [row["epoch"] for row in run.metrics()] == [1, 2, 3]
-    assert run.rewind(2) == [{"epoch": 1}, {"epoch": 2}] == run.metrics()
+    assert run.rewind(2) == [{**ROW, "epoch": 1}, {**ROW, "epoch": 2}] == run.metrics()
     assert not (run.path / ".elman-0123.tmp").exists()
     with pytest.raises(RunError, match=r"holds 2 epochs and checkpoint.safetensors 3"):
         run.rewind(3)
     (run.path / "metrics.jsonl").write_text("what?\n")
     with pytest.raises(RunError, match=r"metrics.jsonl: is damaged"):
         run.metrics()
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("5", "line 2: want an object, got 5"),
+        ("null", "line 2: want an object, got null"),
+        (
+            json.dumps({("loss" if k == "train_loss" else k): v for k, v in ROW.items()}),
+            "line 2: train_loss: is missing",
+        ),
+        (json.dumps({**ROW, "epoch": 2, "lr": "0.1"}), "line 2: lr: got '0.1', want a valid number"),
+        (json.dumps({**ROW, "epoch": 2, "seconds": float("nan")}), "line 2: seconds: got nan, want a finite number"),
+        (
+            json.dumps({**ROW, "epoch": 2, "validation_loss": "x"}),
+            "line 2: validation_loss: got 'x', want a valid number",
+        ),
+        (json.dumps({**ROW, "epoch": 3}), "line 2: is of epoch 3"),
+        ("[" * 100_000, "line 2: "),
+    ],
+)
+def test_metrics_of_another_shape_are_damaged(run, line, words):
+    (run.path / "metrics.jsonl").write_text(json.dumps(ROW) + "\n" + line + "\n")
+    for read in (run.metrics, lambda: run.rewind(1)):
+        with pytest.raises(RunError) as caught:
+            read()
+        assert f"metrics.jsonl: is damaged: {words}" in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_metrics_without_validation_are_whole(run):
+    run.append_metrics({**ROW, "validation_loss": None})
+    assert run.metrics() == [{**ROW, "validation_loss": None}]
 
 
 def test_the_log_is_dated(run):
@@ -219,6 +363,19 @@ def test_options_are_worded(options, message):
     with pytest.raises(ElmanError) as caught:
         checked(Recipe, options)
     assert str(caught.value).startswith(message)
+
+
+def test_an_option_of_several_values_is_named_by_its_name():
+    class Splitting(BaseModel):
+        model_config = ConfigDict(allow_inf_nan=False)
+        split: tuple[float, float]
+        sizes: dict[str, int] = {}
+
+    with pytest.raises(ElmanError, match=r"^--split: got nan, want a finite number$"):
+        checked(Splitting, {"split": (float("nan"), 1)})
+    with pytest.raises(ElmanError, match=r"^--proj-size: got 'x', want a valid integer$"):
+        checked(Splitting, {"split": (0, 1), "sizes": {"proj_size": "x"}})
+    assert option((0,)) == "--0"
 
 
 def test_a_recipe_has_at_most_eight_fields():

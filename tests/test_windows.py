@@ -203,9 +203,46 @@ def test_scalers_that_cannot_be():
         Scaler.fit(np.ones((2, 1)), "standrad")
     with pytest.raises(DataError, match="N above 0"):
         Scaler.fit(np.ones((0, 1)), "standard")
-    for facts in ({}, {"kind": "none", "shift": [0], "scale": [0]}, {"kind": "x", "shift": [0], "scale": [1]}):
+    for facts in (
+        {},
+        {"kind": "none", "shift": [0], "scale": [0]},
+        {"kind": "x", "shift": [0], "scale": [1]},
+        {"kind": "none", "shift": [None], "scale": [1]},
+        {"kind": "none", "shift": [0], "scale": [float("inf")]},
+    ):
         with pytest.raises(DataError, match="cannot be read"):
             Scaler.from_dict(facts)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("kind", "column"),
+    [
+        ("standard", [1e200, -1e200, 3e200]),
+        ("standard", [1e308, 1.5e308, 1.7e308]),
+        ("minmax", [-1e308, 1e308]),
+        ("none", [1.0, 1e45]),
+        ("none", [-1e45, 1e45]),
+        ("differences", [1.7e308, -1.7e308, 0.0]),
+        ("differences", [0.0, 1e200, 0.0]),
+        ("standard", [0.0, float("nan")]),
+    ],
+)
+def test_values_too_large_to_scale_are_refused(kind, column):
+    values = np.stack([np.ones(len(column)), column], axis=1)
+    with pytest.raises(DataError, match=rf"scaler '{kind}': column 1 \(counted from 0\).*larger unit"):
+        Scaler.fit(values, kind)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("kind", "largest"), [("standard", 1e150), ("minmax", 5e307), ("none", 3e38), ("differences", 1e150)]
+)
+def test_large_values_that_can_be_scaled_are(kind, largest):
+    values = np.array([[largest], [-largest], [0.0]])
+    scaler = Scaler.fit(values, kind)
+    assert np.isfinite(scaler.transform(values).astype(np.float32)).all()
+    assert Scaler.from_dict(json.loads(json.dumps(scaler.to_dict(), allow_nan=False))).kind == kind
 
 
 # Leakage

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
+import traceback
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 
 from elman.cells.elman_jordan import jordan, rnn
@@ -43,7 +46,7 @@ def load(path: str | Path, name: str = "") -> Cell:
     Raises :class:`CellError` where the file, or a cell of that name in it, is not there or the file does not run.
     """
     file = Path(path)
-    if not file.is_file():
+    if not os.path.isfile(file):  # os.path answers where pathlib raises: no permission, a name too long
         raise CellError(f"{path}: there is no such file to read a cell from")
     cells = {n: v for n, v in _run(file).items() if isinstance(v, Cell)}
     if not name and len(cells) == 1:
@@ -61,14 +64,33 @@ def _run(file: Path) -> dict[str, object]:
     if spec is None or spec.loader is None:
         raise CellError(f"{file}: this is no Python file")
     module = importlib.util.module_from_spec(spec)
-    # The file may import its neighbours, as it could if it were run.
-    sys.path.insert(0, str(file.resolve().parent))
+    folder = str(file.resolve().parent)
+    sys.path.insert(0, folder)  # the file may import its neighbours, as it could if it were run
+    sys.modules[spec.name] = module  # dataclasses look their module up by name
     try:
-        spec.loader.exec_module(module)
-    except EquationError:
-        raise
-    except Exception as error:
-        raise CellError(f"{file} does not run: {type(error).__name__}: {error}") from error
+        with redirect_stdout(sys.stderr):  # stdout is for results
+            spec.loader.exec_module(module)
+    except BaseException as error:
+        sys.modules.pop(spec.name, None)
+        if isinstance(error, EquationError) or not isinstance(error, Exception | SystemExit):
+            raise
+        raise CellError(f"{file} does not run: {_fault(error, file)}") from error
     finally:
-        sys.path.remove(str(file.resolve().parent))
+        with suppress(ValueError):
+            sys.path.remove(folder)
     return vars(module)
+
+
+def _fault(error: BaseException, file: Path) -> str:
+    """What stopped ``file``, in one line, with the number of the line."""
+    own = os.path.abspath(file)  # as importlib names it
+    text, source, number = str(error), own, None
+    if isinstance(error, SyntaxError):  # of the file, or of one that it imports
+        text, source, number = error.msg, error.filename or own, error.lineno
+    else:
+        for frame in traceback.extract_tb(error.__traceback__):
+            number = frame.lineno if frame.filename == own else number
+    place = "" if source == own else f"{source}: "
+    line = f"line {number}: " if number else ""
+    hint = "; it must run to its end" if isinstance(error, SystemExit) else ""
+    return " ".join(f"{place}{line}{type(error).__name__}: {text}{hint}".split())

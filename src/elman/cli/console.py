@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Mapping
-from typing import Annotated, Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Annotated, Any, TextIO
 
 import typer
 
@@ -24,11 +25,30 @@ def emit(result: Mapping[str, Any], lines: Iterable[str], as_json: bool) -> None
     """Print ``result`` as one JSON object, or ``lines`` for a person."""
     try:
         for line in [json.dumps(_finite(result), ensure_ascii=False)] if as_json else lines:
-            print(line)
-        sys.stdout.flush()
+            print(line, file=_results())
+        _results().flush()
     except BrokenPipeError:
         # The reader, `head` say, has seen enough; nothing more may be written there, not even at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), _results().fileno())
+
+
+_aside: TextIO | None = None  # where results go while stdout itself is turned aside
+
+
+def _results() -> TextIO:
+    return _aside or sys.stdout
+
+
+@contextlib.contextmanager
+def _stdout_for_results_alone() -> Iterator[None]:
+    """What else is printed meanwhile, by a cell of the user's own say, goes to stderr."""
+    global _aside
+    _aside = sys.stdout
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _aside = None
 
 
 def _finite(value: Any) -> Any:
@@ -48,7 +68,7 @@ def say(text: str) -> None:
 def guarded(run: Callable[[], Any], as_json: bool) -> int:
     """Run a command and return its exit code; the user's errors become one line, ours a report."""
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _stdout_for_results_alone() if as_json else contextlib.nullcontext():
             warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
             return run() or DONE
     except ElmanError as error:

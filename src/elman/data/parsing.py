@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from elman.errors import DataError
 
 YEARS = range(1000, 3000)  # whole numbers in a column of times that are taken for years
+TO_UTC = "times changed to UTC"
+SHOWN = 80  # characters of a cell in a message
 DATE_HELP = "write dates as 1953-04-01, 1953-04, 1953 or 1953-04-01 12:30:00"
 
 
@@ -54,6 +56,31 @@ def is_number(cell: Any) -> bool:
     return "_" not in str(cell)
 
 
+def shown(cell: Any) -> str:
+    """A cell as a message shows it: as Python writes it, cut where it is long.
+
+    >>> shown("1,5"), len(shown("9" * 1000))
+    ("'1,5'", 83)
+    """
+    text = repr(cell)
+    return text if len(text) <= SHOWN else text[:SHOWN] + "..."
+
+
+def comma_hint(cell: Any) -> str:
+    """What to do where a cell looks like a number with a decimal comma; empty where it does not.
+
+    >>> comma_hint("1.234,5")
+    'a decimal comma is not read: write 1234.5'
+    >>> comma_hint("1;5")
+    ''
+    """
+    text = str(cell).strip()
+    if len(text) > SHOWN or not re.fullmatch(r"[+-]?(\d*|\d{1,3}(\.\d{3})+),\d+([eE][+-]?\d+)?", text):
+        return ""
+    thousands = f", or {text.replace(',', '')} if it parts thousands" if re.fullmatch(r"\D?\d{1,3},\d{3}", text) else ""
+    return f"a decimal comma is not read: write {text.replace('.', '').replace(',', '.')}{thousands}"
+
+
 def numbers(cells: Sequence[Any], rows: Rows, column: str) -> NDArray[np.float64]:
     """Read cells (N) as finite numbers, (N,). Raises DataError naming the first row that is none.
 
@@ -64,7 +91,8 @@ def numbers(cells: Sequence[Any], rows: Rows, column: str) -> NDArray[np.float64
         if is_empty(cell):
             raise rows.error(index, f"column {column!r} is empty; fill in the value or remove the row")
         if not is_number(cell):
-            raise rows.error(index, f"column {column!r} holds {cell!r}, which is not a number")
+            hint = f"; {comma_hint(cell)}" if comma_hint(cell) else ""
+            raise rows.error(index, f"column {column!r} holds {shown(cell)}, which is not a number{hint}")
     values = np.array([float(cell) for cell in cells], dtype=np.float64)
     check_finite(values, rows, column)
     return values
@@ -91,7 +119,7 @@ def times(cells: Sequence[Any], rows: Rows, column: str) -> tuple[NDArray | None
     for index, cell in enumerate(cells):
         if is_empty(cell):
             raise rows.error(index, f"column {column!r} is empty; fill in the date or remove the row")
-    if all(re.fullmatch(r"\s*[+-]?\d+\s*", str(cell)) for cell in cells):
+    if all(re.fullmatch(r"\s*[+-]?\d{1,1000}\s*", str(cell)) for cell in cells):  # int takes 4300
         return _whole_numbers([int(cell) for cell in cells], rows, column)
     return _instants(cells, rows, column)
 
@@ -122,12 +150,12 @@ def _instants(cells: Sequence[Any], rows: Rows, column: str) -> tuple[NDArray, t
     read = [cell if isinstance(cell, datetime) else _instant(str(cell).strip()) for cell in cells]
     for index, instant in enumerate(read):
         if instant is None:
-            raise rows.error(index, f"column {column!r} holds {cells[index]!r}, which is not a date; {DATE_HELP}")
+            raise rows.error(index, f"column {column!r} holds {shown(cells[index])}, which is not a date; {DATE_HELP}")
         if (instant.tzinfo is None) != (read[0] is None or read[0].tzinfo is None):
             raise rows.error(index, f"column {column!r} holds {cells[index]!r}: some dates have a zone and some not")
     zoned = any(instant.tzinfo for instant in read if instant)
     plain = [instant.astimezone(UTC).replace(tzinfo=None) if zoned else instant for instant in read if instant]
-    return np.array(plain, dtype="M8[us]"), ((f"column {column!r}: times changed to UTC",) if zoned else ())
+    return np.array(plain, dtype="M8[us]"), ((f"column {column!r}: {TO_UTC}",) if zoned else ())
 
 
 def _instant(text: str) -> datetime | None:

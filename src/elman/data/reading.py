@@ -86,7 +86,7 @@ def series_from_table(
     if resample is not None:
         times, values, more = resampled(times, values, Step.parse(resample), source)
         return Series(values, names, times, Step.parse(resample), source, notes + more)
-    return Series(values, names, times, _even_step(times, table.rows, time), source, notes)
+    return Series(values, names, times, _even_step(times, table.rows, time, notes), source, notes)
 
 
 def _targets(table: Table, target: str | Sequence[str] | None, time: str | None) -> tuple[str, ...]:
@@ -105,6 +105,8 @@ def _only_numeric(table: Table, time: str | None) -> str:
     numeric = [name for name in table.frame.columns if name != time and _looks_numeric(table.frame[name])]
     if len(numeric) == 1:
         return numeric[0]
+    if not numeric:
+        _check_commas(table, time)
     count = f"{len(numeric)} columns of numbers" if numeric else "no column of numbers"
     listed = ", ".join(numeric or table.frame.columns)
     raise DataError(f"{table.rows.source}: has {count}; name one with --target: {listed}")
@@ -114,9 +116,22 @@ def _looks_numeric(column: Any) -> bool:
     """Whether a column has numbers, or text whose first filled cell spells one."""
     if column.dtype.is_numeric():
         return True
-    cells = (cell for cell in column if not parsing.is_empty(cell))
-    first = next(cells, None)
+    _, first = _first_filled(column)
     return isinstance(first, str) and parsing.is_number(first)
+
+
+def _first_filled(column: Any) -> tuple[int, Any]:
+    """The first cell that holds anything, with its row's index; (0, None) where none does."""
+    return next(((index, cell) for index, cell in enumerate(column) if not parsing.is_empty(cell)), (0, None))
+
+
+def _check_commas(table: Table, time: str | None) -> None:
+    """Raise DataError where a column would be one of numbers but for its decimal commas."""
+    for name in table.frame.columns:
+        index, cell = _first_filled(table.frame[name])
+        if name != time and isinstance(cell, str) and (hint := parsing.comma_hint(cell)):
+            found = f"column {name!r} holds {parsing.shown(cell)}"
+            raise table.rows.error(index, f"there is no column of numbers; {found}: {hint}")
 
 
 def _values(table: Table, name: str) -> NDArray[np.float64]:
@@ -155,7 +170,7 @@ def _check_order(times: NDArray, rows: Rows, column: str) -> None:
     )
 
 
-def _even_step(times: NDArray, rows: Rows, column: str) -> Step | None:
+def _even_step(times: NDArray, rows: Rows, column: str, notes: tuple[str, ...]) -> Step | None:
     step = calendar.commonest_step(times)
     index = calendar.first_uneven(times, step) if step else None
     if step is None or index is None:
@@ -164,9 +179,18 @@ def _even_step(times: NDArray, rows: Rows, column: str) -> Step | None:
     size = step.count if step.unit == "mo" else step.microseconds
     between = f"between {date_text(times[index - 1])} and {date_text(times[index])}"
     whole = steps[index - 1] % size == 0
-    problem = (
-        f"a gap {between}: {steps[index - 1] // size - 1} missing at a step of {step}"
-        if whole
-        else f"uneven dates {between}, where the commonest step is {step}"
+    if whole:
+        problem = f"a gap {between}: {steps[index - 1] // size - 1} missing at a step of {step}; fill it in"
+    else:
+        problem = f"uneven dates {between}, where the commonest step is {step}; {_cure(notes)}"
+    raise rows.error(index, f"column {column!r} has {problem}, or take means with --resample")
+
+
+def _cure(notes: tuple[str, ...]) -> str:
+    """What to do about uneven dates: days and months of a place are uneven in UTC, and look even in its own time."""
+    if not any(note.endswith(parsing.TO_UTC) for note in notes):
+        return "fill it in"
+    return (
+        "the times were taken to UTC, where local days are uneven when summer time begins or ends; "
+        "give the dates without their zone"
     )
-    raise rows.error(index, f"column {column!r} has {problem}; fill it in, or take means with --resample")

@@ -19,7 +19,7 @@ class Series:
     """``values`` (N, C) of float64, all finite, in columns ``names``, at ``times`` (N,) in equal steps.
 
     ``times`` (datetime64[us]) and ``step`` are None where the data has no dates. ``source`` says where it
-    came from, ``notes`` what was changed on reading. Raises DataError when the parts do not fit.
+    came from, ``notes`` what was changed on reading. The arrays are copies. Raises DataError when the parts do not fit.
 
     >>> monthly = Series([[1.0], [2.0]], ("sales",), np.array(["2024-01-31", "2024-02-29"], "M8[us]"))
     >>> str(monthly.step), monthly.later(2).astype("M8[D]").astype(str).tolist()
@@ -35,7 +35,8 @@ class Series:
 
     def __post_init__(self) -> None:
         set_once = object.__setattr__
-        set_once(self, "values", np.ascontiguousarray(self.values, dtype=np.float64))
+        # Copied: what is done to the caller's arrays later changes nothing here.
+        set_once(self, "values", np.array(self.values, dtype=np.float64, order="C"))
         set_once(self, "names", tuple(self.names))
         set_once(self, "notes", tuple(self.notes))
         self._check_values()

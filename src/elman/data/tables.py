@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,16 +76,21 @@ def parquet_table(raw: bytes, source: str) -> Table:
 
 
 def csv_table(raw: bytes, source: str, separator: str | None = None) -> Table:
-    """Read the bytes of a CSV file as cells of text. Raises DataError, naming the row at fault."""
+    """Read the bytes of a CSV file as cells of text; its lines may end in any way.
+
+    Raises DataError, naming the row at fault.
+    """
     import polars as pl
 
+    if b"\r" in raw:
+        raw = re.sub(rb"\r+\n|\r", b"\n", raw)
     text = _decode(raw, source)
-    body = text.lstrip("\r\n")
-    header_row = 1 + text[: len(text) - len(body)].count("\n")
+    body = text.lstrip("\n")
+    header_row = 1 + len(text) - len(body)
     if not body.strip():
         raise DataError(f"{source}: is empty; want a header and rows of values")
     separator = separator or _separator(body)
-    _check_header(body, source, separator)
+    _check_header(body, source, separator, header_row)
     rows = Rows(source, first=header_row + 1, hint=f"the header is row {header_row}")
     try:
         frame = pl.read_csv(body.encode(), infer_schema=False, separator=separator)
@@ -115,8 +121,13 @@ def _separator(body: str) -> str:
     return ";" if ";" in header and "," not in header else ","
 
 
-def _check_header(body: str, source: str, separator: str) -> None:
-    names = [name.strip() for name in next(csv.reader(io.StringIO(body), delimiter=separator))]
+def _check_header(body: str, source: str, separator: str, row: int) -> None:
+    try:
+        names = [name.strip() for name in next(csv.reader(io.StringIO(body), delimiter=separator))]
+    except csv.Error as error:
+        raise DataError(
+            f"{source}: row {row}: the header cannot be read: {error}; look for a quote that is not closed"
+        ) from error
     if all(is_number(name) for name in names):
         raise DataError(f"{source}: the first row holds numbers ({', '.join(names[:3])}); add a header of names")
     twice = [name for name in names if names.count(name) > 1]
@@ -125,12 +136,15 @@ def _check_header(body: str, source: str, separator: str) -> None:
 
 
 def _ragged(body: str, rows: Rows, separator: str) -> DataError | None:
-    """The error for the first row with more cells than the header, if there is one."""
+    """The error for the first row that has more cells than the header, or cannot be read, if there is one."""
     reader = csv.reader(io.StringIO(body), delimiter=separator)
     width = len(next(reader))
-    for cells in reader:
-        if len(cells) > width:
-            return rows.error(reader.line_num - 2, f"has {len(cells)} cells where the header has {width}")
+    try:
+        for cells in reader:
+            if len(cells) > width:
+                return rows.error(reader.line_num - 2, f"has {len(cells)} cells where the header has {width}")
+    except csv.Error as error:
+        return rows.error(reader.line_num - 2, f"cannot be read: {error}; look for a quote that is not closed")
     return None
 
 

@@ -110,8 +110,13 @@ class Forecast:
         return Scaler.fit(series.values[: split.last_training_value], config.scaler)
 
     def _scaled(self, series: Series) -> Tensor:
-        parameter = next(self.model.parameters())
-        return torch.from_numpy(self.scaler.transform(series.values)).to(parameter)
+        z = torch.from_numpy(self.scaler.transform(series.values)).to(next(self.model.parameters()))
+        if not torch.isfinite(z).all():
+            row = int((~torch.isfinite(z)).any(dim=1).nonzero()[0])
+            raise DataError(
+                f"{series.source}: value {row} (counted from 0) is too large to compute with; mend or scale it"
+            )
+        return z
 
     # What a batch is
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticUndefined
 
 from elman.errors import RunError
-from elman.training.files import FORMAT, naming
+from elman.training.files import FORMAT, is_there, naming
 from elman.training.options import worded
 
 CONFIG = "config.json"
@@ -29,6 +29,9 @@ def _own_version() -> str:
 class RunConfig(BaseModel):
     """What config.json holds for every task; a task's own config adds its fields and names itself.
 
+    ``data_checksum`` is set by :meth:`Run.create <elman.training.run.Run.create>`: the SHA-256 of
+    data.safetensors, or None where the run keeps no data.
+
     >>> class CountConfig(RunConfig):
     ...     task: str = "count"
     ...     hidden: int = 32
@@ -41,6 +44,7 @@ class RunConfig(BaseModel):
     format: int = FORMAT
     elman: str = Field(default_factory=_own_version)
     task: str
+    data_checksum: str | None = None
 
 
 Config = TypeVar("Config", bound=RunConfig)
@@ -59,6 +63,8 @@ def read_config(folder: Path, model: type[Config]) -> tuple[Config, str]:
         return model.model_validate(raw), digest(raw)
     except ValidationError as error:
         raise RunError(f"{folder / CONFIG}: {worded(error, model)}") from error
+    except RecursionError as error:
+        raise RunError(f"{folder / CONFIG}: is nested too deeply") from error
 
 
 def config_bytes(config: RunConfig) -> bytes:
@@ -83,15 +89,17 @@ def digest(raw: Any) -> str:
 def _read_envelope(folder: Path) -> dict[str, Any]:
     """Return config.json as it stands, once it is known to be a run's and not a newer Elman's."""
     path = folder / CONFIG
+    if not is_there(folder):
+        raise RunError(f"{folder}: is not a run: it is not there")
     if not folder.is_dir():
-        raise RunError(f"{folder}: is not a run: " + ("not a folder" if folder.exists() else "it is not there"))
-    if not path.exists():
+        raise RunError(f"{folder}: is not a run: not a folder")
+    if not is_there(path):
         raise RunError(f"{folder}: is not a run: it has no {CONFIG}")
     with naming(path):
         data = path.read_bytes()
     try:
         raw = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RunError(f"{path}: is not valid JSON: {error}") from error
     number = raw.get("format") if isinstance(raw, dict) else None
     if type(number) is not int or number < 1:

@@ -42,6 +42,16 @@ def naming(path: str | os.PathLike) -> Iterator[None]:
         raise RunError(f"{os.fspath(path)}: {error.strerror or error}") from error
 
 
+def is_there(path: Path) -> bool:
+    """Say whether anything is at ``path``; :class:`RunError` where one may not look, or the name is too long.
+
+    >>> is_there(Path("no", "such", "file"))
+    False
+    """
+    with naming(path):
+        return path.exists()
+
+
 def temporary_beside(path: Path) -> Path:
     """Return a fresh name in the folder of ``path``, for what will be renamed to ``path`` when whole."""
     return path.parent / TEMPORARY.format(secrets.token_hex(8))
@@ -138,10 +148,11 @@ def load_tensors(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, 
     Nothing in the file is run. Raises :class:`RunError` naming the file when it is missing, empty, cut
     short, changed by so much as a bit, not Elman's, or of a newer Elman.
     """
-    if not os.path.lexists(path):
-        raise RunError(f"{os.fspath(path)}: is missing")
     with naming(path):
-        data = Path(path).read_bytes()
+        try:
+            data = Path(path).read_bytes()
+        except FileNotFoundError as error:
+            raise RunError(f"{os.fspath(path)}: is missing") from error
     try:
         return decode(data)
     except RunError as error:

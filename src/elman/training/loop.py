@@ -249,6 +249,8 @@ class Training:
             self.run.rewind(0)
             return
         tensors, metadata = saved
+        if "training" not in metadata:  # the run's weights under another name
+            raise RunError(f"{self.run.path / CHECKPOINT}: holds no training to go on with; restore it")
         standing = json.loads(metadata["training"])
         if changed := differences(standing, self.terms()):
             raise RunError(f"{self.run.path}: a resumed training cannot change {changed}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -11,6 +12,10 @@ from elman.errors import ElmanError, nearest
 
 Model = TypeVar("Model", bound=BaseModel)
 Place = tuple[int | str, ...]
+
+# Shows a value in an error: cut where it is long or deep.
+_shown = reprlib.Repr()
+_shown.maxstring = _shown.maxother = 120
 
 
 def checked(model: type[Model], values: Mapping[str, Any], name: Callable[[Place], str] | None = None) -> Model:
@@ -30,12 +35,13 @@ def checked(model: type[Model], values: Mapping[str, Any], name: Callable[[Place
 
 
 def option(place: Place) -> str:
-    """Name a field as the command line does.
+    """Name a field as the command line does; of an option of several values, the option.
 
-    >>> option(("weight_decay",))
-    '--weight-decay'
+    >>> option(("weight_decay",)), option(("split", 0))
+    ('--weight-decay', '--split')
     """
-    return "--" + str(place[-1]).replace("_", "-")
+    names = [part for part in place if isinstance(part, str)] or place
+    return "--" + str(names[-1]).replace("_", "-")
 
 
 def field(place: Place) -> str:
@@ -64,4 +70,4 @@ def _problem(detail: Any, model: type[BaseModel], name: Callable[[Place], str]) 
     if detail["type"] == "value_error":
         return where + message.removeprefix("Value error, ")
     want = message.removeprefix("Input should be ").split(", unable to")[0]
-    return f"{where}got {detail['input']!r}, want {want}"
+    return f"{where}got {_shown.repr(detail['input'])}, want {want}"

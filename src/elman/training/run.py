@@ -8,11 +8,13 @@
     log.txt                  what happened when
     *.png, *.svg             pictures
 
-Weights and checkpoint carry the digest of config.json, so that neither is used with another's options.
+Weights and checkpoint carry the digest of config.json, and that the checksum of the data, so that none is
+used with another run's.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -30,6 +32,7 @@ from elman.training.config import CONFIG, Config, config_bytes, digest, read_con
 from elman.training.files import (
     TEMPORARY,
     encode,
+    is_there,
     load_tensors,
     naming,
     save_tensors,
@@ -38,6 +41,7 @@ from elman.training.files import (
     write_atomically,
     write_synced,
 )
+from elman.training.rows import read_row
 
 DATA, MODEL = "data.safetensors", "model.safetensors"
 CHECKPOINT, METRICS, LOG = "checkpoint.safetensors", "metrics.jsonl", "log.txt"
@@ -76,11 +80,9 @@ class Run(Generic[Config]):
         """
         folder = Path(path)
         _refuse_existing(folder)
-        contents = {CONFIG: config_bytes(config)}
-        if arrays is not None:
-            # np.array copies, so that what is read-only or runs backwards is taken too.
-            tensors = {name: torch.from_numpy(np.array(a, order="C")) for name, a in arrays.items()}
-            contents[DATA] = encode(tensors, {})
+        contents = {} if arrays is None else {DATA: _data_bytes(arrays)}
+        config = config.model_copy(update={"data_checksum": _checksum(contents.get(DATA))})
+        contents[CONFIG] = config_bytes(config)
         with naming(folder):
             _build(folder, contents)
         return cls(folder, config, digest(json.loads(contents[CONFIG])))
@@ -99,8 +101,14 @@ class Run(Generic[Config]):
         return run
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the arrays given to :meth:`create`."""
-        tensors, _ = load_tensors(self.path / DATA)
+        """Return the arrays given to :meth:`create`; :class:`RunError` for data of another run too."""
+        tensors, _ = load_tensors(self.path / DATA)  # says first whether it is missing or damaged
+        with naming(self.path / DATA):
+            found = _checksum((self.path / DATA).read_bytes())
+        if found != self.config.data_checksum:
+            raise RunError(
+                f"{self.path / DATA}: is not the data of this run: {CONFIG} has another checksum; restore it"
+            )
         return {name: tensor.numpy() for name, tensor in tensors.items()}
 
     def save_weights(self, weights: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
@@ -118,7 +126,7 @@ class Run(Generic[Config]):
 
     def checkpoint(self) -> tuple[dict[str, Tensor], dict[str, str]] | None:
         """Return the tensors and metadata of checkpoint.safetensors; None before the first epoch's end."""
-        return self._load(CHECKPOINT) if (self.path / CHECKPOINT).exists() else None
+        return self._load(CHECKPOINT) if is_there(self.path / CHECKPOINT) else None
 
     def append_metrics(self, row: Mapping[str, Any]) -> None:
         """Add a line to metrics.jsonl."""
@@ -129,14 +137,14 @@ class Run(Generic[Config]):
     def metrics(self) -> list[dict[str, Any]]:
         """Return the whole lines of metrics.jsonl, an epoch each; a last one cut short is left out."""
         path = self.path / METRICS
-        if not path.exists():
+        if not is_there(path):
             return []
         with naming(path):
             lines = path.read_bytes().split(b"\n")[:-1]
         try:
-            return [json.loads(line) for line in lines]
-        except ValueError as error:
-            raise RunError(f"{path}: is damaged: {error}") from error
+            return [read_row(line, number) for number, line in enumerate(lines, start=1)]
+        except RunError as error:
+            raise RunError(f"{path}: is damaged: {error}; restore it from a copy") from error
 
     def rewind(self, epochs: int) -> list[dict[str, Any]]:
         """Cut metrics.jsonl to its first ``epochs`` lines and return them; sweep what a kill left."""
@@ -161,10 +169,10 @@ class Run(Generic[Config]):
 
     def begun(self) -> bool:
         """Say whether training has left anything here."""
-        return any((self.path / name).exists() for name in (MODEL, CHECKPOINT, METRICS))
+        return any(is_there(self.path / name) for name in (MODEL, CHECKPOINT, METRICS))
 
     def _need_weights(self) -> None:
-        if not (self.path / MODEL).exists():
+        if not is_there(self.path / MODEL):
             raise RunError(
                 f"{self.path}: has no {MODEL}: training stopped before its first epoch ended; go on with --resume"
             )
@@ -180,10 +188,19 @@ class Run(Generic[Config]):
 
 
 def _refuse_existing(folder: Path) -> None:
-    if (folder / CONFIG).exists():
+    if is_there(folder) and is_there(folder / CONFIG):
         raise RunError(f"{folder}: holds a run already; choose another -o, or go on with --resume")
     if os.path.lexists(folder):
         raise RunError(f"{folder}: is there already; choose another -o (--resume goes on with a run)")
+
+
+def _data_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
+    # np.array copies, so that what is read-only or runs backwards is taken too.
+    return encode({name: torch.from_numpy(np.array(a, order="C")) for name, a in arrays.items()}, {})
+
+
+def _checksum(data: bytes | None) -> str | None:
+    return None if data is None else hashlib.sha256(data).hexdigest()
 
 
 def _build(folder: Path, contents: Mapping[str, bytes]) -> None:
