@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import typer
 
-from elman.cli import catalogue, console, forecasting
+from elman.cli import catalogue, console, forecasting, measuring
 
 app = typer.Typer(
     name="elman",
@@ -33,6 +33,8 @@ app.command()(forecasting.forecast)
 app.command()(forecasting.demo)
 app.command()(catalogue.cells)
 app.command()(catalogue.inspect)
+app.command()(measuring.bench)
+app.command()(measuring.doctor)
 
 
 @app.callback(invoke_without_command=True)

@@ -1,0 +1,111 @@
+"""The CPU backend: what it takes, what it refuses and why."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+
+from elman.backends.contract import Call, Result
+from elman.backends.cpu import operator
+from elman.equations import Program
+
+
+class Cpu:
+    """Runs a program as native code over the whole sequence."""
+
+    name = "cpu"
+
+    def refuses(self, call: Call) -> str | None:
+        """Why the CPU backend cannot take ``call``, or None where it can."""
+        if call.record:
+            return "does not record values of the steps"
+        if reason := _tensors(call):
+            return reason
+        sizes = tuple(call.sizes.values())
+        if torch.compiler.is_compiling():
+            return _constant_reason(call.program, sizes) or None
+        return _mode() or _program(call)
+
+    def run(self, call: Call) -> Result:
+        """Run ``call``; differentiable by torch."""
+        if torch.compiler.is_compiling() or _is_traced(call.x):
+            return operator.run(call)
+        from elman.backends.cpu import engine, function
+
+        return function.run(engine.engine(call.program, call.sizes), call)
+
+
+def _given(call: Call) -> Iterator[Tensor]:
+    yield call.x
+    yield from call.states
+    yield from call.initial or ()
+    yield from call.parameters.values()
+    yield from call.extras.values()
+
+
+def _tensors(call: Call) -> str | None:
+    for tensor in _given(call):
+        if tensor.dtype is not torch.float32:
+            return f"computes in float32 and got {str(tensor.dtype).removeprefix('torch.')}"
+        if not tensor.is_cpu:
+            return f"needs tensors on the CPU and got one on {tensor.device}"
+        if tensor.layout is not torch.strided:
+            return "needs dense tensors"
+    return None
+
+
+def _mode() -> str | None:
+    if forward_ad._current_level >= 0:
+        return "does not take forward-mode derivatives"
+    if torch._C._functorch.peek_interpreter_stack() is not None:
+        return "does not run under torch.func's transforms"
+    if torch.is_autocast_enabled("cpu"):
+        return "does not run under autocast"
+    return None
+
+
+def _is_traced(x: Tensor) -> bool:
+    """Whether something looks at every operation (fake tensors, a tracer) and must find one it knows."""
+    return type(x) not in (Tensor, nn.Parameter) or torch._C._len_torch_dispatch_stack() > 0
+
+
+def _program(call: Call) -> str | None:
+    if not _has_llvm():
+        return "needs the package llvmlite, which is not installed"
+    from elman.backends.cpu.engine import engine
+
+    found = engine(call.program, call.sizes)
+    if found.reason is not None:
+        return found.reason
+    return _unsupported(call, found.unsupported) if found.unsupported else None
+
+
+def _unsupported(call: Call, reasons: dict[str, str]) -> str | None:
+    """Gradients that have no kernel: refused only where they are asked for."""
+    if not torch.is_grad_enabled():
+        return None
+    named = {"input": call.x, **{f"extra:{name}": value for name, value in call.extras.items()}}
+    named |= {f"state:{s.name}": value for s, value in zip(call.program.states, call.states, strict=True)}
+    return next((why for name, why in reasons.items() if name.startswith("state") or named[name].requires_grad), None)
+
+
+@operator.constant
+def _constant_reason(program: Program, sizes: tuple[int, ...]) -> str:
+    """Why the program cannot be taken, "" where it can; a constant to torch.compile."""
+    if not _has_llvm():
+        return "needs the package llvmlite, which is not installed"
+    from elman.backends.cpu.engine import of_values
+
+    found = of_values(program.to_json(), sizes)
+    return found.reason or next(iter(found.unsupported.values()), "")
+
+
+@functools.cache
+def _has_llvm() -> bool:
+    import importlib.util
+
+    return importlib.util.find_spec("llvmlite") is not None

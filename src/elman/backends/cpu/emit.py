@@ -1,0 +1,158 @@
+"""Writing LLVM IR in words: loops, vectors that may be partly filled, pointers by element."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from llvmlite import ir
+
+F32, F64 = ir.FloatType(), ir.DoubleType()
+I1, I8, I32, I64 = ir.IntType(1), ir.IntType(8), ir.IntType(32), ir.IntType(64)
+PTR = ir.PointerType()
+VOID = ir.VoidType()
+
+
+def i64(value: int) -> Any:
+    """A whole number as a constant."""
+    return ir.Constant(I64, value)
+
+
+class Loop:
+    """Inside a loop: its index, and the values carried from turn to turn (set ``next`` before the turn ends)."""
+
+    def __init__(self, index: Any, values: Sequence[Any]) -> None:
+        self.index = index
+        self.values = list(values)
+        self.next = list(values)
+
+
+class Code:
+    """One function being written."""
+
+    def __init__(self, module: ir.Module, name: str, arguments: Sequence[Any], width: int, internal: bool = False):
+        self.module = module
+        self.function = ir.Function(module, ir.FunctionType(VOID, arguments), name)
+        if internal:
+            self.function.linkage = "internal"
+        self.width = width
+        self.vector = ir.VectorType(F32, width)
+        self.entry = self.function.append_basic_block("entry")
+        self.b = ir.IRBuilder(self.entry)
+
+    def finish(self) -> None:
+        """Return."""
+        self.b.ret_void()
+
+    # Numbers
+
+    def splat(self, value: float) -> Any:
+        """A constant in every lane."""
+        return ir.Constant(self.vector, [float(value)] * self.width)
+
+    def spread(self, scalar: Any) -> Any:
+        """A scalar in every lane."""
+        vector = ir.VectorType(scalar.type, self.width)
+        anything = ir.Constant(vector, ir.Undefined)
+        one = self.b.insert_element(anything, scalar, ir.Constant(I32, 0))
+        lanes = ir.Constant(ir.VectorType(I32, self.width), [0] * self.width)
+        return self.b.shuffle_vector(one, anything, lanes)
+
+    def call(self, name: str, result: Any, *args: Any) -> Any:
+        """Call an intrinsic."""
+        kind = ir.FunctionType(result, [a.type for a in args])
+        function = self.module.globals.get(name) or ir.Function(self.module, kind, name)
+        return self.b.call(function, args)
+
+    def fma(self, a: Any, b: Any, c: Any) -> Any:
+        """a b + c, rounded once where the processor can."""
+        return self.call(f"llvm.fmuladd.{_suffix(a.type)}", a.type, a, b, c)
+
+    def mul(self, a: Any, b: Any) -> Any:
+        """a b, of indices."""
+        return self.b.mul(a, b if not isinstance(b, int) else i64(b))
+
+    def add(self, a: Any, b: Any) -> Any:
+        """a + b, of indices."""
+        return self.b.add(a, b if not isinstance(b, int) else i64(b))
+
+    def least(self, a: Any, b: Any) -> Any:
+        """The smaller of two indices."""
+        return self.b.select(self.b.icmp_signed("<", a, b), a, b)
+
+    # Memory
+
+    def at(self, pointer: Any, index: Any, kind: Any = F32) -> Any:
+        """The address of element ``index``."""
+        return self.b.gep(pointer, [i64(index) if isinstance(index, int) else index], source_etype=kind)
+
+    def load(self, pointer: Any, kind: Any = F32, align: int = 4) -> Any:
+        """One element."""
+        return self.b.load(pointer, typ=kind, align=align)
+
+    def load_vector(self, pointer: Any, mask: Any = None, align: int = 4) -> Any:
+        """``width`` floats; with a mask, those it names, and 0 in the others."""
+        if mask is None:
+            return self.b.load(pointer, typ=self.vector, align=align)
+        name = f"llvm.masked.load.v{self.width}f32.p0"
+        return self.call(name, self.vector, pointer, ir.Constant(I32, align), mask, self.splat(0.0))
+
+    def store_vector(self, value: Any, pointer: Any, mask: Any = None, align: int = 4) -> None:
+        """Write ``width`` floats; with a mask, those it names."""
+        if mask is None:
+            self.b.store(value, pointer, align=align)
+            return
+        self.call(f"llvm.masked.store.v{self.width}f32.p0", VOID, value, pointer, ir.Constant(I32, align), mask)
+
+    def lanes(self, count: int) -> Any:
+        """The mask of the first ``count`` lanes; None where that is all of them."""
+        if count >= self.width:
+            return None
+        return ir.Constant(ir.VectorType(I1, self.width), [int(i < count) for i in range(self.width)])
+
+    def buffer(self, count: int) -> Any:
+        """Room for ``count`` floats on the stack."""
+        return self.room(ir.ArrayType(F32, count), 64)
+
+    def room(self, kind: Any, align: int) -> Any:
+        """Room for one value of a kind on the stack."""
+        with self.b.goto_entry_block():
+            room = self.b.alloca(kind)
+        room.align, room.type = align, PTR
+        return room
+
+    # Flow
+
+    @contextmanager
+    def loop(self, start: Any, stop: Any, step: Any = 1, carry: Sequence[Any] = ()) -> Iterator[Loop]:
+        """``for index in range(start, stop, step)``, with values carried along."""
+        start, stop, step = (i64(v) if isinstance(v, int) else v for v in (start, stop, step))
+        head, body, after = (self.b.append_basic_block(n) for n in ("head", "body", "after"))
+        before = self.b.block
+        self.b.branch(head)
+        self.b.position_at_end(head)
+        index = self.b.phi(I64)
+        index.add_incoming(start, before)
+        values = [self.b.phi(v.type) for v in carry]
+        for phi, value in zip(values, carry, strict=True):
+            phi.add_incoming(value, before)
+        self.b.cbranch(self.b.icmp_signed("<", index, stop), body, after)
+        self.b.position_at_end(body)
+        turn = Loop(index, values)
+        yield turn
+        index.add_incoming(self.b.add(index, step), self.b.block)
+        for phi, value in zip(values, turn.next, strict=True):
+            phi.add_incoming(value, self.b.block)
+        self.b.branch(head)
+        self.b.position_at_end(after)
+
+    def when(self, condition: Any) -> Any:
+        """``if condition:``, as a context."""
+        return self.b.if_then(condition)
+
+
+def _suffix(kind: Any) -> str:
+    if isinstance(kind, ir.VectorType):
+        return f"v{kind.count}{_suffix(kind.element)}"
+    return "f64" if kind == F64 else "f32"

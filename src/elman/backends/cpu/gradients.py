@@ -1,0 +1,205 @@
+"""The gradients of the weights: after the loop, one large product of the columns with an operand, over all steps.
+
+gradient[m, n] = sum over steps and rows of columns[t, b, m] operand[t, b, n]. The members of the team share the rows
+m out, and each sums all steps in order, so the result does not depend on how many there are. Blocks of both are
+copied to where the inner loop reads them in order; what rows that are over hold is left out there.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from llvmlite import ir
+
+from elman.backends.cpu import machine
+from elman.backends.cpu.emit import F32, I8, I32, Code, i64
+from elman.backends.cpu.kernel import Flushed, Part
+
+BLOCK = 256  # steps times rows that are summed in one go
+SLAB = 8  # tiles of columns copied at once
+
+
+@functools.cache
+def tile(count: int, width: int) -> tuple[int, int]:
+    """Columns and vectors of the operand a tile, for an operand of ``count`` units."""
+    vectors = -(-count // width)
+    wide = machine.registers(width) == 32
+
+    def cost(across: int, down: int) -> float:
+        turn = max(across * down, 4, across + down)
+        return -(-vectors // across) * turn / down
+
+    options = [(1, 8), (2, 8), (3, 8), (4, 4)] if wide else [(1, 8), (2, 4), (3, 4)]
+    across, down = min(options, key=lambda o: cost(*o))
+    return down, across
+
+
+def room(count: int, width: int) -> int:
+    """Floats of working room a member needs."""
+    down, across = tile(count, width)
+    panels = -(-count // (across * width))
+    return BLOCK * (panels * across * width + SLAB * down)
+
+
+def lanes_below(c: Code, count: Any) -> Any:
+    """The lanes below ``count``, which may be any number."""
+    bounded = c.b.select(c.b.icmp_signed("<", count, i64(0)), i64(0), c.least(count, i64(c.width)))
+    lanes = ir.Constant(ir.VectorType(I32, c.width), list(range(c.width)))
+    return c.b.icmp_signed("<", lanes, c.spread(c.b.trunc(bounded, I32)))
+
+
+def runs(c: Part, t: Any, b: Any) -> Any:
+    """Whether the row runs at this step."""
+    masked = c.b.icmp_signed("!=", c.number("masked"), i64(0))
+    at = c.b.select(masked, c.add(c.mul(t, c.number("batch")), b), i64(0))
+    return c.b.icmp_signed("!=", c.load(c.at(c.pointer("valid"), at, I8), I8, 1), ir.Constant(I8, 0))
+
+
+def operand_row(c: Part, t: Any, b: Any) -> Any:
+    """The address of the operand's row at this step; a state's is what the step before left, or the initial one."""
+    initial = c.at(c.pointer("initial"), c.mul(b, c.number("initial_row")))
+    place = c.add(c.mul(c.b.sub(t, c.number("shift")), c.number("operand_step")), c.mul(b, c.number("operand_row")))
+    at_first = c.b.icmp_signed("==", t, c.number("initial_step"))
+    return c.b.select(at_first, initial, c.at(c.pointer("operand"), place))
+
+
+class Wide:
+    """Writes the kernel for tiles of ``down`` columns and ``across`` vectors."""
+
+    def __init__(self, c: Part, down: int, across: int) -> None:
+        self.c, self.down, self.across = c, down, across
+        self.span = across * c.width
+        self.few = ir.VectorType(F32, down)
+
+    def write(self) -> None:
+        """Write the whole kernel."""
+        c = self.c
+        tiles = c.b.sdiv(c.add(c.number("m"), self.down - 1), i64(self.down))
+        low = c.b.sdiv(c.mul(tiles, c.member), c.members)
+        high = c.b.sdiv(c.mul(tiles, c.add(c.member, 1)), c.members)
+        room = c.at(c.pointer("room"), c.mul(c.member, c.number("room_each")))
+        self.operand = room
+        panels = c.b.sdiv(c.add(c.number("n"), self.span - 1), i64(self.span))
+        self.panels, self.slab = panels, c.at(room, c.mul(panels, BLOCK * self.span))
+        any_ = c.when(c.b.icmp_signed("<", low, high))
+        with Flushed(c), any_, c.loop(0, c.number("steps"), c.number("block_steps")) as t:
+            t1 = c.least(c.add(t.index, c.number("block_steps")), c.number("steps"))
+            with c.loop(0, c.number("batch"), c.number("block_rows")) as b:
+                b1 = c.least(c.add(b.index, c.number("block_rows")), c.number("batch"))
+                self._block((t.index, t1), (b.index, b1), low, high)
+
+    def _block(self, steps: tuple[Any, Any], rows: tuple[Any, Any], low: Any, high: Any) -> None:
+        c = self.c
+        count = c.mul(c.b.sub(steps[1], steps[0]), c.b.sub(rows[1], rows[0]))
+        is_first = c.b.and_(c.b.icmp_signed("==", steps[0], i64(0)), c.b.icmp_signed("==", rows[0], i64(0)))
+        self._copy_operand(steps, rows)
+        with c.loop(low, high, SLAB) as slab:
+            tiles = c.least(i64(SLAB), c.b.sub(high, slab.index))
+            self._copy_columns(steps, rows, slab.index, tiles)
+            with c.loop(0, tiles) as i:
+                columns = c.at(self.slab, c.mul(i.index, BLOCK * self.down))
+                m = c.mul(c.add(slab.index, i.index), self.down)
+                with c.when(c.b.icmp_signed("!=", c.number("sums"), i64(0))):
+                    self._sum(columns, count, m, is_first)
+                with c.loop(0, self.panels) as p:
+                    self._tile(columns, p.index, count, m, is_first)
+
+    def _rows(self, steps: tuple[Any, Any], rows: tuple[Any, Any]) -> Any:
+        """The loops over a block's steps and rows, and the place of each in the block."""
+        c = self.c
+
+        class Both:
+            def __enter__(self) -> tuple[Any, Any, Any]:
+                self.outer = c.loop(*steps)
+                t = self.outer.__enter__()
+                self.inner = c.loop(*rows)
+                b = self.inner.__enter__()
+                each = c.b.sub(rows[1], rows[0])
+                k = c.add(c.mul(c.b.sub(t.index, steps[0]), each), c.b.sub(b.index, rows[0]))
+                return t.index, b.index, k
+
+            def __exit__(self, *error: Any) -> None:
+                self.inner.__exit__(*error)
+                self.outer.__exit__(*error)
+
+        return Both()
+
+    def _copy_operand(self, steps: tuple[Any, Any], rows: tuple[Any, Any]) -> None:
+        c = self.c
+        with self._rows(steps, rows) as (t, b, k):
+            source = operand_row(c, t, b)
+            # Rows that are over are left out: nothing of them is read, and zeros are written.
+            count = c.b.select(runs(c, t, b), c.number("n"), i64(0))
+            target = c.at(self.operand, c.mul(k, self.span))
+            with c.loop(0, self.panels) as p:
+                for v in range(self.across):
+                    first = c.add(c.mul(p.index, self.span), v * c.width)
+                    value = c.load_vector(c.at(source, first), lanes_below(c, c.b.sub(count, first)))
+                    c.store_vector(value, c.at(target, c.add(c.mul(p.index, BLOCK * self.span), v * c.width)))
+
+    def _copy_columns(self, steps: tuple[Any, Any], rows: tuple[Any, Any], first: Any, tiles: Any) -> None:
+        c, down = self.c, self.down
+        with self._rows(steps, rows) as (t, b, k):
+            at = c.mul(c.add(c.mul(t, c.number("batch")), b), c.number("columns_row"))
+            source = c.at(c.pointer("columns"), at)
+            target = c.at(self.slab, c.mul(k, down))
+            with c.loop(0, tiles) as i:
+                m = c.mul(c.add(first, i.index), down)
+                left = c.b.sub(c.number("m"), m)
+                whole = c.b.icmp_signed(">=", left, i64(down))
+                to = c.at(target, c.mul(i.index, BLOCK * down))
+                with c.b.if_else(whole) as (then, otherwise):
+                    with then:
+                        c.b.store(c.b.load(c.at(source, m), typ=self.few, align=4), to, align=4)
+                    with otherwise, c.loop(0, down) as j:
+                        inside = c.b.icmp_signed("<", j.index, left)
+                        value = c.load(c.at(source, c.add(m, c.b.select(inside, j.index, i64(0)))))
+                        c.b.store(c.b.select(inside, value, ir.Constant(F32, 0.0)), c.at(to, j.index), align=4)
+
+    def _sum(self, columns: Any, count: Any, m: Any, is_first: Any) -> None:
+        """The sums of the columns themselves: the gradients of biases."""
+        c, down = self.c, self.down
+        zero = ir.Constant(self.few, [0.0] * down)
+        with c.loop(0, count, carry=[zero]) as k:
+            value = c.b.load(c.at(columns, c.mul(k.index, down)), typ=self.few, align=4)
+            k.next = [c.b.fadd(k.values[0], value)]
+        kept = self.few_room
+        c.b.store(k.values[0], kept, align=4)
+        with c.loop(0, c.least(i64(down), c.b.sub(c.number("m"), m))) as j:
+            to = c.at(c.pointer("sums"), c.add(m, j.index))
+            old = c.b.select(is_first, ir.Constant(F32, 0.0), c.load(to))
+            c.b.store(c.b.fadd(old, c.load(c.at(kept, j.index))), to, align=4)
+
+    @functools.cached_property
+    def few_room(self) -> Any:
+        """Room for one number a column of a tile."""
+        return self.c.buffer(self.down)
+
+    @functools.cached_property
+    def tile_room(self) -> Any:
+        """Room for a finished tile."""
+        return self.c.buffer(self.down * self.span)
+
+    def _tile(self, columns: Any, panel: Any, count: Any, m: Any, is_first: Any) -> None:
+        c, down, across, width = self.c, self.down, self.across, self.c.width
+        operand = c.at(self.operand, c.mul(panel, BLOCK * self.span))
+        with c.loop(0, count, carry=[c.splat(0.0)] * (down * across)) as k:
+            here = c.at(operand, c.mul(k.index, self.span))
+            vectors = [c.load_vector(c.at(here, v * width)) for v in range(across)]
+            factors = [c.spread(c.load(c.at(columns, c.add(c.mul(k.index, down), r)))) for r in range(down)]
+            k.next = [
+                c.fma(factors[r], vectors[v], k.values[r * across + v]) for r in range(down) for v in range(across)
+            ]
+        room = self.tile_room
+        for i, value in enumerate(k.values):
+            c.store_vector(value, c.at(room, i * width), align=4 * width)
+        first = c.mul(panel, self.span)
+        with c.loop(0, c.least(i64(down), c.b.sub(c.number("m"), m))) as r:
+            row = c.at(c.pointer("gradient"), c.add(c.mul(c.add(m, r.index), c.number("n")), first))
+            for v in range(across):
+                mask = lanes_below(c, c.b.sub(c.number("n"), c.add(first, v * width)))
+                to = c.at(row, v * width)
+                old = c.b.select(is_first, c.splat(0.0), c.load_vector(to, mask))
+                value = c.load_vector(c.at(room, c.add(c.mul(r.index, self.span), v * width)), align=4 * width)
+                c.store_vector(c.b.fadd(old, value), to, mask)

@@ -1,0 +1,115 @@
+"""What follows the backward loop: the products that form the weights' gradients, and the learned vectors' sums."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+
+from elman.backends.cpu import compiler, kernel
+from elman.backends.cpu.emit import F32, PTR, i64
+from elman.backends.cpu.gradients import BLOCK, Wide, room, tile
+from elman.backends.cpu.kernel import Arguments, Entry, Kernel, Part
+from elman.backends.cpu.narrow import NARROW, NarrowGradient
+from elman.backends.cpu.plan import Plan
+
+_LAYOUT = [
+    "team", "m", "n", "steps", "batch", "room", "room_each", "block_rows", "block_steps", "columns", "columns_row",
+    "gradient", "sums", "masked", "valid", "initial", "initial_row", "initial_step", "shift",
+    "operand", "operand_step", "operand_row",
+]  # fmt: skip
+_KERNELS: dict[tuple[int, int, int], Kernel] = {}
+
+
+def for_operand(count: int, width: int) -> Kernel:
+    """The kernel for an operand of ``count`` units."""
+    key = (width, count, 0) if count <= NARROW else (width, *tile(count, width))
+    with compiler.LOCK:
+        if key not in _KERNELS:
+            _KERNELS[key] = kernel.build("gradient", width, _LAYOUT, lambda m, a: _write(m, a, *key))
+        return _KERNELS[key]
+
+
+def _write(module: ir.Module, arguments: Arguments, width: int, down: int, across: int) -> Part:
+    c = Part(module, arguments, "run", width)
+    (Wide(c, down, across) if across else NarrowGradient(c, down)).write()
+    return c
+
+
+def rooms(plan: Plan, width: int) -> int:
+    """Floats of working room a member needs for the largest of a plan's products."""
+    return max((-(-room(plan.n(job.operand), width) // 16) * 16 for job in plan.jobs), default=0)
+
+
+def emit_jobs(c: Entry, plan: Plan, width: int) -> None:
+    """After the loop: every product that is wanted, one after the other, each on the whole team."""
+    summed: set[int] = set()
+    for job in plan.jobs:
+        own = set(range(job.column, job.column + job.width))
+        sums = i64(0)
+        if own - summed:
+            whole = c.number("sums")
+            here = c.add(whole, 4 * job.column)
+            sums = c.b.select(c.b.icmp_signed("!=", whole, i64(0)), here, i64(0))
+            summed |= own
+        n = plan.n(job.operand)
+        gradient = c.number(f"gradient:parameter:{job.parameter}")
+        with c.when(c.b.icmp_signed("!=", gradient, i64(0))):
+            batch = c.number("batch")
+            rows = c.least(batch, i64(BLOCK))
+            values = {
+                "team": c.number("team"), "m": job.width, "n": n, "steps": c.number("steps"), "batch": batch,
+                "room": c.number("room"), "room_each": rooms(plan, width),
+                "block_rows": rows, "block_steps": c.b.sdiv(i64(BLOCK), rows),
+                "columns": c.add(c.number("columns"), 4 * job.column), "columns_row": plan.width,
+                "gradient": c.add(gradient, 4 * job.row * n), "sums": sums,
+                "masked": c.number("masked"),
+                # Where nothing is masked the flag is read all the same, from memory that is not 0.
+                "valid": c.b.select(
+                    c.b.icmp_signed("!=", c.number("masked"), i64(0)), c.number("valid"), c.number("ones")
+                ),
+                **_operand(c, plan, job.operand, batch),
+            }  # fmt: skip
+            c.run(for_operand(n, width), values)
+
+
+def _operand(c: Entry, plan: Plan, index: int, batch: Any) -> dict[str, Any]:
+    """Where a product's operand is found at every step."""
+    node, n = plan.nodes[index], plan.n(index)
+    nowhere = {"initial": 0, "initial_row": 0, "initial_step": -1, "shift": 0}
+    if node.op in ("input", "extra"):
+        name = "x" if node.op == "input" else f"extra:{node.name}"
+        places = {"operand": c.number(name), "operand_step": c.number(f"{name}_step")}
+        return {**nowhere, **places, "operand_row": c.number(f"{name}_row")}
+    places = {"operand_step": c.mul(batch, n), "operand_row": n}
+    if node.op != "state":
+        return {**nowhere, **places, "operand": c.number(f"operand:{index}")}
+    name = next(s.name for s in plan.program.states if s.old == index)
+    return {
+        **places, "operand": c.number(f"new:{name}"), "shift": c.number("stride"), "initial_step": c.number("first"),
+        "initial": c.number(f"initial:{name}"), "initial_row": c.number(f"initial_row:{name}"),
+    }  # fmt: skip
+
+
+def emit_vectors(c: Entry, plan: Plan, gather_at: list[int], gather_width: int) -> None:
+    """The gradients of learned vectors: sums of columns, and what each share of the rows gathered."""
+    for name, row, column, width in plan.column_vectors:
+        gradient = c.number(f"gradient:parameter:{name}")
+        with c.when(c.b.icmp_signed("!=", gradient, i64(0))), c.loop(0, width) as j:
+            value = c.load(c.at(c.at(c.pointer("sums"), column), j.index))
+            target = c.at(c.b.inttoptr(gradient, PTR), row)
+            c.b.store(value, c.at(target, j.index), align=4)
+    zero = ir.Constant(F32, 0.0)
+    for gather, at in zip(plan.gathers, gather_at, strict=True):
+        gradient = c.number(f"gradient:parameter:{gather.parameter}")
+        count = plan.sizes[gather.size]
+        with c.when(c.b.icmp_signed("!=", gradient, i64(0))):
+            target = c.at(c.b.inttoptr(gradient, PTR), gather.row)
+            with c.loop(0, count, carry=[zero]) as j:
+                start = j.values[0] if gather.total else zero
+                with c.loop(0, c.number("chunks"), carry=[start]) as share:
+                    place = c.add(c.mul(share.index, gather_width), at)
+                    value = c.load(c.at(c.pointer("gathered"), c.add(place, j.index)))
+                    share.next = [c.b.fadd(share.values[0], value)]
+                j.next = share.values
+                c.b.store(share.values[0], c.at(target, i64(0) if gather.total else j.index), align=4)

@@ -1,0 +1,172 @@
+"""What every kernel has: named arguments, an entry that shares rows out to threads, and the denormal switch.
+
+A kernel is three functions. ``entry(args)`` is called from Python. It runs ``pack`` and then ``run`` on torch's own
+OpenMP team where ``team`` is above 1, and by itself otherwise. Each of these gets (args, member, members).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from llvmlite import ir
+
+from elman.backends.cpu import compiler, machine, threads
+from elman.backends.cpu.emit import I32, I64, PTR, VOID, Code, i64
+
+
+class Arguments:
+    """A table of 64-bit values by name, in an order that writer and caller agree on."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = list(names)
+
+    def read(self, c: Code, table: Any, name: str) -> Any:
+        """The whole number called ``name``."""
+        return c.load(c.at(table, self.names.index(name), I64), I64, 8)
+
+
+class Part(Code):
+    """``pack`` or ``run`` of a kernel: code with the kernel's arguments at hand."""
+
+    def __init__(self, module: ir.Module, arguments: Arguments, name: str, width: int) -> None:
+        super().__init__(module, name, [PTR, I64, I64], width, internal=True)
+        self.arguments = arguments
+        self.table, self.member, self.members = self.function.args
+        self._read: dict[str, Any] = {}
+
+    def number(self, name: str) -> Any:
+        """An argument that is a whole number."""
+        if name not in self._read:
+            with self.b.goto_entry_block():
+                self._read[name] = self.arguments.read(self, self.table, name)
+        return self._read[name]
+
+    def pointer(self, name: str) -> Any:
+        """An argument that is an address."""
+        key = f"*{name}"
+        if key not in self._read:
+            number = self.number(name)
+            with self.b.goto_entry_block():
+                # After the number's own load, which stands in the same block.
+                self._read[key] = self.b.inttoptr(number, PTR)
+        return self._read[key]
+
+
+class Kernel:
+    """A compiled kernel: call it with its arguments' values, in the order of ``names``."""
+
+    def __init__(self, address: int, names: list[str]) -> None:
+        self.address, self.names = address, names
+        self.call = threads.caller(address)
+        self.table = threads.table(len(names))
+
+    def __call__(self, values: Sequence[int]) -> None:
+        """Run it; the GIL is free meanwhile."""
+        self.call(self.table(*values))
+
+
+def build(
+    name: str,
+    width: int,
+    names: Sequence[str],
+    *parts: Callable[[ir.Module, Arguments], Part],
+    after: Callable[[Entry], None] | None = None,
+) -> Kernel:
+    """Compile a kernel of these parts, which run one after the other, and then ``after`` on the calling thread."""
+    module, arguments = ir.Module(name=name), Arguments(names)
+    written = [part(module, arguments) for part in parts]
+    for part in written:
+        part.finish()
+    _entry(module, arguments, written, width, after)
+    return Kernel(compiler.build(str(module), width, ("entry",))["entry"], arguments.names)
+
+
+class Entry(Code):
+    """The function that Python calls."""
+
+    def __init__(self, module: ir.Module, arguments: Arguments, width: int) -> None:
+        super().__init__(module, "entry", [PTR], width)
+        self.arguments, self.table = arguments, self.function.args[0]
+
+    def number(self, name: str) -> Any:
+        """An argument that is a whole number."""
+        return self.arguments.read(self, self.table, name)
+
+    def pointer(self, name: str) -> Any:
+        """An argument that is an address."""
+        return self.b.inttoptr(self.number(name), PTR)
+
+    def run(self, kernel: Kernel, values: dict[str, Any]) -> None:
+        """Call another kernel with these numbers and addresses."""
+        table = self.room(ir.ArrayType(I64, len(kernel.names)), 8)
+        for i, name in enumerate(kernel.names):
+            value = values[name]
+            value = i64(value) if isinstance(value, int) else value
+            value = value if value.type == I64 else self.b.ptrtoint(value, I64)
+            self.b.store(value, self.at(table, i, I64), align=8)
+        self.b.call(_address(kernel.address, ir.FunctionType(VOID, [PTR])), [table])
+
+
+def _entry(
+    module: ir.Module, arguments: Arguments, parts: list[Part], width: int, after: Callable[[Entry], None] | None
+) -> None:
+    c = Entry(module, arguments, width)
+    table, team = c.table, c.number("team")
+    alone = c.b.icmp_signed("<=", team, i64(1))
+    pool = threads.pool()
+    with c.b.if_else(alone) as (then, otherwise):
+        with then:
+            for part in parts:
+                c.b.call(part.function, [table, i64(0), i64(1)])
+        with otherwise:
+            for part in parts:
+                if pool is None:
+                    c.b.call(part.function, [table, i64(0), i64(1)])
+                else:
+                    wrapper = _member(module, part, width, pool)
+                    kind = ir.FunctionType(VOID, [PTR, PTR, I32, I32])
+                    start = _address(pool.parallel, kind)
+                    c.b.call(start, [wrapper.function, table, c.b.trunc(team, I32), ir.Constant(I32, 0)])
+    if after is not None:
+        after(c)
+    c.finish()
+
+
+def _member(module: ir.Module, part: Part, width: int, pool: threads.Pool) -> Code:
+    """What OpenMP starts on every thread: it asks which one it is."""
+    c = Code(module, part.function.name + "_member", [PTR], width, internal=True)
+    kind = ir.FunctionType(I32, [])
+    member = c.b.sext(c.b.call(_address(pool.member, kind), []), I64)
+    members = c.b.sext(c.b.call(_address(pool.members, kind), []), I64)
+    c.b.call(part.function, [c.function.args[0], member, members])
+    c.finish()
+    return c
+
+
+def _address(address: int, kind: Any) -> Any:
+    """A function at a known address."""
+    function = ir.Constant(I64, address).inttoptr(PTR)
+    function.function_type = kind
+    return function
+
+
+class Flushed:
+    """While it stands, denormals count as 0 on this thread: they can make a step ten times slower."""
+
+    _FLUSH = 0x8040  # flush to zero, and denormals are zero
+
+    def __init__(self, c: Code) -> None:
+        self.c = c
+
+    def __enter__(self) -> None:
+        if machine.is_x86():
+            c = self.c
+            self.kept, self.room = c.room(I32, 4), c.room(I32, 4)
+            c.call("llvm.x86.sse.stmxcsr", VOID, self.kept)
+            c.b.store(c.b.or_(c.load(self.kept, I32), ir.Constant(I32, self._FLUSH)), self.room, align=4)
+            c.call("llvm.x86.sse.ldmxcsr", VOID, self.room)
+
+    def __exit__(self, *_: Any) -> None:
+        if machine.is_x86():
+            self.c.call("llvm.x86.sse.ldmxcsr", VOID, self.kept)

@@ -1,0 +1,174 @@
+"""A plan and a variant, ready to run: the kernels, and everything about a call that can be known before it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from elman.backends.cpu import backward, compiler, forward, jobs, workspace
+from elman.backends.cpu.forward import Variant
+from elman.backends.cpu.inputs import Inputs, Wanted
+from elman.backends.cpu.kernel import Kernel
+from elman.backends.cpu.plan import Plan
+
+_ONES = torch.ones(1, dtype=torch.bool)
+# Said in full: a program may have set another default.
+_empty = functools.partial(torch.empty, dtype=torch.float32, device="cpu")
+_zeros = functools.partial(torch.zeros, dtype=torch.float32, device="cpu")
+
+
+class Runner:
+    """Runs one plan in one variant."""
+
+    def __init__(self, plan: Plan, variant: Variant) -> None:
+        self.plan, self.variant, self.program = plan, variant, plan.program
+        sizes = plan.sizes
+        self.state_sizes = [sizes[s.size] for s in self.program.states]
+        self.output_size = sizes[self.program.output_size]
+        self.shares_output = variant.shares_output(plan)
+        # What is kept for the backward pass, (T, B, n) each: the states' steps, saved values, computed operands.
+        new = self.state_sizes[1:] if self.shares_output else self.state_sizes
+        self.kept_sizes = [*new, plan.saved_width, *(plan.n(i) for i in plan.computed)]
+        self.packed_forward = forward.packed_length(plan, plan.forward, variant)
+        self.packed_backward = forward.packed_length(plan, plan.backward, variant)
+        self.crossing = backward.crossing_offsets(plan)[1]
+        self.gathered = backward.gather_offsets(plan)[1]
+        self.room = jobs.rooms(plan, variant.width)
+        self.sums = -(-plan.width // 16) * 16
+        self.flows = {name for name, _ in plan.targets()}
+        self.whole = _whole(plan)
+        summed = {v[0] for v in plan.column_vectors}
+        self.summed = [p.name in summed for p in self.program.parameters]
+        self.has_job = [any(j.parameter == p.name for j in plan.jobs) for p in self.program.parameters]
+
+    @functools.cached_property
+    def forward_kernel(self) -> Kernel:
+        """Compiled when first needed."""
+        with compiler.LOCK:
+            return forward.build(self.plan, self.variant)
+
+    @functools.cached_property
+    def backward_kernel(self) -> Kernel:
+        """Compiled when first needed."""
+        with compiler.LOCK:
+            return backward.build(self.plan, self.variant)
+
+    def forward(self, inputs: Inputs, team: int, chunks: int, keep: bool) -> tuple[list[Tensor], list[Tensor]]:
+        """([output, *final states], what is kept for the backward pass)."""
+        steps, batch = inputs.x.shape[:2]
+        output = _empty(steps, batch, self.output_size)
+        finals = [_empty(batch, n) for n in self.state_sizes]
+        # Without a backward pass the states need a ring of two steps, and the rest the room of one.
+        kept = [_empty(steps if keep else 2, batch, n) for n in self.kept_sizes]
+        packed = workspace.take(self.packed_forward)
+        values = inputs.table(team, chunks, not keep, packed.data_ptr())
+        self._add_kept(values, output, kept)
+        values += [final.data_ptr() for final in finals]
+        self.forward_kernel(values)
+        workspace.give_back(packed)
+        return [output, *finals], kept if keep else []
+
+    def _add_kept(self, values: list[int], output: Tensor, kept: Sequence[Tensor]) -> None:
+        values.append(output.data_ptr())
+        if self.shares_output:
+            values.append(output.data_ptr())
+        values += [tensor.data_ptr() for tensor in kept]
+
+    def backward(
+        self, inputs: Inputs, team: int, chunks: int, wanted: Wanted,
+        grads: Sequence[Tensor | None], output: Tensor, kept: Sequence[Tensor],
+    ) -> list[Tensor | None]:  # fmt: skip
+        """The gradients in the order of :class:`Inputs`; ``grads`` are those of the output and the final states."""
+        plan, (steps, batch, _) = self.plan, inputs.x.shape
+        columns, packed_length = workspace.take(steps * batch * plan.width), self.packed_backward
+        room = workspace.take(packed_length + self.crossing * batch + self.room * team + self.sums)
+        values = inputs.table(team, chunks, False, room.data_ptr())
+        self._add_kept(values, output, kept)
+        grad = _readable(grads[0], output.shape[-1])
+        values += (grad.data_ptr(), *grad.stride()[-3:-1]) if grad.dim() == 3 else (grad.data_ptr(), 0, 0)
+        carries, initials, held = self._add_states(values, grads[1:], inputs)
+        x, extras = self._add_leaving(values, inputs, wanted)
+        parameters = self._add_parameters(values, inputs, wanted)
+        gathered = _zeros(chunks, self.gathered) if self.gathered else columns
+        # Packed weights, the sums of the columns, what crosses, and the room of the products: each at 64 bytes.
+        sums = room.data_ptr() + 4 * packed_length
+        products = sums + 4 * self.sums
+        crossing = products + 4 * self.room * team
+        values += (
+            columns.data_ptr(), crossing, gathered.data_ptr(), sums, products, inputs.valid is not None,
+            _ONES.data_ptr(),
+        )  # fmt: skip
+        self.backward_kernel(values)
+        del held
+        workspace.give_back(room)
+        workspace.give_back(columns)
+        states: list[Tensor | None] = list(carries)
+        if initials and not wanted.initial:
+            # A reset goes back to the states the run began with: what flows there comes together.
+            states = [c + i for c, i in zip(carries, initials, strict=True)]
+        flat = [x, *states, *(initials if wanted.initial else ()), *parameters, *extras]
+        wants = (wanted.x, *wanted.states, *wanted.initial, *wanted.parameters, *wanted.extras)
+        return [g if w else None for g, w in zip(flat, wants, strict=True)]
+
+    def _add_states(
+        self, values: list[int], grads: Sequence[Tensor | None], inputs: Inputs
+    ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        batch = inputs.x.shape[1]
+        carries = [_empty(batch, n) for n in self.state_sizes]
+        initials = [] if inputs.reset is None else [_zeros(batch, n) for n in self.state_sizes]
+        held = [_readable(g, n) for g, n in zip(grads, self.state_sizes, strict=True)]
+        for k, (given, carry) in enumerate(zip(held, carries, strict=True)):
+            row = given.stride(0) if given.dim() == 2 else 0
+            values += (given.data_ptr(), row, carry.data_ptr(), initials[k].data_ptr() if initials else 0)
+        return carries, initials, held
+
+    def _add_leaving(
+        self, values: list[int], inputs: Inputs, wanted: Wanted
+    ) -> tuple[Tensor | None, list[Tensor | None]]:
+        """Room for the gradients of x and the further inputs; zeros where nothing flows to one."""
+        steps, batch, n = inputs.x.shape
+        found: list[Tensor | None] = []
+        names = ["input", *(f"extra:{e.name}" for e in self.program.extras)]
+        widths = [n, *(self.plan.sizes[e.size] for e in self.program.extras)]
+        for name, width, want in zip(names, widths, (wanted.x, *wanted.extras), strict=True):
+            make = _empty if name in self.flows else _zeros
+            found.append(make(steps, batch, width) if want else None)
+        values += [0 if g is None else g.data_ptr() for g in found]
+        return found[0], found[1:]
+
+    def _add_parameters(self, values: list[int], inputs: Inputs, wanted: Wanted) -> list[Tensor | None]:
+        """Room for the gradients of the parameters; a weight's is formed too where only its columns' sums are asked."""
+        sums = any(w and s for w, s in zip(wanted.parameters, self.summed, strict=True))
+        found: list[Tensor | None] = []
+        for i, (parameter, tensor) in enumerate(zip(self.program.parameters, inputs.parameters, strict=True)):
+            if wanted.parameters[i] or (sums and self.has_job[i]):
+                make = torch.empty_like if parameter.name in self.whole else torch.zeros_like
+                found.append(make(tensor))
+            else:
+                found.append(None)
+        values += [0 if g is None else g.data_ptr() for g in found]
+        return found
+
+
+@functools.cache
+def _nothing(count: int) -> Tensor:
+    return _zeros(count)
+
+
+def _readable(grad: Tensor | None, count: int) -> Tensor:
+    """A gradient with its rows in order in memory; one row of zeros, (n,), where there is none."""
+    if grad is None:
+        return _nothing(count)
+    return grad if grad.stride(-1) == 1 or count == 1 else grad.contiguous()
+
+
+def _whole(plan: Plan) -> frozenset[str]:
+    """The parameters every row of which gets a gradient."""
+    covered: dict[str, int] = {}
+    uses = [(j.parameter, j.width) for j in plan.jobs] + [(g.parameter, g.width) for g in plan.gathers]
+    for name, width in uses + [(v[0], v[3]) for v in plan.column_vectors]:
+        covered[name] = covered.get(name, 0) + width
+    return frozenset(p.name for p in plan.program.parameters if covered.get(p.name) == p.shape(plan.sizes)[0])

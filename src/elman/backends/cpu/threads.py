@@ -1,0 +1,68 @@
+"""Threads: torch's own OpenMP pool, reached through the library it brings, and how many to use.
+
+A second pool would fight with torch's waiting workers. Where torch's cannot be reached, kernels run on one thread.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Addresses of the OpenMP runtime's functions: start a team, which member is this, how many are there."""
+
+    parallel: int
+    member: int
+    members: int
+
+
+@functools.cache
+def pool() -> Pool | None:
+    """The OpenMP pool inside torch, or None."""
+    for path in sorted((Path(torch.__file__).parent / "lib").glob("libgomp*.so*")):
+        try:
+            library = ctypes.CDLL(str(path))
+            names = ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads")
+            found = (ctypes.cast(getattr(library, name), ctypes.c_void_p).value for name in names)
+            return Pool(*(address or 0 for address in found))
+        except (OSError, AttributeError):
+            continue
+    return None
+
+
+_forked = False
+
+
+def _after_fork() -> None:
+    global _forked
+    _forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    # OpenMP's threads do not live on in a child, and asking for them hangs there.
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def team() -> int:
+    """How many threads a kernel takes: as many as torch does, and one in a forked child or without a pool."""
+    return 1 if _forked or pool() is None else torch.get_num_threads()
+
+
+@functools.cache
+def table(size: int) -> Any:
+    """The type of a kernel's table of arguments."""
+    return ctypes.c_int64 * size
+
+
+def caller(address: int) -> Callable[[Any], None]:
+    """A function at an address as Python calls it; it frees the GIL meanwhile."""
+    return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address)

@@ -1,0 +1,253 @@
+"""The product inside a step: packed weights, and a tile of rows times vectors held in registers.
+
+A panel is all the sums of ``units`` neighbouring vectors of units. Its weights are packed ``[k][sum x unit][lanes]``,
+run after run, so that the inner loop reads them in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from llvmlite import ir
+
+from elman.backends.cpu import machine, narrow
+from elman.backends.cpu.emit import I32, I64, PTR, Code, i64
+from elman.backends.cpu.kernel import Part
+from elman.backends.cpu.parts import Phase, Run
+from elman.backends.cpu.plan import Plan
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How a phase is cut: ``vectors`` of units in all, ``units`` of them and ``rows`` rows a tile."""
+
+    size: int
+    width: int
+    vectors: int
+    units: int
+    rows: int
+    gates: int
+
+    @property
+    def panels(self) -> int:
+        """Panels in all."""
+        return -(-self.vectors // self.units)
+
+    @property
+    def accumulators(self) -> int:
+        """Vectors of one row of a tile."""
+        return self.gates * self.units
+
+    def length(self, run: Run) -> int:
+        """Floats of a run in one panel."""
+        return run.length * len(run.sums) * self.units * self.width
+
+    @property
+    def tail(self) -> int:
+        """Lanes in use of the last vector, 0 where it is full."""
+        return self.size % self.width
+
+
+def shape(phase: Phase, size: int, rows: int, width: int) -> Shape:
+    """Cut a phase for about ``rows`` rows a thread."""
+    gates, vectors = max(1, len(phase.sums)), -(-size // width)
+    free = machine.registers(width) - 6 if width == 16 else machine.registers(width) - 4
+    if not phase.sums:
+        return Shape(size, width, vectors, 1, 1, 0)
+
+    def cost(units: int, tile: int) -> float:
+        across, down = -(-vectors // units) * units, -(-rows // tile)
+        # A turn of the inner loop: the multiply-adds, at least as long as they take to come back, or its loads.
+        turn = max(gates * units * tile, 4, (gates * units + tile) * (1.0 if width == 16 else 1.2))
+        return across / units * down * (turn + 0.5)
+
+    options = [
+        (cost(units, tile), -tile, units)
+        for units in range(1, min(vectors, 8) + 1)
+        for tile in range(1, min(rows, 8) + 1)
+        if gates * units * tile <= free or (units == 1 and tile == 1)
+    ]
+    _, tile, units = min(options)
+    return Shape(size, width, vectors, units, -tile, gates)
+
+
+def panel_length(phase: Phase, cut: Shape) -> int:
+    """Floats of one packed panel, all runs and the vectors that start the sums."""
+    return sum(cut.length(run) for run in phase.runs) + cut.accumulators * cut.width
+
+
+def packed_length(phase: Phase, cut: Shape) -> int:
+    """Floats of all packed panels of a phase."""
+    if narrow.is_narrow(phase, cut.size):
+        return narrow.packed_length(phase, cut.size, cut.width)
+    return panel_length(phase, cut) * cut.panels if phase.sums else 0
+
+
+def emit_packing(c: Part, plan: Plan, phase: Phase, cut: Shape, packed: Any) -> None:
+    """Pack a phase's weights and the sums of its learned vectors; panels go round the team's members."""
+    if not phase.sums:
+        return
+    if narrow.is_narrow(phase, cut.size):
+        narrow.emit_packing(c, plan, phase, cut.size, packed)
+        return
+    copy_across, copy_along = _copy(c, across=True), _copy(c, across=False)
+    with c.loop(c.member, cut.panels, c.members) as panel:
+        start = c.at(packed, c.mul(panel.index, panel_length(phase, cut)))
+        for u in range(cut.units):
+            first = c.mul(c.add(c.mul(panel.index, cut.units), u), cut.width)
+            count = c.b.sub(i64(cut.size), first)
+            at = 0
+            for run in phase.runs:
+                step = len(run.sums) * cut.units * cut.width
+                for piece in run.pieces:
+                    lane = (run.sums.index(piece.sum) * cut.units + u) * cut.width
+                    target = c.at(start, at + piece.k * step + lane)
+                    columns = plan.columns_of(piece.parameter)
+                    source = c.at(c.pointer(f"parameter:{piece.parameter}"), piece.row * columns)
+                    copy = copy_along if piece.transposed else copy_across
+                    source = c.at(source, first if piece.transposed else c.mul(first, columns))
+                    c.b.call(copy, [target, source, i64(piece.count), i64(columns), count, i64(step)])
+                at += cut.length(run)
+            for g, each in enumerate(phase.sums):
+                target = c.at(start, at + (g * cut.units + u) * cut.width)
+                _pack_vectors(c, plan, each.vectors, target, first, count)
+
+
+def _mask(c: Code, count: Any) -> Any:
+    """The lanes below ``count``, which may be any number."""
+    bounded = c.b.select(c.b.icmp_signed("<", count, i64(0)), i64(0), c.least(count, i64(c.width)))
+    lanes = ir.Constant(ir.VectorType(I32, c.width), list(range(c.width)))
+    return c.b.icmp_signed("<", lanes, c.spread(c.b.trunc(bounded, I32)))
+
+
+def _pack_vectors(c: Part, plan: Plan, vectors: tuple[int, ...], target: Any, first: Any, count: Any) -> None:
+    value = c.splat(0.0)
+    for v in vectors:
+        name, row = plan.rows_of(v)
+        value = c.b.fadd(value, c.load_vector(c.at(c.pointer(f"parameter:{name}"), c.add(first, row)), _mask(c, count)))
+    c.store_vector(value, target)
+
+
+def _copy(part: Part, across: bool) -> Any:
+    """A function that copies ``length`` turns of one vector of weights; what lies beyond ``count`` units is 0.
+
+    Across: lane v of turn k is source[v columns + k]. Along: it is source[k columns + v].
+    """
+    name = "copy_across" if across else "copy_along"
+    if name in part.module.globals:
+        return part.module.globals[name]
+    c = Code(part.module, name, [PTR, PTR, I64, I64, I64, I64], part.width, internal=True)
+    target, source, length, columns, count, step = c.function.args
+    if across:
+        with c.loop(0, c.width) as lane, c.b.if_else(c.b.icmp_signed("<", lane.index, count)) as (inside, outside):
+            with inside:
+                row = c.at(source, c.mul(lane.index, columns))
+                with c.loop(0, length) as k:
+                    value = c.load(c.at(row, k.index))
+                    c.b.store(value, c.at(target, c.add(c.mul(k.index, step), lane.index)), align=4)
+            with outside, c.loop(0, length) as k:
+                c.b.store(ir.Constant(value.type, 0.0), c.at(target, c.add(c.mul(k.index, step), lane.index)), align=4)
+    else:
+        mask = _mask(c, count)
+        with c.loop(0, length) as k:
+            c.store_vector(
+                c.load_vector(c.at(source, c.mul(k.index, columns)), mask), c.at(target, c.mul(k.index, step))
+            )
+    c.finish()
+    return c.function
+
+
+def emit_phase(
+    c: Part,
+    phase: Phase,
+    cut: Shape,
+    packed: Any,
+    low: Any,
+    high: Any,
+    operand: Callable[[Run], tuple[Any, Any]],
+    body: Callable[[Any, Any, Any, dict[int, Any]], None],
+) -> None:
+    """All panels of a phase for the rows from ``low`` to ``high``.
+
+    ``operand`` gives the address and the row's length of a run's operand; ``body(row, unit, mask, sums)`` writes what
+    is done with the finished sums, by root, of one vector of units of one row.
+    """
+    if not phase.sums:
+        emit_plain(c, cut, low, high, body)
+        return
+    if narrow.is_narrow(phase, cut.size):
+        narrow.emit_phase(c, phase, cut.size, packed, low, high, operand, body)
+        return
+    scratch = c.buffer(cut.rows * cut.accumulators * cut.width)
+    operands = [operand(run) for run in phase.runs]
+    with c.loop(0, cut.panels) as panel:
+        weights = c.at(packed, c.mul(panel.index, panel_length(phase, cut)))
+        with c.loop(low, high, cut.rows) as tile:
+            _tile(c, phase, cut, weights, operands, tile.index, high, scratch)
+            with c.loop(0, c.least(i64(cut.rows), c.b.sub(high, tile.index))) as turn:
+                row = c.add(tile.index, turn.index)
+                base = c.at(scratch, c.mul(turn.index, cut.accumulators * cut.width))
+                first = c.mul(panel.index, cut.units)
+                _units(c, phase, cut, base, row, first, body)
+
+
+def emit_plain(c: Part, cut: Shape, low: Any, high: Any, body: Callable[[Any, Any, Any, Any], None]) -> None:
+    """A phase without products: every vector of every row."""
+    with c.loop(low, high) as row:
+        if cut.size // cut.width:
+            with c.loop(0, cut.size // cut.width) as v:
+                body(row.index, c.mul(v.index, cut.width), None, {})
+        if cut.tail:
+            body(row.index, i64(cut.size - cut.tail), c.lanes(cut.tail), {})
+
+
+def _units(c: Part, phase: Phase, cut: Shape, base: Any, row: Any, first: Any, body: Any) -> None:
+    """The vectors of units of one row of a tile."""
+
+    def one(u: Any, mask: Any) -> None:
+        unit = c.mul(c.add(first, u), cut.width)
+        at = c.mul(u, cut.width)
+        sums = {
+            each.root: c.load_vector(c.at(base, c.add(at, g * cut.units * cut.width)), align=4 * cut.width)
+            for g, each in enumerate(phase.sums)
+        }
+        body(row, unit, mask, sums)
+
+    full = c.b.sub(i64(cut.size // cut.width), first)
+    if cut.size // cut.width:
+        with c.loop(0, c.least(i64(cut.units), full)) as u:
+            one(u.index, None)
+    if cut.tail:
+        with c.when(c.b.icmp_signed("<", full, i64(cut.units))):
+            one(full, c.lanes(cut.tail))
+
+
+def _tile(c: Part, phase: Phase, cut: Shape, weights: Any, operands: Any, start: Any, high: Any, scratch: Any) -> None:
+    """The products of ``cut.rows`` rows and one panel, into ``scratch``; rows past the end repeat the last."""
+    width, units = cut.width, cut.units
+    last = c.b.sub(high, i64(1))
+    rows = [c.least(c.add(start, r), last) for r in range(cut.rows)]
+    at = sum(cut.length(run) for run in phase.runs)
+    begin = [c.load_vector(c.at(weights, at + a * width), align=4 * width) for a in range(cut.accumulators)]
+    values = {(r, a): begin[a] for r in range(cut.rows) for a in range(cut.accumulators)}
+    at = 0
+    for run, (operand, stride) in zip(phase.runs, operands, strict=True):
+        lines = [c.at(operand, c.add(c.mul(row, stride), run.offset)) for row in rows]
+        used = [g * units + u for g in run.sums for u in range(units)]
+        keys = [(r, a) for r in range(cut.rows) for a in used]
+        panel = c.at(weights, at)
+        with c.loop(0, run.length, carry=[values[key] for key in keys]) as k:
+            here = c.at(panel, c.mul(k.index, len(used) * width))
+            columns = [c.load_vector(c.at(here, j * width), align=4 * width) for j in range(len(used))]
+            factors = [c.spread(c.load(c.at(line, k.index))) for line in lines]
+            k.next = [
+                c.fma(factors[r], columns[j], k.values[r * len(used) + j])
+                for r in range(cut.rows)
+                for j in range(len(used))
+            ]
+        values.update(zip(keys, k.values, strict=True))
+        at += cut.length(run)
+    for (r, a), value in values.items():
+        c.store_vector(value, c.at(scratch, (r * cut.accumulators + a) * width), align=4 * width)

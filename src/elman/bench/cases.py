@@ -1,0 +1,122 @@
+"""What is measured: shapes, modes, the work that is in a case, and the numbers every peer is given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from elman.backends import Call, choose
+from elman.equations import Program
+from elman.errors import ShapeError
+from elman.layers import Recurrent
+
+
+@dataclass(frozen=True)
+class Shape:
+    """B batch, T steps, I input and H hidden size."""
+
+    B: int
+    T: int
+    I: int
+    H: int
+
+    @classmethod
+    def read(cls, text: str) -> Shape:
+        """The shape that ``B,T,I,H`` spells. Raises :class:`ShapeError` for anything else.
+
+        >>> Shape.read("32,50,1,32")
+        Shape(B=32, T=50, I=1, H=32)
+        """
+        try:
+            sizes = [int(part) for part in text.split(",")]
+        except ValueError:
+            sizes = []
+        if len(sizes) != 4 or min(sizes) < 1:
+            raise ShapeError(f"--shape: got {text!r}, want four whole numbers above 0: B,T,I,H such as 32,50,1,32")
+        return cls(*sizes)
+
+    def __str__(self) -> str:
+        return f"{self.B},{self.T},{self.I},{self.H}"
+
+
+GRID = tuple(
+    Shape.read(text)
+    for text in ("32,50,1,32", "32,128,16,64", "32,128,64,128", "64,100,123,320", "64,100,512,512", "16,1000,64,64")
+)
+QUICK = GRID[:2]
+
+# What is run, and how much work that is in forward passes: a backward pass takes each product twice, once for the
+# gradient of its operand and once for that of its weights.
+MODES = {"forward+backward": 3, "forward": 1}
+
+
+def flops(program: Program, sizes: Mapping[str, int], shape: Shape, mode: str) -> int:
+    """Floating-point operations of the program's products over a sequence: two for each multiply-add.
+
+    Pointwise work is not counted.
+
+    >>> from elman.cells import get
+    >>> program, shape = get("lstm").program(), Shape(1, 1, 3, 5)
+    >>> flops(program, program.sizes(3, 5), shape, "forward") == 2 * 4 * 5 * (3 + 5)
+    True
+    """
+    products = (node for node in program.nodes if node.op == "product")
+    step = 0
+    for node in products:
+        parameter = program.parameter(node.name)
+        first, stop = parameter.span(node.rows, sizes)
+        step += (stop - first) * (sizes[parameter.columns] // parameter.blocks)
+    return 2 * step * shape.B * shape.T * MODES[mode]
+
+
+@dataclass(frozen=True)
+class Work:
+    """One case: the ``layer`` whose weights every peer takes, ``x`` (T, B, I), the further inputs of the cell, and the
+    gradient (T, B, O) that arrives at the output."""
+
+    cell: str
+    shape: Shape
+    mode: str
+    layer: Recurrent
+    x: Tensor
+    extras: Mapping[str, Tensor]
+    cotangent: Tensor
+
+    @classmethod
+    def of(cls, cell: str, shape: Shape, mode: str, backend: str = "auto") -> Work:
+        """The case with random numbers, the same ones each time.
+
+        >>> Work.of("gru", Shape(2, 7, 3, 5), "forward").x.shape
+        torch.Size([7, 2, 3])
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            layer = Recurrent(cell, shape.I, shape.H, backend=backend)
+            sizes = layer.stack.sizes[0]
+            extras = {e.name: torch.rand(shape.T, shape.B, sizes[e.size]) for e in layer.program.extras}
+            x = torch.randn(shape.T, shape.B, shape.I)
+            return cls(cell, shape, mode, layer, x, extras, torch.randn(shape.T, shape.B, layer.output_size))
+
+    @property
+    def backward(self) -> bool:
+        """Whether gradients to the weights and the input are asked for."""
+        return self.mode == "forward+backward"
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations of the products."""
+        return flops(self.layer.program, self.layer.stack.sizes[0], self.shape, self.mode)
+
+    def weights(self) -> dict[str, Tensor]:
+        """The layer's parameters by the program's names, cut off from the gradient."""
+        return {name.removesuffix("_l0"): p.detach() for name, p in self.layer.named_parameters()}
+
+    def backend(self) -> str:
+        """The backend that takes the case. Raises :class:`BackendError` where the one asked for refuses."""
+        stack = self.layer.stack
+        (states,) = stack.zero_states(self.shape.B, self.x)[0]
+        call = Call(stack.program, stack.sizes[0], self.weights(), self.x, states, self.extras)
+        return choose(call, stack.backend).name

@@ -1,0 +1,210 @@
+"""The CPU backend against the reference: every cell, odd shapes, lengths, resets, directions, vector widths."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cpu_cells import OWN, coupled, gaps, odd, row_groups, rows_cell
+from elman import cells
+from elman.backends.cpu import Cpu, machine
+from elman.backends.reference import Reference
+from elman.equations import cell, tanh, total
+from elman.layers import Recurrent
+from oracle import CELLS, assert_matches_reference, cast, error, leaves, make_call, outcome
+
+CPU = Cpu()
+SINGLE = {"dtype": torch.float32, "backend": CPU}
+
+
+def resets(T, B):
+    """Some here and there, and all at the last step, which for some rows is padding."""
+    mask = torch.rand(T, B, generator=torch.Generator().manual_seed(3)) < 0.3
+    mask[-1] = True
+    return mask
+
+
+SHAPES = [
+    pytest.param({"B": 3, "T": 7, "I": 2, "H": 5}, id="plain"),
+    pytest.param({"B": 5, "T": 6, "I": 3, "H": 17, "lengths": [6, 0, 3, 1, 6], "reverse": True}, id="lengths"),
+    pytest.param({"B": 1, "T": 4, "I": 1, "H": 1, "reset": resets(4, 1), "reverse": True}, id="one"),
+    pytest.param(
+        {"B": 4, "T": 5, "I": 33, "H": 20, "lengths": [5, 2, 4, 5], "reset": resets(5, 4), "initial": True},
+        id="all",
+    ),
+]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("cell", [*CELLS, *(pytest.param(c, id=c.name) for c in OWN)])
+def test_equals_the_reference(cell, shape):
+    assert_matches_reference(cell, **SINGLE, **shape)
+
+
+def test_takes_the_one_stage_cells():
+    taken = [*OWN, *map(cells.get, ("rnn", "lstm", "gru", "peephole"))]
+    assert not [c.name for c in taken if CPU.refuses(make_call(c, dtype=torch.float32))]
+
+
+@pytest.mark.parametrize("names", row_groups(), ids=",".join)
+def test_every_row_of_the_table(names):
+    assert CPU.refuses(make_call(rows_cell(names), dtype=torch.float32)) is None
+    assert_matches_reference(rows_cell(names), **SINGLE, B=3, T=5, I=2, H=7, seed=2)
+
+
+@pytest.mark.parametrize("width", machine.WIDTHS)
+@pytest.mark.parametrize("name", ["lstm", "odd"])
+def test_every_vector_width(name, width):
+    if width not in machine.widths():
+        pytest.skip(f"this processor has no vectors of {width} floats")
+    chosen = odd if name == "odd" else cells.get(name)
+    with machine.forced(width):
+        assert_matches_reference(chosen, **SINGLE, B=9, T=5, I=6, H=19, lengths=[5, 4, 1, 0, 5, 2, 5, 3, 5])
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.sampled_from(["rnn", "gru"]), st.integers(1, 9), st.integers(1, 6), st.integers(1, 40), st.integers(1, 70))
+def test_any_shape(name, B, T, I, H):
+    assert_matches_reference(cells.get(name), **SINGLE, B=B, T=T, I=I, H=H)
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (4, 0)], ids=["no steps", "no rows"])
+def test_nothing_to_do(shape):
+    T, B = shape
+    call = make_call(cells.get("lstm"), B=B, T=T, dtype=torch.float32)
+    found = outcome(CPU, call)
+    assert found["output"].shape == (T, B, 5)
+    assert torch.equal(found["final h"], call.states[0])
+    assert not any(found[f"gradient of {n}"].any() for n in ("x", "weight_ih", "bias_hh"))
+    assert found["gradient of initial c"].shape == (B, 5)
+
+
+def test_per_row_extras():
+    assert_matches_reference(gaps, **SINGLE, B=4, T=5, I=2, H=6, per_row=["gap", "gain"])
+
+
+def test_strided_and_expanded_inputs():
+    call = make_call(cells.get("lstm"), B=4, T=6, I=3, H=5, dtype=torch.float32)
+    wide = torch.randn(4, 3, 12, 2, dtype=torch.float32)
+    x = wide[:, :, ::2, 0].permute(2, 0, 1).requires_grad_()
+    states = tuple(torch.randn(1, 5).expand(4, 5).detach().requires_grad_() for _ in range(2))
+    given = {n: p.detach().t().contiguous().t().requires_grad_() for n, p in call.parameters.items() if p.dim() == 2}
+    call = replace(call, x=x, states=states, parameters={**call.parameters, **given})
+    own, truth = outcome(CPU, call), outcome(Reference(), cast(call, torch.float64))
+    assert all(error(own[name], truth[name]) < 2e-6 for name in truth)
+
+
+@pytest.mark.parametrize("which", range(3), ids=["output", "h", "c"])
+def test_gradient_of_one_result_alone(which):
+    call = make_call(coupled, B=3, T=5, H=9, dtype=torch.float32)
+    true = cast(call, torch.float64)
+    found = []
+    for backend, this in ((CPU, call), (Reference(), true)):
+        result = backend.run(this)
+        value = (result.output, *result.states)[which]
+        found.append(torch.autograd.grad(value.square().sum(), list(leaves(this).values()), materialize_grads=True))
+    assert all(error(a, b) < 2e-6 for a, b in zip(*found, strict=True))
+
+
+def test_some_gradients_alone():
+    call = make_call(cells.get("lstm"), dtype=torch.float32)
+    for frozen in ("weight_hh", "bias_ih", "weight_ih"):
+        parameters = {n: p.detach().requires_grad_(n != frozen) for n, p in call.parameters.items()}
+        part = replace(call, x=call.x.detach(), parameters=parameters)
+        CPU.run(part).output.sum().backward()
+        whole = make_call(cells.get("lstm"), dtype=torch.float32)
+        CPU.run(whole).output.sum().backward()
+        assert parameters[frozen].grad is None
+        for name, p in parameters.items():
+            assert name == frozen or torch.equal(p.grad, whole.parameters[name].grad)
+
+
+def test_same_bits_again_and_saved_tensors_are_kept():
+    call = make_call(cells.get("gru"), B=7, T=9, I=3, H=33, dtype=torch.float32)
+    first, second = outcome(CPU, call), outcome(CPU, call)
+    assert all(torch.equal(first[n], second[n]) for n in first)
+    result = CPU.run(call)
+    wanted = list(leaves(call).values())
+    once = torch.autograd.grad(result.output.sum(), wanted, retain_graph=True)
+    again = torch.autograd.grad(result.output.sum(), wanted)
+    assert all(torch.equal(a, b) for a, b in zip(once, again, strict=True))
+
+
+def test_one_thread_and_two_agree():
+    """On the weights' gradients to the bit: each is summed by one thread, in one order."""
+    call = make_call(cells.get("lstm"), B=16, T=20, I=30, H=64, dtype=torch.float32)
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found.append(outcome(CPU, call))
+    finally:
+        torch.set_num_threads(before)
+    assert all(error(found[0][n], found[1][n]) < 1e-6 for n in found[0])
+
+
+def test_poisoned_buffers():
+    """Working room and fresh memory that hold NaN change nothing."""
+    call = make_call(coupled, B=5, T=6, I=3, H=18, lengths=[6, 2, 0, 5, 6], dtype=torch.float32)
+    before = torch.utils.deterministic.fill_uninitialized_memory
+    clean = outcome(CPU, call)
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = True
+    try:
+        from elman.backends.cpu import workspace
+
+        for buffer in list(workspace._FREE):
+            buffer.fill_(torch.nan)
+        poisoned = outcome(CPU, call)
+    finally:
+        torch.use_deterministic_algorithms(False)
+        torch.utils.deterministic.fill_uninitialized_memory = before
+    assert all(torch.equal(clean[n], poisoned[n]) for n in clean)
+
+
+def test_changing_the_output_in_place_is_noticed():
+    call = make_call(cells.get("rnn"), dtype=torch.float32)
+    output = CPU.run(call).output
+    output.mul_(2.0)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        output.sum().backward()
+
+
+@cell
+def summed(x, h, p):
+    return tanh(p.a(x, h)) - total(h)
+
+
+REFUSED = [
+    (lambda: make_call(cells.get("lstm")), "computes in float32 and got float64"),
+    (lambda: make_call(cells.get("gru_cho"), dtype=torch.float32), "2 stages"),
+    (lambda: make_call(summed, dtype=torch.float32), "sums over the units"),
+    (lambda: replace(make_call(cells.get("rnn"), dtype=torch.float32), record=(9,)), "does not record"),
+    (lambda: replace(make_call(cells.get("rnn"), dtype=torch.float32), x=torch.ones(2, 3, 2, device="meta")), "meta"),
+]
+
+
+@pytest.mark.parametrize(("make", "reason"), REFUSED, ids=[r for _, r in REFUSED])
+def test_refuses_with_the_reason(make, reason):
+    assert reason in CPU.refuses(make())
+
+
+def test_errs_no_more_than_torch():
+    """Per layer at default initialisation: the median error over seeds is at most twice torch's."""
+    ours, theirs = [], []
+    for seed in range(7):
+        torch.manual_seed(seed)
+        module = torch.nn.LSTM(8, 32)
+        layer = Recurrent("lstm", 8, 32, backend="cpu")
+        layer.load_state_dict(module.state_dict())
+        x = torch.randn(64, 4, 8)
+        with torch.no_grad():
+            single, own = module(x)[0], layer(x)[0]
+            truth = module.double()(x.double())[0]
+        ours.append(error(own, truth))
+        theirs.append(error(single, truth))
+    assert sorted(ours)[3] <= 2 * sorted(theirs)[3]
