@@ -55,10 +55,17 @@ def write_state(stack: Stack, finals: States, batch: Batch) -> Any:
     """The reverse of :func:`read_state`."""
     written: list[Any] = []
     for k, state in enumerate(stack.program.states):
-        layers = [torch.stack([direction[k] for direction in layer]) for layer in finals]
+        layers = [[direction[k] for direction in layer] for layer in finals]
         alike = len({sizes[state.size] for sizes in stack.sizes}) == 1
-        written.append(batch.state_out(torch.cat(layers)) if alike else tuple(map(batch.state_out, layers)))
+        whole = [[s for layer in layers for s in layer]] if alike else layers
+        parts = [batch.state_out(stacked(states)) for states in whole]
+        written.append(parts[0] if alike else tuple(parts))
     return written[0] if len(written) == 1 else tuple(written)
+
+
+def stacked(states: list[Tensor]) -> Tensor:
+    """(n, B, H) from n of (B, H); one alone is not copied."""
+    return states[0].unsqueeze(0) if len(states) == 1 else torch.stack(states)
 
 
 def read_reset(reset: Tensor | None, batch: Batch) -> Tensor | None:

@@ -195,8 +195,10 @@ class Recurrent(nn.Module):
         dtype = next(self.parameters()).dtype
         if batch.x.dtype != dtype and not torch.is_autocast_enabled(batch.x.device.type):
             raise ShapeError(f"x: got {batch.x.dtype}, and the layer's parameters are {dtype}; use x.to({dtype})")
-        initial = self._initial(batch)
+        # What a reset goes back to; made only where something begins there.
+        initial = self._initial(batch) if state is None or reset is not None else None
         states = initial if state is None else read_state(self.stack, state, batch)
+        assert states is not None
         sequence = stacks.Sequence(
             batch.x, batch.mask, read_reset(reset, batch), initial, read_extras(self.stack, extras, batch)
         )

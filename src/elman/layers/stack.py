@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -96,15 +97,25 @@ class Stack:
 
     def running_program(self, training: bool) -> Program:
         """The program with what the noise adds to it: zoneout always, dropout of the states in training."""
-        program = self.program
-        if self.noise.recurrent_dropout and training:
-            program = with_dropped_states(program)
-        return with_zoneout(program) if self.noise.zoneout else program
+        return self._running[training]
+
+    @functools.cached_property
+    def _running(self) -> dict[bool, Program]:
+        # Made once: a backend knows a program by its identity.
+        dropped = with_dropped_states(self.program) if self.noise.recurrent_dropout else self.program
+        programs = {False: self.program, True: dropped}
+        return {k: with_zoneout(p) for k, p in programs.items()} if self.noise.zoneout else programs
 
     def parameter_names(self, layer: int, direction: int) -> dict[str, str]:
         """The program's parameter names and what they are called in this layer, as torch.nn calls them."""
-        suffix = f"_l{layer}" + ("_reverse" if direction else "")
-        return {p.name: p.name + suffix for p in self.program.parameters}
+        return self._names[layer][direction]
+
+    @functools.cached_property
+    def _names(self) -> list[list[dict[str, str]]]:
+        # Made once: it is asked for at every call.
+        own = [p.name for p in self.program.parameters]
+        suffixes = [[f"_l{layer}", f"_l{layer}_reverse"][: self.directions] for layer in range(len(self.sizes))]
+        return [[{name: name + suffix for name in own} for suffix in layer] for layer in suffixes]
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Every parameter of the network with its shape, in order."""
@@ -175,6 +186,7 @@ def run(
     """
     program = stack.running_program(training)
     nodes = {name: program.values[name] for name in record}
+    wanted = tuple(nodes.values())
     x, finals, recorded = sequence.x, [], []
     if stack.residual and sequence.valid is not None:
         # The sum with a layer's output is the one place where x itself comes out again.
@@ -183,16 +195,15 @@ def run(
         if layer and stack.noise.dropout and training:
             x = functional.dropout(x, stack.noise.dropout, training=True)
         results = [
-            _run_direction(
-                stack, program, parameter, replace(sequence, x=x), layer, d, initial[d], training, tuple(nodes.values())
-            )
+            _run_direction(stack, program, parameter, sequence, x, (layer, d), initial[d], training, wanted)
             for d in range(stack.directions)
         ]
         outputs = [r.output for r in results]
         output = MERGES[stack.merge](*outputs) if stack.bidirectional else outputs[0]
         x = x + output if stack.residual and x.shape == output.shape else output
         finals.append([r.states for r in results])
-        recorded.append([{name: r.recorded[i] for name, i in nodes.items()} for r in results])
+        if record:
+            recorded.append([{name: r.recorded[i] for name, i in nodes.items()} for r in results])
     return Ran(x, finals, recorded)
 
 
@@ -201,12 +212,13 @@ def _run_direction(
     program: Program,
     parameter: Callable[[str], Tensor],
     sequence: Sequence,
-    layer: int,
-    direction: int,
+    x: Tensor,
+    place: tuple[int, int],
     states: tuple[Tensor, ...],
     training: bool,
     record: tuple[int, ...],
 ) -> Result:
+    layer, direction = place
     sizes = stack.sizes[layer]
     parameters = {own: parameter(name) for own, name in stack.parameter_names(layer, direction).items()}
     if stack.noise.weight_drop and training:
@@ -215,9 +227,9 @@ def _run_direction(
         program=program,
         sizes=sizes,
         parameters=parameters,
-        x=sequence.x,
+        x=x,
         states=states,
-        extras={**sequence.extras, **_noise_inputs(stack, program, sizes, sequence.x, training)},
+        extras={**sequence.extras, **_noise_inputs(stack, program, sizes, x, training)},
         valid=sequence.valid,
         reset=sequence.reset,
         initial=None if sequence.initial is None else sequence.initial[layer][direction],
@@ -236,6 +248,8 @@ def _noise_inputs(
     stack: Stack, program: Program, sizes: Mapping[str, int], x: Tensor, training: bool
 ) -> dict[str, Tensor]:
     """The further inputs that :meth:`Stack.running_program` gave the program."""
+    if program is stack.program:
+        return {}
     steps, rows = x.shape[:2]
     drop, zone = stack.noise.recurrent_dropout, stack.noise.zoneout
 

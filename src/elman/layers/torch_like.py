@@ -6,9 +6,9 @@ the catalogue's program, on Elman's backends.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
@@ -16,21 +16,38 @@ from elman import cells
 from elman.backends import Call, choose
 from elman.equations import Program
 from elman.layers import stack as stacks
+from elman.layers.inputs import stacked
 from elman.layers.stack import Noise, Stack, States
 from elman.sequences import Batch
+
+
+@functools.lru_cache(maxsize=256)
+def _stack_of(
+    cell: str, options: tuple[tuple[str, Any], ...], bias: bool, sizes: tuple[int, int, int, int], bidirectional: bool,
+    dropout: float,
+) -> Stack:  # fmt: skip
+    """The stack of a module's choices, made once; ``sizes`` are input, hidden, layers and projection."""
+    input_size, hidden_size, layers, projection = sizes
+    return Stack.of(
+        cells.get(cell).program(bias=bias, **dict(options)),
+        input_size,
+        [hidden_size] * layers,
+        {"proj_size": projection} if projection else {},
+        bidirectional=bidirectional,
+        noise=Noise(dropout=dropout),
+    )
 
 
 class _StandIn(nn.RNNBase):
     """What the three layers share: torch.nn's checks, then Elman's stack."""
 
-    def _program(self) -> Program:
+    def _cell(self) -> tuple[str, tuple[tuple[str, Any], ...]]:
+        """The catalogue's cell and its options."""
         raise NotImplementedError
 
     def _stack(self) -> Stack:
-        hidden = [self.hidden_size] * self.num_layers
-        named = {"proj_size": self.proj_size} if self.proj_size else {}
-        noise = Noise(dropout=self.dropout)
-        return Stack.of(self._program(), self.input_size, hidden, named, bidirectional=self.bidirectional, noise=noise)
+        sizes = (self.input_size, self.hidden_size, self.num_layers, self.proj_size)
+        return _stack_of(*self._cell(), self.bias, sizes, bool(self.bidirectional), self.dropout)
 
     def _given(self, hx: Any) -> tuple[Tensor, ...]:
         """The states as a tuple."""
@@ -49,7 +66,7 @@ class _StandIn(nn.RNNBase):
         sequence = stacks.Sequence(batch.x, batch.mask)
         ran = stacks.run(stack, lambda name: getattr(self, name), sequence, states, self.training)
         joined = tuple(
-            batch.state_out(torch.stack([direction[k] for layer in ran.states for direction in layer]))
+            batch.state_out(stacked([direction[k] for layer in ran.states for direction in layer]))
             for k in range(len(stack.program.states))
         )
         return batch.leave(ran.output), joined if len(joined) > 1 else joined[0]
@@ -102,8 +119,8 @@ class RNN(_StandIn, nn.RNN):
     (torch.Size([10, 3, 20]), torch.Size([2, 3, 20]), RNN(100, 20, num_layers=2))
     """
 
-    def _program(self) -> Program:
-        return cells.get("rnn").program(bias=self.bias, nonlinearity=self.nonlinearity)
+    def _cell(self) -> tuple[str, tuple[tuple[str, Any], ...]]:
+        return "rnn", (("nonlinearity", self.nonlinearity),)
 
 
 class LSTM(_StandIn, nn.LSTM):
@@ -115,8 +132,8 @@ class LSTM(_StandIn, nn.LSTM):
     (torch.Size([4, 7, 2]), torch.Size([1, 4, 2]), torch.Size([1, 4, 5]))
     """
 
-    def _program(self) -> Program:
-        return cells.get("lstm_projected" if self.proj_size else "lstm").program(bias=self.bias)
+    def _cell(self) -> tuple[str, tuple[tuple[str, Any], ...]]:
+        return "lstm_projected" if self.proj_size else "lstm", ()
 
     def _given(self, hx: Any) -> tuple[Tensor, ...]:
         return (hx[0], hx[1])
@@ -131,8 +148,8 @@ class GRU(_StandIn, nn.GRU):
     (torch.Size([7, 4, 10]), torch.Size([2, 4, 5]))
     """
 
-    def _program(self) -> Program:
-        return cells.get("gru").program(bias=self.bias)
+    def _cell(self) -> tuple[str, tuple[tuple[str, Any], ...]]:
+        return "gru", ()
 
 
 def _step(module: nn.RNNCellBase, program: Program, x: Tensor, states: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
