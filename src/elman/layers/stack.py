@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -61,6 +60,20 @@ class Stack:
     residual: bool = False
     noise: Noise = Noise()
     backend: str = "auto"
+    _names: list[list[dict[str, str]]] = field(init=False, repr=False, compare=False)
+    _running: dict[bool, Program] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # What every call asks for is made once, and here: torch.compile cannot follow a cached property.
+        own = [p.name for p in self.program.parameters]
+        suffixes = [[f"_l{layer}", f"_l{layer}_reverse"][: self.directions] for layer in range(len(self.sizes))]
+        names = [[{name: name + suffix for name in own} for suffix in layer] for layer in suffixes]
+        dropped = with_dropped_states(self.program) if self.noise.recurrent_dropout else self.program
+        running = {False: self.program, True: dropped}
+        if self.noise.zoneout:
+            running = {training: with_zoneout(program) for training, program in running.items()}
+        object.__setattr__(self, "_names", names)
+        object.__setattr__(self, "_running", running)
 
     @classmethod
     def of(
@@ -99,23 +112,9 @@ class Stack:
         """The program with what the noise adds to it: zoneout always, dropout of the states in training."""
         return self._running[training]
 
-    @functools.cached_property
-    def _running(self) -> dict[bool, Program]:
-        # Made once: a backend knows a program by its identity.
-        dropped = with_dropped_states(self.program) if self.noise.recurrent_dropout else self.program
-        programs = {False: self.program, True: dropped}
-        return {k: with_zoneout(p) for k, p in programs.items()} if self.noise.zoneout else programs
-
     def parameter_names(self, layer: int, direction: int) -> dict[str, str]:
         """The program's parameter names and what they are called in this layer, as torch.nn calls them."""
         return self._names[layer][direction]
-
-    @functools.cached_property
-    def _names(self) -> list[list[dict[str, str]]]:
-        # Made once: it is asked for at every call.
-        own = [p.name for p in self.program.parameters]
-        suffixes = [[f"_l{layer}", f"_l{layer}_reverse"][: self.directions] for layer in range(len(self.sizes))]
-        return [[{name: name + suffix for name in own} for suffix in layer] for layer in suffixes]
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Every parameter of the network with its shape, in order."""

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from elman.backends.forks import one_thread_after_fork
 
 
 @dataclass(frozen=True)
@@ -39,22 +40,10 @@ def pool() -> Pool | None:
     return None
 
 
-_forked = False
-
-
-def _after_fork() -> None:
-    global _forked
-    _forked = True
-
-
-if hasattr(os, "register_at_fork"):
-    # OpenMP's threads do not live on in a child, and asking for them hangs there.
-    os.register_at_fork(after_in_child=_after_fork)
-
-
 def team() -> int:
-    """How many threads a kernel takes: as many as torch does, and one in a forked child or without a pool."""
-    return 1 if _forked or pool() is None else torch.get_num_threads()
+    """How many threads a kernel takes: as many as torch does (one in a forked child), and one without a pool."""
+    one_thread_after_fork()
+    return 1 if pool() is None else torch.get_num_threads()
 
 
 @functools.cache
