@@ -56,5 +56,5 @@ def test_nothing_public_speaks_of_the_workshop():
     for name in files:
         path = ROOT / name
         if path.suffix in (".py", ".md", ".toml", ".txt", "") and path.is_file() and path != Path(__file__).resolve():
-            found = re.search(r"/work/|/root/|\.library|\bhelper-\d|\bTODO\b", path.read_text())
+            found = re.search(r"/work/|/root/|/\.library|\bhelper-\d|\bTODO\b", path.read_text())
             assert not found, f"{name}: {found}"
