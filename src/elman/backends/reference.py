@@ -106,7 +106,9 @@ def _whole(value: Tensor, like: Tensor) -> Tensor:
 def _stack(call: Call, index: int, values: list[Tensor]) -> Tensor:
     batch, size = call.x.shape[1], call.sizes[call.program.nodes[index].size]
     if not values:
-        return call.x.new_zeros(0, batch, size)
+        # Nothing of everything: with no step too, each leaf has a gradient, and it is 0.
+        leaves = (call.x, *call.states, *call.parameters.values(), *call.extras.values())
+        return torch.cat([leaf.flatten()[:0] for leaf in leaves]).view(0, batch, size)
     stacked = torch.stack([v if v.shape == (batch, size) else v.expand(batch, size) for v in values])
     return stacked if call.valid is None else torch.where(call.valid.unsqueeze(-1), stacked, 0.0)
 
