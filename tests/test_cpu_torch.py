@@ -138,11 +138,13 @@ def test_another_default_dtype():
 
 def test_deterministic_algorithms():
     module, x = layer(), torch.randn(4, 2, 3, requires_grad=True)
+    usual = gradients(module, module, x)
     torch.use_deterministic_algorithms(True)
     try:
-        gradients(module, module, x)
+        found = gradients(module, module, x)
     finally:
         torch.use_deterministic_algorithms(False)
+    assert all(torch.equal(a, b) for a, b in zip(found, usual, strict=True))
 
 
 def test_many_threads_call_one_layer():

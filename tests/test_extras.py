@@ -341,3 +341,15 @@ def test_an_input_of_the_hidden_size_needs_layers_of_one_size():
     assert layer_of(driven, 3, 4, num_layers=2)(x, drive=normal(5, 2, 4))[0].shape == (5, 2, 4)
     with pytest.raises(ShapeError, match="differs from layer to layer"):
         layer_of(driven, 3, [4, 6])(x, drive=normal(5, 2, 4))
+
+
+def test_a_cell_with_nothing_to_learn_runs():
+    @elman.cell(sizes={"x": "hidden"})
+    def smoothing(x, h, p):
+        return 0.5 * x + 0.5 * h
+
+    x = normal(5, 2, 3)
+    output, state = layer_of(smoothing, 3, 3)(x)
+    assert close(output[0], 0.5 * x[0])
+    assert close(state[0], output[-1])
+    assert elman.Recurrent(smoothing, 3, 3)(x.float())[0].shape == (5, 2, 3)

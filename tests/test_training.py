@@ -426,7 +426,8 @@ def test_killed_without_warning_and_resumed_is_the_same_bits(tmp_path, whole):
 
 def test_a_run_can_be_moved(tmp_path, whole):
     moved = shutil.copytree(whole[0].path, tmp_path / "moved")
-    Run.open(moved, ToyConfig).weights()
+    here, there = Run.open(moved, ToyConfig).weights(), whole[0].weights()
+    assert all(torch.equal(here[name], there[name]) for name in there)
 
 
 # --- what is said

@@ -145,12 +145,6 @@ class Program:
         return _reached(self.nodes, (state.old for state in self.states))
 
     @functools.cached_property
-    def timed(self) -> frozenset[int]:
-        """The nodes that depend on what changes from step to step (x, extras or a state)."""
-        sources = (i for i, node in enumerate(self.nodes) if node.op in ("input", "extra", "state"))
-        return _reached(self.nodes, sources)
-
-    @functools.cached_property
     def levels(self) -> tuple[int, ...]:
         """For each node inside the loop, how many products deep it lies; 0 for what is hoisted out."""
         levels: list[int] = []

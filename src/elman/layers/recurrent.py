@@ -192,7 +192,8 @@ class Recurrent(nn.Module):
         self, x: Any, state: Any, lengths: Any, reset: Tensor | None, extras: dict[str, Tensor], record: tuple[str, ...]
     ) -> tuple[Batch, Ran]:
         batch = Batch.of(x, self.input_size, lengths, self.batch_first)
-        dtype = next(self.parameters()).dtype
+        first = next(iter(self.stack.parameter_names(0, 0).values()), None)  # a cell may have nothing to learn
+        dtype = batch.x.dtype if first is None else self._parameter(first).dtype
         if batch.x.dtype != dtype and not torch.is_autocast_enabled(batch.x.device.type):
             raise ShapeError(f"x: got {batch.x.dtype}, and the layer's parameters are {dtype}; use x.to({dtype})")
         # What a reset goes back to; made only where something begins there.
