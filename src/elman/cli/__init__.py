@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import typer
 
-from elman.cli import catalogue, console, forecasting, measuring
+from elman.cli import catalogue, console, forecasting, measuring, runs
 
 app = typer.Typer(
     name="elman",
@@ -27,8 +27,8 @@ def _tasks(context: typer.Context) -> None:
 
 
 training.command("forecast")(forecasting.train)
-app.command("test")(forecasting.score)
-app.command()(forecasting.plot)
+app.command("test")(runs.score)
+app.command()(runs.plot)
 app.command()(forecasting.forecast)
 app.command()(forecasting.demo)
 app.command()(catalogue.cells)

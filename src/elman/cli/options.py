@@ -1,11 +1,108 @@
-"""Reading what options hold, worded for the command line."""
+"""What options a command has, taken from the configs they fill, and reading what they hold."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from elman.errors import ElmanError
+
+RunFolder = Annotated[Path, typer.Argument(help="A run folder.", show_default=False)]
+
+
+def option(help: str, *names: str) -> Any:
+    """An option that has no default of its own: what is not given is the config's to say."""
+    return typer.Option(*names, help=help, show_default=False)
+
+
+Out = Annotated[Path | None, option("Where the run goes. [runs/DATA-CELL]", "-o", "--out")]
+Resume = Annotated[bool, option("Go on with the run -o, which was interrupted.", "--resume")]
+
+
+def fields(config: type[BaseModel] | BaseModel, *names: str) -> dict[str, inspect.Parameter]:
+    """An option for each field of ``config``, or those of ``names``; an instance shows its own values as defaults.
+
+    >>> from elman.training import Recipe
+    >>> list(fields(Recipe, "epochs", "lr"))
+    ['epochs', 'lr']
+    """
+    model = config if isinstance(config, type) else type(config)
+    return {
+        name: _parameter(name, field, getattr(config, name, field.default))
+        for name, field in model.model_fields.items()
+        if not names or name in names
+    }
+
+
+def network(*names: str) -> dict[str, inspect.Parameter]:
+    """The options every network has, and those of ``names`` that a task adds."""
+    from elman.jobs.config import NetworkConfig
+
+    layers = typer.Option("--layers", help="Layers. [1]", show_default=False)
+    settings = typer.Option("--set", help="An option of the cell: nonlinearity=relu.", show_default=False)
+    return {
+        **fields(NetworkConfig, "cell", "hidden"),
+        "layers": _keyword("layers", Annotated[int | None, layers]),
+        **fields(NetworkConfig, *names, "dropout"),
+        "options": _keyword("options", Annotated[list[str] | None, settings]),
+    }
+
+
+def takes(*groups: Mapping[str, inspect.Parameter]) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """A command that has the options of ``groups`` beside its own: those that were given come as ``choices``."""
+    added = {name: parameter for group in groups for name, parameter in group.items()}
+
+    def decorate(command: Callable[..., int]) -> Callable[..., int]:
+        own = inspect.signature(command, eval_str=True).parameters
+        kept = {name: parameter for name, parameter in own.items() if name != "choices"}
+
+        @functools.wraps(command)
+        def run(**values: Any) -> int:
+            texts = given(**{name: values.pop(name) for name in added})
+            return command(**values, choices={name: _read(name, value) for name, value in texts.items()})
+
+        together = inspect.Signature([*(p.replace(kind=p.KEYWORD_ONLY) for p in kept.values()), *added.values()])
+        run.__signature__ = together  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in together.parameters.values()}
+        return run
+
+    return decorate
+
+
+def _keyword(name: str, annotation: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def _parameter(name: str, field: FieldInfo, default: Any) -> inspect.Parameter:
+    """The option of a field; what the command line has no type for is read from text."""
+    words = field.description or name
+    help = f"{words[0].upper()}{words[1:]}.{_shown(default)}"
+    flag = [f"--{name.replace('_', '-')}"] if field.annotation is bool else []  # and no --no-...
+    kind: Any = field.annotation if field.annotation in (bool, int, float) else str
+    return _keyword(name, Annotated[kind | None, option(help, *flag)])
+
+
+def _shown(default: Any) -> str:
+    """A default, in brackets; of a flag there is nothing to show."""
+    if isinstance(default, bool) or default is None:
+        return ""
+    values = default if isinstance(default, tuple) else (default,)
+    return f" [{','.join(f'{v:g}' if isinstance(v, float) else str(v) for v in values)}]"
+
+
+def _read(name: str, value: Any) -> Any:
+    """The value an option's text stands for, where the command line has no type for it."""
+    readers = {"hidden": whole_numbers, "split": percentages}
+    if name == "options":
+        return settings("--set", value)
+    return readers[name](f"--{name}", value) if name in readers else value
 
 
 def percentages(option: str, text: str) -> list[float]:

@@ -1,4 +1,4 @@
-"""What a forecasting run is made of, as config.json holds it, and how a person's choices become it."""
+"""The network of a run, as config.json holds it, and how a person's choices become it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from elman import cells
 from elman.equations import Cell, Program
 from elman.errors import CellError, ElmanError, RunError, nearest
 from elman.layers import Recurrent
-from elman.tasks.forecast import ForecastConfig
-from elman.training import Recipe, RunConfig, checked
+from elman.training import checked
 
 
 class NetworkConfig(BaseModel):
@@ -23,18 +22,23 @@ class NetworkConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    cell: str = Field("gru", description="a cell of the catalogue, or file.py:name")
-    hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field((32,), min_length=1, description="hidden size, one a layer")
+    cell: str = Field("gru", description="a cell of `elman cells`, or file.py:name")
+    hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (32,), min_length=1, description="hidden size, or one a layer: 64,32"
+    )
     sizes: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict, description="the cell's further sizes")
+    bidirectional: bool = Field(False, description="read from both ends")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout between layers")
+    recurrent_dropout: float = Field(0.0, ge=0, lt=1, description="dropout of the states, one mask a sequence")
+    weight_drop: float = Field(0.0, ge=0, lt=1, description="dropout of the states' weights, one mask a step")
     init: str = Field("orthogonal", description="how the weights begin: torch, glorot, orthogonal or identity")
     program: dict[str, Any]
 
     @classmethod
     def of(
-        cls, cell: str | Cell, hidden: Any, layers: Any, dropout: float, options: Mapping[str, Any]
+        cls, cell: str | Cell, hidden: Any, layers: Any, options: Mapping[str, Any], **choices: Any
     ) -> NetworkConfig:
-        """The network of a person's choices; ``options`` are the cell's own (and ``bias``).
+        """The network of a person's choices; ``options`` are the cell's own (and ``bias``), ``choices`` fields.
 
         Raises :class:`CellError` for an option the cell has not, and a cell that needs more than a series.
         """
@@ -48,34 +52,26 @@ class NetworkConfig(BaseModel):
                 raise CellError(f"cell '{found.name}' has no option '{name}'; {hint}")
         if program.extras:
             names = ", ".join(extra.name for extra in program.extras)
-            raise CellError(f"cell '{found.name}' needs {names} beside x, which a forecast has not; use another cell")
-        choices = {
+            raise CellError(f"cell '{found.name}' needs {names} beside x, which no data here has; use another cell")
+        own_fields = {
             "cell": named(cell),
             "hidden": per_layer(hidden, layers),
             "sizes": sizes,
-            "dropout": dropout,
             "program": json.loads(program.to_json()),
         }
-        return checked(cls, choices)
+        return checked(cls, own_fields | choices)
 
     def recurrent(self, input_size: int) -> Recurrent:
-        """The layers, with fresh weights. Raises :class:`ShapeError` for sizes that do not fit the series."""
+        """The layers, with fresh weights. Raises :class:`ShapeError` for sizes that do not fit the input."""
         program = Program.from_json(json.dumps(self.program))
-        sizes: dict[str, Any] = dict(self.sizes)
-        return Recurrent(
-            program, input_size, self.hidden, len(self.hidden), dropout=self.dropout, init=self.init, **sizes
-        )
-
-
-class ForecastRun(RunConfig):
-    """config.json of a forecasting run."""
-
-    task: str = "forecast"
-    data: dict[str, Any]
-    forecast: ForecastConfig
-    network: NetworkConfig
-    recipe: Recipe
-    scaler: dict[str, Any]
+        kept = ("bidirectional", "dropout", "recurrent_dropout", "weight_drop", "init")
+        choices: dict[str, Any] = {**{name: getattr(self, name) for name in kept}, **self.sizes}
+        try:
+            return Recurrent(program, input_size, self.hidden, len(self.hidden), **choices)
+        except RuntimeError as error:
+            if "allocate" not in str(error):
+                raise
+            raise ElmanError(f"--hidden: a network of {list(self.hidden)} does not fit into memory") from error
 
 
 def named(cell: str | Cell) -> str:
@@ -103,11 +99,10 @@ def per_layer(hidden: Any, layers: Any) -> list[int]:
     return sizes
 
 
-def refuse_changes(begun: ForecastRun, choices: Mapping[str, Any]) -> None:
+def refuse_changes(network: NetworkConfig, configs: Sequence[BaseModel], choices: Mapping[str, Any]) -> None:
     """Raise :class:`RunError` where ``choices``, given again on resuming, are not those the run was begun with."""
-    network = begun.network
-    known: dict[str, Any] = {**begun.forecast.model_dump(), **begun.recipe.model_dump()}
-    known |= {"cell": network.cell, "dropout": network.dropout}
+    known = {name: value for config in configs for name, value in config.model_dump().items()}
+    known |= network.model_dump(exclude={"program", "sizes"})
     known |= {"hidden": list(network.hidden), "layers": len(network.hidden)}
     for name, value in choices.items():
         if name not in known:

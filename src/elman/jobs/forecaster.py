@@ -15,12 +15,23 @@ from pydantic import BaseModel
 from elman.data import Scaler, Series, open_source, series_from_frame
 from elman.equations import Cell
 from elman.errors import DataError, ElmanError, RunError, nearest
-from elman.jobs.config import ForecastRun, NetworkConfig, refuse_changes
+from elman.jobs.config import NetworkConfig, refuse_changes
 from elman.metrics import persistence, repeats_last_value, scores, seasonal_naive
 from elman.tasks.forecast import Forecast, ForecastConfig, ForecastNetwork
-from elman.training import History, Progress, Recipe, Run, checked, fit
+from elman.training import History, Progress, Recipe, Run, RunConfig, checked, fit
 
 Array = NDArray[np.float64]
+
+
+class ForecastRun(RunConfig):
+    """config.json of a forecasting run."""
+
+    task: str = "forecast"
+    data: dict[str, Any]
+    forecast: ForecastConfig
+    network: NetworkConfig
+    recipe: Recipe
+    scaler: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -74,7 +85,7 @@ class Forecaster:
         rest = {k: v for k, v in choices.items() if k not in forecast and k not in recipe}
         self.config = checked(ForecastConfig, forecast)
         self.recipe = checked(Recipe, recipe)
-        self.network = NetworkConfig.of(cell, hidden, layers, dropout, {**rest, **(options or {})})
+        self.network = NetworkConfig.of(cell, hidden, layers, {**rest, **(options or {})}, dropout=dropout)
         self.task: Forecast | None = None
         self.run: Run[ForecastRun] | None = None
 
@@ -134,7 +145,7 @@ class Forecaster:
         forecaster = cls._open(run, trained=False)
         assert forecaster.task is not None
         assert forecaster.run is not None
-        refuse_changes(forecaster.run.config, choices or {})
+        refuse_changes(forecaster.network, [forecaster.config, forecaster.recipe], choices or {})
         return forecaster, fit(forecaster.task, forecaster.recipe, forecaster.run, resume=True, report=report)
 
     @classmethod
@@ -157,14 +168,7 @@ class Forecaster:
         # A network begins at the same weights whatever was drawn before, and disturbs nothing drawn after.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.recipe.seed)
-            try:
-                model = ForecastNetwork(self.network.recurrent(series.values.shape[1]), self.config.horizon)
-            except RuntimeError as error:
-                if "allocate" not in str(error):
-                    raise
-                raise ElmanError(
-                    f"--hidden: a network of {list(self.network.hidden)} does not fit into memory"
-                ) from error
+            model = ForecastNetwork(self.network.recurrent(series.values.shape[1]), self.config.horizon)
         return Forecast(model, series, self.config, self.recipe.batch, scaler)
 
     def _ready(self) -> Forecast:
@@ -176,6 +180,11 @@ class Forecaster:
     def model(self) -> ForecastNetwork:
         """The network. Raises :class:`ElmanError` before :meth:`fit`."""
         return self._ready().model
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What reading the series did that its user should know."""
+        return tuple(self.series.notes)
 
     @property
     def series(self) -> Series:

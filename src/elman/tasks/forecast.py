@@ -39,10 +39,12 @@ class ForecastConfig(BaseModel):
     context: int = Field(24, ge=1, description="values the network reads before it forecasts")
     horizon: int = Field(1, ge=1, description="values it forecasts at once")
     split: tuple[float, float, float] = Field((70, 10, 20), description="per cent for training, validation, test")
-    scaler: str = Field("standard", description="standard, minmax, none or differences")
-    targets: Literal["last", "every"] = Field("last", description="forecast after the context, or after each step")
+    scaler: str = Field("standard", description="of the values: standard, minmax, none or differences")
+    targets: Literal["last", "every"] = Field(
+        "last", description="last: forecast after the context; every: after each step"
+    )
     stateful: bool = Field(False, description="carry the state from window to window")
-    season: int = Field(0, ge=0, description="steps in a season, for the seasonal naive baseline; 0: none")
+    season: int = Field(0, ge=0, description="steps in a season, for the seasonal naive baseline; 0: no season")
 
     @field_validator("scaler")
     @classmethod

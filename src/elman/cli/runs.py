@@ -1,0 +1,64 @@
+"""The commands that take a run of any task: test and plot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any
+
+import typer
+
+from elman.cli import console, forecasting
+from elman.cli.console import Json
+from elman.cli.options import RunFolder, option
+from elman.errors import ElmanError, RunError
+
+# How each task's results are worded (`score_lines`) and drawn (`draw`).
+SHOWN: dict[str, ModuleType] = {"forecast": forecasting}
+
+
+def score(run: RunFolder, json: Json = False) -> int:
+    """Score a run on its test part, beside the plain baselines."""
+    job, shown = _open(run)
+    result = job.test()
+    console.emit({"run": str(run), **result}, shown.score_lines(result), json)
+    for warning in result["warnings"]:
+        console.say(f"warning: {warning}")
+    return console.DONE
+
+
+def plot(
+    run: RunFolder,
+    out: Annotated[Path | None, option("Folder for the pictures. [the run]", "-o", "--out")] = None,
+    kind: Annotated[str, typer.Option("--format", help="png or svg.")] = "png",
+    steps: Annotated[int, typer.Option(help="Of a forecast: draw so many steps after the end, too.")] = 0,
+    json: Json = False,
+) -> int:
+    """Draw a run: its predictions against the truth on its test part, and the loss of each epoch."""
+    if kind not in ("png", "svg"):
+        raise ElmanError(f"--format: got {kind!r}, want png or svg")
+    if steps < 0:
+        raise ElmanError(f"--steps: got {steps}, want 0 or more")
+    job, shown = _open(run)
+    own: dict[str, Any] = {"steps": steps} if steps else {}
+    if steps and shown is not forecasting:
+        raise ElmanError(f"--steps: {run} is no forecast, so nothing follows its end; leave it out")
+    pictures = shown.draw(job, run, picture_folder(out or run), kind, **own)
+    console.emit({"run": str(run), "pictures": [str(p) for p in pictures]}, [str(p) for p in pictures], json)
+    return console.DONE
+
+
+def picture_folder(folder: Path) -> Path:
+    """``folder``, made where it is not there. Raises :class:`RunError` where it cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{folder}: the pictures cannot go there: {error.strerror}") from error
+    return folder
+
+
+def _open(run: Path) -> tuple[Any, ModuleType]:
+    from elman import jobs
+    from elman.training import task_of
+
+    return jobs.load(run), SHOWN[task_of(run)]

@@ -1,0 +1,84 @@
+"""What the commands that train have in common: begin or go on, then say how it went."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from elman.cli import console, options
+from elman.errors import ElmanError
+
+
+def train(
+    job: Any,
+    data: str | None,
+    out: Path | None,
+    choices: Mapping[str, Any],
+    reading: Mapping[str, Any],
+    resume: bool,
+    *,
+    wanted: str,
+    next_steps: Callable[[Any, Path], str],
+    as_json: bool,
+) -> int:
+    """Train a ``job`` (Forecaster, say) on ``data`` read as ``reading`` says, or ``resume`` the run ``out``.
+
+    ``wanted`` says what DATA may be; ``next_steps`` what a person would type after it.
+    """
+    from elman.training import Progress
+
+    if resume:
+        trained, history = job.resume(_resumed(out, data, choices, reading), report=Progress(), choices=choices)
+    elif data is None:
+        raise ElmanError(f"DATA is missing: {wanted}")
+    else:
+        out = out or default_folder(data, choices)
+        trained = job(**choices)
+        history = trained.fit(data, run=out, report=Progress(), **reading)
+        for note in trained.notes:
+            console.say(f"note: {note}")
+    assert out is not None
+    return say_trained(trained, history, out, next_steps, as_json)
+
+
+def _resumed(out: Path | None, data: str | None, choices: Mapping[str, Any], reading: Mapping[str, Any]) -> Path:
+    """The run to go on with; raises :class:`ElmanError` for what it holds itself and cannot be given again."""
+    in_the_run = options.given(DATA=data, **{f"--{name}": value for name, value in reading.items()})
+    in_the_run |= {f"--set {name}": value for name, value in choices.get("options", {}).items()}
+    if in_the_run:
+        raise ElmanError(f"{', '.join(in_the_run)}: a resumed training has it from the run; leave it out")
+    if out is None:
+        raise ElmanError("--resume goes on with a run: name it with -o RUN")
+    return out
+
+
+def default_folder(data: str, choices: Mapping[str, Any]) -> Path:
+    """Where a run goes that nobody named: runs/DATA-CELL."""
+    words = [Path(data).stem if Path(data).suffix else data, Path(str(choices.get("cell", "gru"))).name]
+    return Path("runs") / "-".join(re.sub(r"\W+", "-", word).strip("-") for word in words)
+
+
+def say_trained(job: Any, history: Any, out: Path, next_steps: Callable[[Any, Path], str], as_json: bool) -> int:
+    """Print how a training went."""
+    task = job.run.config.task
+    result = {
+        "task": task,
+        "run": str(out),
+        "cell": job.network.cell,
+        "parameters": sum(p.numel() for p in job.model.parameters()),
+        "epochs": history.epochs,
+        "best_epoch": history.best_epoch,
+        "best_loss": history.best_loss if history.best_epoch else None,
+        "seconds": round(sum(row["seconds"] for row in history.rows), 3),
+        "interrupted": history.interrupted,
+        "notes": list(job.notes),
+    }
+    lines = [f"{out}: {history.epochs} epochs, the best {history.best_epoch} (loss {history.best_loss:.6g})"]
+    if history.interrupted:
+        lines.append(f"interrupted; go on with: elman train {task} --resume -o {out}")
+    else:
+        lines.append(f"next: {next_steps(job, out)}")
+    console.emit(result, lines, as_json)
+    return console.INTERRUPTED if history.interrupted else console.DONE
