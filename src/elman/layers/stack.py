@@ -14,6 +14,7 @@ from elman.equations import Program
 from elman.equations.program import Extra
 from elman.equations.rewrite import DROP, ZONE, with_dropped_states, with_zoneout
 from elman.errors import ShapeError, nearest
+from elman.layers.recompute import run_in_chunks
 
 # One (B, n) tensor a state, for each direction of each layer.
 States = list[list[tuple[Tensor, ...]]]
@@ -60,6 +61,7 @@ class Stack:
     residual: bool = False
     noise: Noise = Noise()
     backend: str = "auto"
+    recompute: int = 0  # steps in a chunk whose inner values the backward pass makes again; 0: none
     _names: list[list[dict[str, str]]] = field(init=False, repr=False, compare=False)
     _running: dict[bool, Program] = field(init=False, repr=False, compare=False)
 
@@ -88,15 +90,18 @@ class Stack:
         residual: bool = False,
         noise: Noise | None = None,
         backend: str = "auto",
+        recompute: int = 0,
     ) -> Stack:
         """The stack whose first layer takes ``input_size``; each further one the output of the one below."""
+        if isinstance(recompute, bool) or not isinstance(recompute, int) or recompute < 0:
+            raise ShapeError(f"recompute: got {recompute!r}, want the steps of a chunk, or 0 for none")
         if merge not in MERGES:
             raise ShapeError(f"merge: there is no {merge!r}; {nearest(merge, MERGES)}")
         sizes = []
         for hidden_size in hidden_sizes:
             sizes.append(program.sizes(input_size, hidden_size, **(named or {})))
             input_size = sizes[-1][program.output_size] * (1 + (bidirectional and merge == "concat"))
-        return cls(program, tuple(sizes), bidirectional, merge, residual, noise or Noise(), backend)
+        return cls(program, tuple(sizes), bidirectional, merge, residual, noise or Noise(), backend, recompute)
 
     @property
     def directions(self) -> int:
@@ -235,7 +240,10 @@ def _run_direction(
         reverse=bool(direction),
         record=record,
     )
-    return choose(call, stack.backend).run(call)
+    backend = choose(call, stack.backend)
+    if 0 < stack.recompute < len(x) and not record and torch.is_grad_enabled():
+        return run_in_chunks(backend, call, stack.recompute)
+    return backend.run(call)
 
 
 def _drop_weights(program: Program, parameters: Mapping[str, Tensor], p: float) -> dict[str, Tensor]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -39,16 +38,9 @@ class Cpu:
         return function.run(engine.engine(call.program, call.sizes), call)
 
 
-def _given(call: Call) -> Iterator[Tensor]:
-    yield call.x
-    yield from call.states
-    yield from call.initial or ()
-    yield from call.parameters.values()
-    yield from call.extras.values()
-
-
 def _tensors(call: Call) -> str | None:
-    for tensor in _given(call):
+    initial = () if call.initial is None or call.initial is call.states else call.initial
+    for tensor in (call.x, *call.states, *initial, *call.parameters.values(), *call.extras.values()):
         if tensor.dtype is not torch.float32:
             return f"computes in float32 and got {str(tensor.dtype).removeprefix('torch.')}"
         if not tensor.is_cpu:

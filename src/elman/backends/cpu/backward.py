@@ -100,7 +100,7 @@ class _Backward:
 
             def emit(phase: Any = phase, cut: Any = cut, packed: Any = packed, late: Any = late) -> None:
                 columns = time.whole("columns", plan.width)
-                tiles.emit_phase(c, phase, cut, packed, low, high, lambda _: columns, late)
+                tiles.emit_phase(c, phase, cut, packed, low, high, lambda _: columns, late, time.turn)
 
             kind = phase.key.rpartition(":")[0]
             if kind == "state":

@@ -113,6 +113,7 @@ class Engine:
 
 _ENGINES: dict[tuple[str, tuple[tuple[str, int], ...]], Engine] = {}
 _BY_VALUES: dict[tuple[str, tuple[int, ...]], Engine] = {}
+_MOST_PROGRAMS = 1024
 _BY_IDENTITY: dict[tuple[int, tuple[int, ...]], tuple[Program, Engine]] = {}
 
 
@@ -121,6 +122,8 @@ def engine(program: Program, sizes: Mapping[str, int]) -> Engine:
     key = (id(program), tuple(sizes.values()))
     found = _BY_IDENTITY.get(key)
     if found is None:
+        if len(_BY_IDENTITY) == _MOST_PROGRAMS:
+            _BY_IDENTITY.clear()  # the engines themselves stay, found again by the program's text
         # The program is kept with it, so that its identity is not given to another.
         found = _BY_IDENTITY[key] = (program, of_text(program.to_json(), tuple(sizes.items())))
     return found[1]

@@ -143,7 +143,7 @@ class _Forward:
             def body(row: Any, unit: Any, mask: Any, sums: Mapping[int, Any], size: str = phase.size) -> None:
                 self._body(time, size, row, unit, mask, sums)
 
-            tiles.emit_phase(c, phase, cut, packed, low, high, lambda run: time.leaf(_source(run)), body)
+            tiles.emit_phase(c, phase, cut, packed, low, high, lambda run: time.leaf(_source(run)), body, turn)
 
     def _place(self, time: Time, row: Any, unit: Any, mask: Any) -> Body:
         def rows(index: int) -> Any:

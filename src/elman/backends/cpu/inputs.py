@@ -25,6 +25,8 @@ class Inputs:
     def readable(self) -> Inputs:
         """The same as kernels read them: rows and masks in order in memory, resets of running rows only, and the first
         step's reset done."""
+        if self.valid is None and self.reset is None and self._in_order():
+            return self
         valid = None if self.valid is None else self.valid.contiguous()
         states, initial, reset = self.states, self.initial or self.states, self.reset
         if reset is not None:
@@ -43,6 +45,10 @@ class Inputs:
             self.reverse,
         )
 
+    def _in_order(self) -> bool:
+        tensors = (self.x, *self.states, *self.initial, *self.parameters, *self.extras)
+        return all(tensor.is_contiguous() for tensor in tensors)
+
     def table(self, team: int, chunks: int, ring: bool, packed: int) -> list[int]:
         """The first of a kernel's arguments, up to ``output``."""
         x, (steps, batch, _) = self.x, self.x.shape
@@ -51,7 +57,7 @@ class Inputs:
             x.data_ptr(), *x.stride()[:2],
             0 if self.valid is None else self.valid.data_ptr(), 0 if self.reset is None else self.reset.data_ptr(),
         ]  # fmt: skip
-        for state, initial in zip(self.states, self.initial, strict=True):
+        for state, initial in zip(self.states, self.initial or self.states, strict=True):
             values += (state.data_ptr(), state.stride(0), initial.data_ptr(), initial.stride(0))
         values += [p.data_ptr() for p in self.parameters]
         for extra in self.extras:

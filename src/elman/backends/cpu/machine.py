@@ -9,6 +9,7 @@ import functools
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 WIDTHS = (16, 8, 4)
@@ -48,6 +49,16 @@ def forced(wanted: int) -> Iterator[None]:
         yield
     finally:
         _forced.pop()
+
+
+@functools.cache
+def first_cache() -> int:
+    """Bytes of the first-level data cache: what Linux says, else 32 KiB."""
+    try:
+        text = Path("/sys/devices/system/cpu/cpu0/cache/index0/size").read_text()
+        return int(text.strip().removesuffix("K")) << 10
+    except (OSError, ValueError):
+        return 1 << 15
 
 
 def registers(wanted: int) -> int:

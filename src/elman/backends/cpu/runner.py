@@ -16,7 +16,6 @@ from elman.backends.cpu.plan import Plan
 
 _ONES = torch.ones(1, dtype=torch.bool)
 # Said in full: a program may have set another default.
-_empty = functools.partial(torch.empty, dtype=torch.float32, device="cpu")
 _zeros = functools.partial(torch.zeros, dtype=torch.float32, device="cpu")
 
 
@@ -59,10 +58,11 @@ class Runner:
     def forward(self, inputs: Inputs, team: int, chunks: int, keep: bool) -> tuple[list[Tensor], list[Tensor]]:
         """([output, *final states], what is kept for the backward pass)."""
         steps, batch = inputs.x.shape[:2]
-        output = _empty(steps, batch, self.output_size)
-        finals = [_empty(batch, n) for n in self.state_sizes]
+        empty = inputs.x.new_empty
+        output = empty(steps, batch, self.output_size)
+        finals = [empty(batch, n) for n in self.state_sizes]
         # Without a backward pass the states need a ring of two steps, and the rest the room of one.
-        kept = [_empty(steps if keep else 2, batch, n) for n in self.kept_sizes]
+        kept = [empty(steps if keep else 2, batch, n) for n in self.kept_sizes]
         packed = workspace.take(self.packed_forward)
         values = inputs.table(team, chunks, not keep, packed.data_ptr())
         self._add_kept(values, output, kept)
@@ -117,8 +117,8 @@ class Runner:
         self, values: list[int], grads: Sequence[Tensor | None], inputs: Inputs
     ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         batch = inputs.x.shape[1]
-        carries = [_empty(batch, n) for n in self.state_sizes]
-        initials = [] if inputs.reset is None else [_zeros(batch, n) for n in self.state_sizes]
+        carries = [inputs.x.new_empty(batch, n) for n in self.state_sizes]
+        initials = [] if inputs.reset is None else [inputs.x.new_zeros(batch, n) for n in self.state_sizes]
         held = [_readable(g, n) for g, n in zip(grads, self.state_sizes, strict=True)]
         for k, (given, carry) in enumerate(zip(held, carries, strict=True)):
             row = given.stride(0) if given.dim() == 2 else 0
@@ -134,7 +134,7 @@ class Runner:
         names = ["input", *(f"extra:{e.name}" for e in self.program.extras)]
         widths = [n, *(self.plan.sizes[e.size] for e in self.program.extras)]
         for name, width, want in zip(names, widths, (wanted.x, *wanted.extras), strict=True):
-            make = _empty if name in self.flows else _zeros
+            make = inputs.x.new_empty if name in self.flows else inputs.x.new_zeros
             found.append(make(steps, batch, width) if want else None)
         values += [0 if g is None else g.data_ptr() for g in found]
         return found[0], found[1:]

@@ -18,6 +18,8 @@ from elman.backends.cpu.kernel import Part
 from elman.backends.cpu.parts import Phase, Run
 from elman.backends.cpu.plan import Plan
 
+BYTES_A_MULTIPLY_ADD = 22  # what comes from the second-level cache in the time of one vector multiply-add, measured
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -61,7 +63,9 @@ def shape(phase: Phase, size: int, rows: int, width: int) -> Shape:
         across, down = -(-vectors // units) * units, -(-rows // tile)
         # A turn of the inner loop: the multiply-adds, at least as long as they take to come back, or its loads.
         turn = max(gates * units * tile, 4, (gates * units + tile) * (1.0 if width == 16 else 1.2))
-        return across / units * down * (turn + 0.5)
+        # With one tile a step there is little to do while weights come from the second-level cache.
+        wait = _streamed(phase, Shape(size, width, vectors, units, tile, gates)) if down == 1 else 0.0
+        return across / units * down * (turn + 0.5) + wait
 
     options = [
         (cost(units, tile), -tile, units)
@@ -71,6 +75,13 @@ def shape(phase: Phase, size: int, rows: int, width: int) -> Shape:
     ]
     _, tile, units = min(options)
     return Shape(size, width, vectors, units, -tile, gates)
+
+
+def _streamed(phase: Phase, cut: Shape) -> float:
+    """The time to read, at every step, what panels do not stay in the first-level cache: multiply-adds a turn of k."""
+    panel = 4 * panel_length(phase, cut)
+    stay = machine.first_cache() * 4 // 5 // panel
+    return panel * max(cut.panels - stay, 0) / BYTES_A_MULTIPLY_ADD / max(1, sum(run.length for run in phase.runs))
 
 
 def panel_length(phase: Phase, cut: Shape) -> int:
@@ -168,8 +179,12 @@ def emit_phase(
     high: Any,
     operand: Callable[[Run], tuple[Any, Any]],
     body: Callable[[Any, Any, Any, dict[int, Any]], None],
+    turn: Any,
 ) -> None:
     """All panels of a phase for the rows from ``low`` to ``high``.
+
+    Every other ``turn`` of the time loop takes the panels from the last to the first: those the turn before ended
+    with are still in the nearest cache.
 
     ``operand`` gives the address and the row's length of a run's operand; ``body(row, unit, mask, sums)`` writes what
     is done with the finished sums, by root, of one vector of units of one row.
@@ -182,14 +197,16 @@ def emit_phase(
         return
     scratch = c.buffer(cut.rows * cut.accumulators * cut.width)
     operands = [operand(run) for run in phase.runs]
-    with c.loop(0, cut.panels) as panel:
-        weights = c.at(packed, c.mul(panel.index, panel_length(phase, cut)))
+    is_odd = c.b.icmp_signed("!=", c.b.and_(turn, i64(1)), i64(0))
+    with c.loop(0, cut.panels) as each:
+        panel = c.b.select(is_odd, c.b.sub(i64(cut.panels - 1), each.index), each.index)
+        weights = c.at(packed, c.mul(panel, panel_length(phase, cut)))
         with c.loop(low, high, cut.rows) as tile:
             _tile(c, phase, cut, weights, operands, tile.index, high, scratch)
-            with c.loop(0, c.least(i64(cut.rows), c.b.sub(high, tile.index))) as turn:
-                row = c.add(tile.index, turn.index)
-                base = c.at(scratch, c.mul(turn.index, cut.accumulators * cut.width))
-                first = c.mul(panel.index, cut.units)
+            with c.loop(0, c.least(i64(cut.rows), c.b.sub(high, tile.index))) as line:
+                row = c.add(tile.index, line.index)
+                base = c.at(scratch, c.mul(line.index, cut.accumulators * cut.width))
+                first = c.mul(panel, cut.units)
                 _units(c, phase, cut, base, row, first, body)
 
 

@@ -2,40 +2,36 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 import torch
 from torch import Tensor
 
 _MOST = 1 << 24  # floats that are kept in all: 64 MiB
 _LEAST = 1 << 14
-_FREE: deque[Tensor] = deque()
+_FREE: dict[int, list[Tensor]] = {}  # by size
 
 
 def take(floats: int) -> Tensor:
-    """A buffer of at least ``floats`` float32, aligned to 64 bytes, holding anything: the smallest kept that will do.
+    """A buffer of at least ``floats`` float32, aligned to 64 bytes, holding anything.
 
-    Safe with threads: what one of them holds in its hands is not there for the others.
+    Safe with threads: taking one off a list and putting one on are each done whole.
     """
-    held = []
-    for _ in range(len(_FREE)):
-        try:
-            held.append(_FREE.pop())
-        except IndexError:
-            break
-    held.sort(key=Tensor.numel)
-    found = next((buffer for buffer in held if buffer.numel() >= floats), None)
-    _FREE.extend(buffer for buffer in held if buffer is not found)
-    return torch.empty(max(floats, _LEAST), dtype=torch.float32, device="cpu") if found is None else found
+    size = _rounded(floats)
+    try:
+        return _FREE[size].pop()
+    except (KeyError, IndexError):
+        return torch.empty(size, dtype=torch.float32, device="cpu")
 
 
 def give_back(buffer: Tensor) -> None:
-    """Keep a buffer for the next who asks; where that would be too much, let go of the smallest that are kept."""
-    kept = buffer.numel() + sum(other.numel() for other in list(_FREE))
-    while kept > _MOST and _FREE:
-        try:
-            kept -= _FREE.popleft().numel()
-        except IndexError:
-            break
-    if kept <= _MOST:
-        _FREE.append(buffer)
+    """Keep a buffer for the next who asks; where that would be too much, let go of all that are kept."""
+    size = buffer.numel()
+    if size + sum(each * len(free) for each, free in list(_FREE.items())) > _MOST:
+        _FREE.clear()
+    if size <= _MOST:
+        _FREE.setdefault(size, []).append(buffer)
+
+
+def _rounded(floats: int) -> int:
+    """A size at most an eighth larger, so that calls of nearly one size share their room."""
+    grain = 1 << max(floats.bit_length() - 4, 0)
+    return max(-(-floats // grain) * grain, _LEAST)
