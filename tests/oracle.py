@@ -13,6 +13,7 @@ from elman.backends import Backend, Call
 from elman.backends.reference import Reference
 from elman.cells import REGISTRY
 from elman.equations import Cell, Program
+from elman.layers import Recurrent
 from elman.sequences import running
 
 CELLS = [pytest.param(cell, id=name) for name, cell in REGISTRY.items()]
@@ -44,6 +45,12 @@ def sizes_of(program: Program, I: int, H: int) -> dict[str, int]:
     named = {name: H + blocks * (k + 1) for k, name in enumerate(program.size_names)}
     I = {"input": I, "hidden": H, **named}[program.input_size]
     return program.sizes(I, H, **named)
+
+
+def further_inputs(layer: Recurrent, x: Tensor) -> dict[str, Tensor]:
+    """What ``layer`` takes beside x (T, B, I), by name: 0.1, 0.2, ... by the step, the same for every row."""
+    sizes, steps = layer.stack.sizes[0], torch.arange(1, len(x) + 1).to(x.dtype) / 10
+    return {e.name: steps[:, None, None].repeat(1, x.shape[1], sizes[e.size]) for e in layer.program.extras}
 
 
 def make_call(

@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from cells_outside import OUTSIDE, slstm
+from cells_outside import OUTSIDE
 from elman.backends import Call
 from elman.backends.reference import Interpreter, Reference
+from elman.cells import get
 from elman.equations import Program, adjoint, maximum, norm, relu, sigmoid, tanh, total, units
 from elman.equations.adjoint import Adjoint, Contribution
 from elman.equations.cell import cell
@@ -95,7 +96,7 @@ def test_options(activation):
 
 @pytest.mark.parametrize("heads", [1, 2, 4])
 def test_heads(heads):
-    assert_equals_autograd(slstm.program(heads=heads), H=8)
+    assert_equals_autograd(get("slstm").program(heads=heads), H=8)
 
 
 @cell

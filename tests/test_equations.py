@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 import elman
-from cells_outside import OUTSIDE, cfc, fast_grnn, indrnn, min_gru, readout, scrn, slstm
+from cells_outside import OUTSIDE, readout
 from elman.backends.reference import Reference
 from elman.cells import REGISTRY, get
 from elman.equations import (
@@ -128,9 +128,11 @@ def test_nodes_that_cannot_be_are_refused():
 KINDS = {
     "rnn": "one stage", "jordan": "2 stages", "lstm": "one stage", "lstm_projected": "2 stages",
     "peephole": "one stage", "gru": "one stage", "gru_cho": "2 stages", "indrnn": "elementwise",
-    "min_gru": "elementwise", "slstm": "one stage", "lem": "2 stages", "multiplicative_lstm": "2 stages",
-    "fast_grnn": "one stage", "scrn": "one stage", "cornn": "one stage", "cfc": "2 stages", "readout": "2 stages",
-    "layer_norm_lstm": "one stage", "joint_norm": "one stage",
+    "mingru": "elementwise", "slstm": "one stage", "lem": "2 stages", "multiplicative_lstm": "2 stages",
+    "fastgrnn": "one stage", "scrn": "2 stages", "mgu": "2 stages", "sru": "elementwise",
+    "antisymmetricrnn": "one stage", "unicornn": "elementwise", "brc": "elementwise", "nas": "one stage",
+    "cornn": "one stage", "cfc": "2 stages", "readout": "2 stages",
+    "layer_norm_lstm": "one stage", "normed_gates": "one stage", "joint_norm": "one stage",
 }  # fmt: skip
 
 
@@ -153,7 +155,7 @@ def test_stages(cell):
 
 
 def test_what_depends_on_no_state_is_hoisted():
-    program = min_gru.program()
+    program = get("mingru").program()
     inside = {program.nodes[i].op for i in program.recurrent}
     assert inside <= {"state", "mul", "add"}
     lstm = get("lstm").program()
@@ -161,7 +163,7 @@ def test_what_depends_on_no_state_is_hoisted():
     assert sum(n.op == "product" for n in hoisted) == 4
     assert sum(n.op == "vector" for n in hoisted) == 8
     assert all(lstm.levels[i] == 0 for i in range(len(lstm.nodes)) if i not in lstm.recurrent)
-    assert sum(n.op == "product" for n in indrnn.program().nodes) == 1
+    assert sum(n.op == "product" for n in get("indrnn").program().nodes) == 1
 
 
 @pytest.mark.parametrize(
@@ -187,8 +189,8 @@ def test_parameters_are_torch_s(ours, theirs):
         (get("peephole"), "weight_ih weight_hh bias vector_ci vector_cf vector_co"),
         (get("gru_cho"), "weight_ih weight_hh bias weight_n"),
         (get("jordan"), "weight_ih weight_yh bias weight_y"),
-        (fast_grnn, "weight_ih weight_hh vector_bz vector_bn vector_zeta vector_nu"),
-        (scrn, "weight_ih weight_hh bias weight_h"),
+        (get("fastgrnn"), "weight_ih weight_hh vector_bz vector_bn vector_zeta vector_nu"),
+        (get("scrn"), "weight_ih weight_hh bias weight_h weight_y weight_y_2"),
         (readout, "weight_ih weight_hh bias weight_y"),
     ],
 )
@@ -216,15 +218,15 @@ def test_sizes_of_the_cell_s_own():
     sizes = program.sizes(3, 5, proj_size=2)
     assert program.parameter("weight_hh").shape(sizes) == (20, 2)
     assert program.parameter("weight_hr").shape(sizes) == (2, 5)
-    assert cfc.program().size_names == ("backbone",)
-    assert {s.name: s.size for s in scrn.program().states} == {"h": "hidden", "s": "context_size"}
+    assert get("cfc").program().size_names == ("backbone",)
+    assert {s.name: s.size for s in get("scrn").program().states} == {"h": "hidden", "s": "context_size"}
     assert readout.program().output_size == "output_size"
 
 
 def test_scalars_and_vectors():
-    sizes = fast_grnn.program().sizes(3, 5)
-    assert fast_grnn.program().parameter("vector_zeta").shape(sizes) == (1,)
-    assert indrnn.program().parameter("vector_u").shape(sizes) == (5,)
+    sizes = get("fastgrnn").program().sizes(3, 5)
+    assert get("fastgrnn").program().parameter("vector_zeta").shape(sizes) == (1,)
+    assert get("indrnn").program().parameter("vector_u").shape(sizes) == (5,)
 
 
 def test_raw_x_ties_the_sizes():
@@ -234,7 +236,7 @@ def test_raw_x_ties_the_sizes():
 
 
 def test_blocks_make_narrow_weights():
-    program = slstm.program(heads=4)
+    program = get("slstm").program(heads=4)
     sizes = program.sizes(3, 8)
     assert program.parameter("weight_hh").shape(sizes) == (32, 2)
     with pytest.raises(ShapeError, match="not a multiple of 4 blocks"):
@@ -242,15 +244,15 @@ def test_blocks_make_narrow_weights():
 
 
 def test_blocks_see_their_own_units_alone():
-    call = make_call(slstm.program(heads=4), T=1, H=8)
+    call = make_call(get("slstm").program(heads=4), T=1, H=8)
     (gradient,) = torch.autograd.grad(Reference().run(call).states[1][:, :2].sum(), call.states[0])
     assert gradient[:, :2].abs().min() > 0
     assert gradient[:, 2:].abs().max() == 0
 
 
 def test_a_block_diagonal_weight_is_the_dense_one_with_zeros():
-    narrow = make_call(slstm.program(heads=4), H=8)
-    dense = make_call(slstm.program(heads=1), H=8)
+    narrow = make_call(get("slstm").program(heads=4), H=8)
+    dense = make_call(get("slstm").program(heads=1), H=8)
     weight = torch.stack([torch.block_diag(*gate.split(2)) for gate in narrow.parameters["weight_hh"].split(8)])
     shared = dict(narrow.parameters) | {"weight_hh": weight.flatten(0, 1).detach()}
     whole = elman.backends.Call(dense.program, dense.sizes, shared, narrow.x, narrow.states)

@@ -11,6 +11,7 @@ from elman.cells import REGISTRY
 from elman.equations.rewrite import with_dropped_states, with_zoneout
 from elman.errors import CellError, ShapeError
 from elman.layers.initialise import SCHEMES
+from oracle import further_inputs
 
 EXACT = 1e-12
 
@@ -155,7 +156,7 @@ def test_every_cell_takes_every_noise_with_lengths(cell):
     layer = layer_of(cell, 3, 4, num_layers=2, dropout=0.2, recurrent_dropout=0.2, zoneout=0.2, weight_drop=0.2)
     x = normal(7, 3, 3)
     x[4:, 1] = math.nan
-    output, _ = layer(x, lengths=[7, 4, 1])
+    output, _ = layer(x, lengths=[7, 4, 1], **further_inputs(layer, x))
     output.sum().backward()
     assert all(torch.isfinite(p.grad).all() for p in layer.parameters())
     assert torch.equal(output[4:, 1], torch.zeros_like(output[4:, 1]))
@@ -283,13 +284,14 @@ def test_per_sample_gradients(cell):
     x = normal(6, 3, 3)
 
     def loss(p, row):
-        return functional_call(layer, p, (row.unsqueeze(1),))[0].square().sum()
+        row = row.unsqueeze(1)
+        return functional_call(layer, p, (row,), further_inputs(layer, row))[0].square().sum()
 
     each = vmap(grad(loss), in_dims=(None, 1))(parameters, x)
     for b in range(3):
         alone = grad(loss)(parameters, x[:, b])
         assert all(close(each[n][b], alone[n]) for n in parameters)
-    layer(x)[0].square().sum().backward()
+    layer(x, **further_inputs(layer, x))[0].square().sum().backward()
     assert all(torch.allclose(each[n].sum(0), p.grad, rtol=1e-9, atol=1e-12) for n, p in layer.named_parameters())
 
 
@@ -297,9 +299,13 @@ def test_per_sample_gradients(cell):
 def test_forward_derivatives(cell):
     layer = layer_of(cell, 3, 4)
     x, direction = normal(6, 2, 3), normal(6, 2, 3)
-    _, along = jvp(lambda v: layer(v)[0], (x,), (direction,))
+
+    def run(v):
+        return layer(v, **further_inputs(layer, v))[0]
+
+    _, along = jvp(run, (x,), (direction,))
     step = 1e-6
-    difference = (layer(x + step * direction)[0] - layer(x - step * direction)[0]) / (2 * step)
+    difference = (run(x + step * direction) - run(x - step * direction)) / (2 * step)
     assert torch.allclose(along, difference, atol=1e-8)
 
 

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence, pad_packed_s
 
 import elman
 from against_torch import EXACT, assert_equals_torch, pair, results
-from cells_outside import OUTSIDE, cfc, readout
+from cells_outside import OUTSIDE, readout
 from elman.errors import BackendError, CellError, ElmanError, ShapeError
 from oracle import CELLS, error
 
@@ -128,7 +128,7 @@ def test_lists_and_packed_sequences_agree_with_lengths(two):
 
 
 def test_resets_and_further_inputs_follow_the_rows_of_a_packed_sequence():
-    layer = layer_of(cfc, 3, 4, backbone=6)
+    layer = layer_of("cfc", 3, 4, backbone=6)
     x, gap, lengths = normal(7, 3, 3), normal(7, 3, seed=2).abs(), [2, 7, 5]
     reset = torch.zeros(7, 3, dtype=torch.bool)
     reset[1, 0] = reset[4, 1] = True
@@ -144,7 +144,7 @@ def test_resets_and_further_inputs_follow_the_rows_of_a_packed_sequence():
 
 
 def test_further_inputs_in_all_their_forms():
-    layer = layer_of(cfc, 3, 4, batch_first=True)
+    layer = layer_of("cfc", 3, 4, batch_first=True)
     assert layer.stack.sizes[0]["backbone"] == 4
     x, gap = normal(2, 7, 3), normal(2, 7, seed=2).abs()
     whole = layer(x, gap=gap)[0]

@@ -8,9 +8,12 @@ from torch import Tensor
 
 import elman
 from elman.cells import REGISTRY
+from oracle import further_inputs
 
 LENGTHS = [9, 4, 1, 0, 6]
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-6}
+# A norm divides by the spread of its five units, and every rounding before it with it.
+AMPLIFIES = {"layer_norm_lstm": 8}
 
 
 def layer_of(cell: str, dtype: torch.dtype) -> elman.Recurrent:
@@ -21,7 +24,7 @@ def layer_of(cell: str, dtype: torch.dtype) -> elman.Recurrent:
 def outcome(layer: elman.Recurrent, x: Tensor, lengths: list[int] | None) -> tuple[list[Tensor], list[Tensor]]:
     """(output, final states and the gradient of x), and the gradients of the parameters."""
     x = x.detach().requires_grad_()
-    output, state = layer(x, lengths=lengths)
+    output, state = layer(x, lengths=lengths, **further_inputs(layer, x))
     states = list(state) if isinstance(state, tuple) else [state]
     loss = sum(t.square().sum() for t in (output, *states))
     gradients = torch.autograd.grad(loss, [x, *layer.parameters()])
@@ -64,7 +67,7 @@ def test_no_bit_of_a_row_depends_on_the_other_rows(cell, dtype):
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @pytest.mark.parametrize("cell", REGISTRY)
 def test_a_row_is_the_sequence_alone_and_weight_gradients_are_the_sum(cell, dtype):
-    layer, tolerance = layer_of(cell, dtype), TOLERANCE[dtype]
+    layer, tolerance = layer_of(cell, dtype), TOLERANCE[dtype] * AMPLIFIES.get(cell, 1)
     x = padded(dtype, math.nan)
     (output, *states, input_gradient), weights = outcome(layer, x, LENGTHS)
     total = [torch.zeros_like(w) for w in weights]

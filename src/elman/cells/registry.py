@@ -9,14 +9,21 @@ import traceback
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
 
-from elman.cells.elman_jordan import jordan, rnn
-from elman.cells.gru import gru, gru_cho
-from elman.cells.lstm import lstm, lstm_projected, peephole
+from elman.cells import additive, dynamics, elman_jordan, gru, linear, lstm, searched, xlstm
 from elman.equations import Cell
 from elman.errors import CellError, EquationError, nearest
 
-REGISTRY: dict[str, Cell] = {c.name: c for c in (rnn, jordan, lstm, lstm_projected, peephole, gru, gru_cho)}
-ALIASES = {"elman": "rnn"}
+# Every cell of these files is in the catalogue, in this order.
+FAMILIES = (elman_jordan, lstm, gru, additive, linear, dynamics, xlstm, searched)
+REGISTRY: dict[str, Cell] = {c.name: c for family in FAMILIES for c in vars(family).values() if isinstance(c, Cell)}
+ALIASES = {
+    "elman": "rnn",
+    "projected_lstm": "lstm_projected",
+    "peephole_lstm": "peephole",
+    "cifg": "coupled_lstm",
+    "layernorm_lstm": "layer_norm_lstm",
+    "nascell": "nas",
+}
 
 
 def get(name: str | Cell) -> Cell:

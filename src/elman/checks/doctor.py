@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -80,20 +81,29 @@ def small_call(program: Program, dtype: torch.dtype = torch.float32, B: int = 5,
     valid = torch.arange(T).unsqueeze(1) < torch.tensor([T - row % 4 for row in range(B)])
     reset = torch.zeros(T, B, dtype=torch.bool)
     reset[T // 2, 0] = True
-    x = leaf(T, B, sizes[program.input_size]).masked_fill(~valid.unsqueeze(-1), torch.nan)
-    call = Call(
-        program,
-        sizes,
-        {p.name: leaf(*p.shape(sizes)) / 3 for p in program.parameters},
-        x,
-        tuple(leaf(B, sizes[s.size]) for s in program.states),
-        {e.name: leaf(T, B, sizes[e.size]).abs() + 0.1 for e in program.extras},
-        valid,
-        reset,
-    )
+    x = leaf(T, B, sizes[program.input_size])
+    parameters = {p.name: leaf(*p.shape(sizes)) / 3 for p in program.parameters}
+    extras = {e.name: leaf(T, B, sizes[e.size]).abs() + 0.1 for e in program.extras}
+    nothing = tuple(x.new_zeros(B, sizes[s.size]) for s in program.states)
+    states = _reached(Call(program, sizes, parameters, x, nothing, extras), dtype)
+    poisoned = x.masked_fill(~valid.unsqueeze(-1), torch.nan)
+    call = Call(program, sizes, parameters, poisoned, states, extras, valid, reset)
     for value in _leaves(call).values():
         value.requires_grad_()
     return call
+
+
+def _reached(call: Call, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    """States that the cell comes to by itself, the same in every dtype: equations may divide by what is never 0."""
+    double = replace(
+        call,
+        x=call.x.double(),
+        states=tuple(s.double() for s in call.states),
+        parameters={name: p.double() for name, p in call.parameters.items()},
+        extras={name: e.double() for name, e in call.extras.items()},
+    )
+    with torch.no_grad():
+        return tuple(s.float().to(dtype) for s in BACKENDS[TRUTH].run(double).states)
 
 
 def _sizes(program: Program, I: int, H: int) -> dict[str, int]:

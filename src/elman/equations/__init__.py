@@ -1,7 +1,7 @@
 """The language of cells: the table of operations, tracing, the program, its adjoint and its LaTeX.
 
 Everything a cell's equations may use is importable from here: the rows of the table, the functions written
-with them, and ``blocks``, ``norm``, ``total`` and ``units``.
+with them, and ``antisymmetric``, ``blocks``, ``norm``, ``total`` and ``units``.
 """
 
 from elman.equations.adjoint import Adjoint, adjoint
@@ -44,11 +44,11 @@ from elman.equations.ops import (
     where,
 )
 from elman.equations.program import Program
-from elman.equations.trace import blocks, norm, total, units
+from elman.equations.trace import antisymmetric, blocks, norm, total, units
 
 __all__ = [
-    "TABLE", "Adjoint", "Cell", "Program", "adjoint", "atan", "blocks", "cell", "clamp", "cos", "elu", "eq",
-    "equations", "erf", "exp", "expm1", "gelu", "hardsigmoid", "identity", "leaky_relu", "log", "log1p",
+    "TABLE", "Adjoint", "Cell", "Program", "adjoint", "antisymmetric", "atan", "blocks", "cell", "clamp", "cos", "elu",
+    "eq", "equations", "erf", "exp", "expm1", "gelu", "hardsigmoid", "identity", "leaky_relu", "log", "log1p",
     "logaddexp", "logsigmoid", "maximum", "minimum", "norm", "power", "reciprocal", "relu", "rsqrt", "sigmoid",
     "sign", "silu", "sin", "softplus", "softsign", "sqrt", "square", "stop_gradient", "tanh", "total", "units", "where",
 ]  # fmt: skip

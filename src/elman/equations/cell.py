@@ -43,6 +43,18 @@ class Cell:
         """The first line of the docstring: what the cell is and where it comes from."""
         return (inspect.getdoc(self.function) or "").partition("\n\n")[0].replace("\n", " ")
 
+    @property
+    def when(self) -> str:
+        """When one would use it: the paragraph of the docstring that begins with ``When:``, or nothing.
+
+        >>> import elman
+        >>> elman.cells.get("mgu").when
+        'a GRU at two thirds of the weights, for little data.'
+        """
+        paragraphs = (inspect.getdoc(self.function) or "").split("\n\n")
+        found = next((p for p in paragraphs if p.startswith("When:")), "")
+        return found.removeprefix("When:").replace("\n", " ").strip()
+
     def program(self, bias: bool = True, **options: Any) -> Program:
         """The program of this cell with these options; traced once and kept.
 

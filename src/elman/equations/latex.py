@@ -6,6 +6,7 @@ operand x, b_f its bias.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from elman.equations.ops import ATOM, COMPARISON, PRODUCT, SUM, TABLE
@@ -48,6 +49,17 @@ class _Writer:
         self.names = {
             i: n for i, n in self.names.items() if self.program.nodes[i].op not in ("input", "extra", "state")
         }
+        for count, i in enumerate(self.statistics(), start=1):
+            self.names[i] = f"q_{count}"
+
+    def statistics(self) -> list[int]:
+        """The values with a total in them that have no name and are used more than once, as those inside a norm."""
+        nodes, inside, used = self.program.nodes, set[int](), Counter[int]()
+        for i, node in enumerate(nodes):
+            used.update(node.args)
+            if node.op == "total" or any(a in inside and a not in self.names for a in node.args):
+                inside.add(i)
+        return [i for i in sorted(inside) if i not in self.names and used[i] > 1]
 
     def symbol(self, name: str) -> str:
         if not self.latex:
@@ -87,8 +99,16 @@ class _Writer:
 
     def number(self, node: Node) -> str:
         if isinstance(node.value, tuple):
-            return f"({' + '.join(node.value)})" if len(node.value) > 1 else node.value[0]
-        return f"{node.value:g}"
+            return self.count(Counter(node.value))
+        mantissa, _, exponent = f"{node.value:g}".partition("e")
+        if not self.latex or not exponent:
+            return f"{node.value:g}"
+        return ("" if mantissa == "1" else rf"{mantissa} \cdot ") + f"10^{{{int(exponent)}}}"
+
+    def count(self, sizes: Counter[str]) -> str:
+        """How many units there are in sizes of these names: ``4 hidden``."""
+        parts = [f"{n} {self.symbol(size)}" if n > 1 else self.symbol(size) for size, n in sizes.items()]
+        return f"({' + '.join(parts)})" if len(parts) > 1 or sizes.total() > 1 else parts[0]
 
     def weight(self, letter: str, subscript: str) -> str:
         return f"{letter}_{{{subscript}}}" if self.latex else f"{letter}_{subscript}"
@@ -106,7 +126,10 @@ class _Writer:
         subscript = node.rows + (source.name if source.op in ("input", "extra", "state") else "")
         if binds <= PRODUCT:
             operand = f"({operand})"
-        return f"{self.weight('W', subscript)} {operand}"
+        weight = self.weight("W", subscript)
+        if self.program.parameter(node.name).antisymmetric:
+            weight = rf"\left({weight} - {weight}^\top\right)" if self.latex else f"({weight} - {weight}^T)"
+        return f"{weight} {operand}"
 
     def terms(self, index: int) -> list[int]:
         """The terms of a chain of additions."""

@@ -21,6 +21,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from torch import Tensor
+
 from elman.equations.validation import validate
 from elman.errors import EquationError, ShapeError
 
@@ -50,6 +52,7 @@ class Parameter:
     rows: tuple[tuple[str, str], ...]  # (projection, size), in order
     columns: str = ""
     blocks: int = 1
+    antisymmetric: bool = False  # what the products take of each projection's rows W is W - W^T
 
     def shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
         """The concrete shape, (rows, columns / blocks) or (rows,)."""
@@ -139,6 +142,17 @@ class Program:
         """The parameter of that name."""
         return next(p for p in self.parameters if p.name == name)
 
+    def weights(self, parameters: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """What the products of the step take for the ``parameters``: an antisymmetric one is W - W^T, others are as
+        they are. Whoever runs a program with the parameters of a layer asks here first."""
+        if not self._antisymmetric:
+            return parameters
+        return {**parameters, **{p.name: _skew(parameters[p.name], len(p.rows)) for p in self._antisymmetric}}
+
+    @functools.cached_property
+    def _antisymmetric(self) -> tuple[Parameter, ...]:
+        return tuple(p for p in self.parameters if p.antisymmetric)
+
     @functools.cached_property
     def recurrent(self) -> frozenset[int]:
         """The nodes that depend on a state: all that must run inside the time loop."""
@@ -226,11 +240,20 @@ def _reached(nodes: Sequence[Node], sources: Iterable[int]) -> frozenset[int]:
     return frozenset(reached)
 
 
+def _skew(weight: Tensor, projections: int) -> Tensor:
+    each = weight.unflatten(0, (projections, -1))
+    return (each - each.mT).flatten(0, 1)
+
+
 _DEFAULTS = {f.name: f.default for f in fields(Node)}
 
 
 def _plain(program: Program) -> dict[str, Any]:
     data = asdict(program)
+    # A kind of weight that came later is written where it is there: programs of before keep their text.
+    data["parameters"] = [
+        {k: v for k, v in p.items() if (k, v) != ("antisymmetric", False)} for p in data["parameters"]
+    ]
     data["nodes"] = [{k: v for k, v in node.items() if v != _DEFAULTS[k]} for node in data["nodes"]]
     return data
 

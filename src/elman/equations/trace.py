@@ -22,21 +22,32 @@ class _Placed(EquationError):
 
 
 @dataclass(frozen=True)
-class Blocks:
-    """An operand whose weight is block-diagonal: ``count`` blocks (heads)."""
+class Operand:
+    """A value that enters a projection, and what its weight is: of ``blocks`` (heads), or antisymmetric, or neither."""
 
     value: Symbol
-    count: int
+    blocks: int = 1
+    antisymmetric: bool = False
 
 
-def blocks(value: Any, count: int) -> Blocks:
+def blocks(value: Any, count: int) -> Operand:
     """Make the weight of ``value`` in a projection block-diagonal: ``p.i(x, blocks(h, heads))``.
 
     The weight has shape (H, H / count); block b of its rows sees units b H / count ... of ``value`` alone.
     """
     if not isinstance(value, Symbol) or not isinstance(count, int) or isinstance(count, bool) or count < 1:
         refuse(f"blocks(value, count) takes a value of the step and a whole number of blocks, and got count={count!r}")
-    return Blocks(value, count)
+    return Operand(value, blocks=count)
+
+
+def antisymmetric(value: Any) -> Operand:
+    """Make the weight of ``value`` in a projection antisymmetric: ``p.a(x, antisymmetric(h))`` is V x + (W - W^T) h.
+
+    What is learned is W, (H, H); the difference is formed once a call, so that a step has one product.
+    """
+    if not isinstance(value, Symbol):
+        refuse(f"antisymmetric(value) takes a value of the step, and got a {type(value).__name__}")
+    return Operand(value, antisymmetric=True)
 
 
 def total(*values: Any) -> Any:
@@ -95,6 +106,7 @@ class _Parameter:
     columns: Size | None
     blocks: int
     place: int  # 0 input weights, 1 weights of the states, 2 biases, 3 the rest
+    antisymmetric: bool = False
 
 
 class Tracer:
@@ -139,10 +151,10 @@ class Tracer:
             value = ops.add(value, term)
         return value
 
-    def _operand(self, name: str, operand: Any) -> Blocks:
+    def _operand(self, name: str, operand: Any) -> Operand:
         if isinstance(operand, Symbol):
-            operand = Blocks(operand, 1)
-        if not isinstance(operand, Blocks):
+            operand = Operand(operand)
+        if not isinstance(operand, Operand):
             refuse(f"p.{name} takes values of the step, and got a {type(operand).__name__}")
         if self.graph.is_truth(operand.value):
             refuse(f"p.{name} takes numbers and got a comparison; write where(condition, 1.0, 0.0)")
@@ -160,30 +172,38 @@ class Tracer:
                 open_.extend(nodes[index].args)
         return False
 
-    def _product(self, name: str, operand: Blocks, out: Size) -> Symbol:
+    def _product(self, name: str, operand: Operand, out: Size) -> Symbol:
         node = self.graph.nodes[operand.value.index]
         columns = self.graph.sizes[operand.value.index]
+        if operand.antisymmetric and not out.unite(columns):
+            refuse(f"an antisymmetric weight is square, and p.{name} is of size '{out.name}' for '{columns.name}'")
         weight, at = f"weight_{name}", 3
         if node.op == "input":
             weight, at = "weight_ih", 0
         elif node.op == "state":
             weight, at = f"weight_{node.name}h", 1
         count = 2
-        while weight in self.parameters and (
-            self.parameters[weight].blocks != operand.count or any(r == name for r, _ in self.parameters[weight].rows)
-        ):
+        while weight in self.parameters and not self._takes(self.parameters[weight], name, operand):
             weight, at, count = f"weight_{name}" if at < 3 else f"weight_{name}_{count}", 3, count + (at == 3)
-        self._rows(weight, name, out, columns, operand.count, at)
+        self._rows(weight, name, out, columns, operand.blocks, at, operand.antisymmetric)
         return self.graph.add(
-            Node("product", (operand.value.index,), name=weight, rows=name, blocks=operand.count), out
+            Node("product", (operand.value.index,), name=weight, rows=name, blocks=operand.blocks), out
         )
+
+    @staticmethod
+    def _takes(parameter: _Parameter, name: str, operand: Operand) -> bool:
+        """Whether rows ``name`` for ``operand`` may be stacked onto ``parameter``."""
+        alike = (parameter.blocks, parameter.antisymmetric) == (operand.blocks, operand.antisymmetric)
+        return alike and not any(r == name for r, _ in parameter.rows)
 
     def _vector(self, parameter: str, name: str, out: Size, at: int) -> Symbol:
         self._rows(parameter, name, out, None, 1, at)
         return self.graph.add(Node("vector", name=parameter, rows=name), out)
 
-    def _rows(self, parameter: str, name: str, out: Size, columns: Size | None, blocks: int, at: int) -> None:
-        entry = self.parameters.setdefault(parameter, _Parameter([], columns, blocks, at))
+    def _rows(
+        self, parameter: str, name: str, out: Size, columns: Size | None, blocks: int, at: int, skew: bool = False
+    ) -> None:
+        entry = self.parameters.setdefault(parameter, _Parameter([], columns, blocks, at, skew))
         if (entry.columns is None) != (columns is None) or entry.place != at or any(r == name for r, _ in entry.rows):
             refuse(f"the parameter of p.{name} would be called '{parameter}', which another has; rename p.{name}")
         entry.rows.append((name, out))
@@ -193,7 +213,7 @@ class Tracer:
             return []
         if self.bias == "one":
             return ["bias"]
-        kinds = [self.graph.nodes[(o.value if isinstance(o, Blocks) else o).index] for o in operands]
+        kinds = [self.graph.nodes[(o.value if isinstance(o, Operand) else o).index] for o in operands]
         named = {"input": lambda n: "bias_ih", "state": lambda n: f"bias_{n.name}h"}
         return list(dict.fromkeys(named.get(n.op, lambda n: f"offset_{name}")(n) for n in kinds))
 
@@ -270,7 +290,13 @@ class Tracer:
             extras=tuple(Extra(n.name, graph.sizes[i].name) for i, n in enumerate(graph.nodes) if n.op == "extra"),
             output=index[output.index],
             parameters=tuple(
-                Parameter(n, tuple((r, s.name) for r, s in p.rows), p.columns.name if p.columns else "", p.blocks)
+                Parameter(
+                    n,
+                    tuple((r, s.name) for r, s in p.rows),
+                    p.columns.name if p.columns else "",
+                    p.blocks,
+                    p.antisymmetric,
+                )
                 for n, p in parameters
             ),
             names=tuple(sorted((i, n) for i, n in local.items() if nodes[i].op not in ("input", "extra", "state"))),

@@ -14,6 +14,9 @@ def validate(program: Program) -> None:
     """Raise ValueError, naming the node or state, where ``program`` could not have come from a trace."""
     names = [p.name for p in program.parameters]
     _demand(len(set(names)) == len(names), "two parameters have one name")
+    for p in program.parameters:
+        square = p.blocks == 1 and all(size == p.columns for _, size in p.rows)
+        _demand(p.antisymmetric is False or (p.antisymmetric is True and square), f"{p.name} cannot be antisymmetric")
     for i, node in enumerate(program.nodes):
         try:
             _check_node(program, i, node)

@@ -227,10 +227,11 @@ def _run_direction(
     parameters = {own: parameter(name) for own, name in stack.parameter_names(layer, direction).items()}
     if stack.noise.weight_drop and training:
         parameters |= _drop_weights(program, parameters, stack.noise.weight_drop)
+    weights = program.weights(parameters)
     call = Call(
         program=program,
         sizes=sizes,
-        parameters=parameters,
+        parameters=weights,
         x=x,
         states=states,
         extras={**sequence.extras, **_noise_inputs(stack, program, sizes, x, training)},
