@@ -168,6 +168,31 @@ def test_the_bench_command(capsys):
     assert "elman (reference)" in capsys.readouterr().out
 
 
+def test_the_bench_of_the_catalogue(capsys):
+    small = ["bench", "--catalogue", "--shape", "2,3,1,4", "--rounds", "1", "--cell", "lstm", "--cell", "cfc"]
+    assert run([*small, "--json"]) == 0
+    cases = json.loads(capsys.readouterr().out)["cases"]
+    assert [(case["cell"], case["mode"]) for case in cases] == [
+        ("lstm", "forward+backward"),
+        ("cfc", "forward+backward"),
+    ]
+    assert all(case["peers"].keys() == {"elman", "reference loop"} for case in cases)
+    for case in cases:
+        assert bool(case["fallback"]) == (case["backend"] == "reference")
+        assert case["peers"]["reference loop"]["note"] == ""
+    assert run([*small, "--backend", "reference"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("cfc") and "reference" in line for line in lines)
+    assert run([*small, "--quick"]) == 2
+
+
+def test_the_catalogue_s_plan_has_every_cell():
+    plan = Plan.catalogue(rounds=2)
+    assert [case[0] for case in plan.cases()] == list(REGISTRY)
+    assert (plan.rounds, plan.peers) == (2, ("elman", "reference loop"))
+    assert {str(shape) for shape in plan.shapes} == {"32,128,16,64"}
+
+
 def test_the_bench_command_refuses(capsys):
     for arguments, hint in (
         (["--mode", "forwards"], "did you mean 'forward'"),

@@ -4,7 +4,7 @@ from elman.bench.cases import GRID, MODES, QUICK, Shape, flops
 from elman.bench.measure import Plan, interleave, measure, median_of, ratio
 from elman.bench.peak import peak_gflops
 from elman.bench.peers import PEERS
-from elman.bench.tables import table
+from elman.bench.tables import catalogue_table, table
 
 __all__ = [
     "GRID",
@@ -13,6 +13,7 @@ __all__ = [
     "QUICK",
     "Plan",
     "Shape",
+    "catalogue_table",
     "flops",
     "interleave",
     "measure",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from elman.backends import Call, choose
+from elman.backends import BACKENDS, Call, choose
 from elman.equations import Program
 from elman.errors import ShapeError
 from elman.layers import Recurrent
@@ -47,6 +47,7 @@ GRID = tuple(
     for text in ("32,50,1,32", "32,128,16,64", "32,128,64,128", "64,100,123,320", "64,100,512,512", "16,1000,64,64")
 )
 QUICK = GRID[:2]
+CATALOGUE = GRID[1]
 
 # What is run, and how much work that is in forward passes: a backward pass takes each product twice, once for the
 # gradient of its operand and once for that of its weights.
@@ -116,7 +117,19 @@ class Work:
 
     def backend(self) -> str:
         """The backend that takes the case. Raises :class:`BackendError` where the one asked for refuses."""
+        return choose(self._call(), self.layer.stack.backend).name
+
+    def fallback(self) -> str:
+        """Why a faster backend than the one that takes the case does not, "" where none is faster."""
+        taken = list(BACKENDS).index(self.backend())
+        reasons = [backend.refuses(self._call()) for backend in list(BACKENDS.values())[:taken]]
+        return "; ".join(reason for reason in reasons if reason)
+
+    def _call(self) -> Call:
+        """The case as a backend sees it, with the gradients that it will be asked for."""
         stack = self.layer.stack
         (states,) = stack.zero_states(self.shape.B, self.x)[0]
-        call = Call(stack.program, stack.sizes[0], self.weights(), self.x, states, self.extras)
-        return choose(call, stack.backend).name
+        x, weights = self.x, stack.program.weights(self.weights())
+        if self.backward:
+            x, weights = x.clone().requires_grad_(), {n: w.clone().requires_grad_() for n, w in weights.items()}
+        return Call(stack.program, stack.sizes[0], weights, x, states, self.extras)

@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from elman.bench.cases import GRID, MODES, QUICK, Shape, Work
-from elman.bench.peers import OURS, PEERS, THREE, Run, missing
+from elman.bench.cases import CATALOGUE, GRID, MODES, QUICK, Shape, Work
+from elman.bench.peers import LOOP, OURS, PEERS, THREE, Run, missing
+from elman.cells import REGISTRY
 
 AGREES = 1e-3  # relative to the largest entry; peers use approximations of tanh and sigmoid of their own
 LONG = 0.1  # seconds of a call from which warming up before it changes nothing
@@ -44,6 +45,18 @@ class Plan:
         """
         short: dict[str, Any] = {"shapes": QUICK, "rounds": 3, "seconds": 0.01}
         return cls(**(short | choices))
+
+    @classmethod
+    def catalogue(cls, **choices: Any) -> Plan:
+        """Every cell of the catalogue, forward and backward at one shape, against a loop of torch's operations.
+
+        >>> len(Plan.catalogue().cases()) == len(REGISTRY)
+        True
+        """
+        every: dict[str, Any] = {
+            "cells": tuple(REGISTRY), "shapes": (CATALOGUE,), "modes": ("forward+backward",), "peers": (OURS, LOOP),
+        }  # fmt: skip
+        return cls(**(every | choices))
 
     def cases(self) -> list[tuple[str, Shape, str]]:
         """Every case: cell, shape and mode."""
@@ -80,8 +93,8 @@ def _case(plan: Plan, work: Work, absent: Mapping[str, str], peak: float | None)
     }
     shape = [work.shape.B, work.shape.T, work.shape.I, work.shape.H]
     return {
-        "cell": work.cell, "shape": shape, "mode": work.mode, "backend": backend, "flops": work.flops,
-        "peers": peers, "aside": aside,
+        "cell": work.cell, "shape": shape, "mode": work.mode, "backend": backend, "fallback": work.fallback(),
+        "flops": work.flops, "peers": peers, "aside": aside,
     }  # fmt: skip
 
 

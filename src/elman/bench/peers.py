@@ -79,12 +79,12 @@ def _in_torch(forward: Callable[[Tensor], Tensor], weights: list[Tensor], work: 
 
 
 THREE = ("rnn", "gru", "lstm")
-OURS = "elman"
+OURS, LOOP = "elman", "reference loop"
 PEERS: Mapping[str, Peer] = {
     OURS: elman,
     "torch.nn": torch_layer,
     "torch loop": torch_loop,
-    "reference loop": reference,
+    LOOP: reference,
     "jax scan": scan,
     "onnxruntime": onnxruntime,
     "openvino": openvino,

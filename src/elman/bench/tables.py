@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from elman.bench.peers import OURS
+from elman.bench.peers import LOOP, OURS
 
 HEADER = f"{'':28}{'ms':>10}{'times ours':>12}{'GF/s':>9}{'% of peak':>11}"
 
@@ -30,6 +30,31 @@ def table(result: Mapping[str, Any]) -> list[str]:
     if result["peak_gflops"]:
         lines.append(f"peak: {result['peak_gflops']:.0f} GF/s, a multiply-add loop in registers on all threads")
     return lines
+
+
+def catalogue_table(result: Mapping[str, Any]) -> list[str]:
+    """The lines for a person: a cell a line, with its ratio to the loop, its speed, and why it is no faster.
+
+    >>> figures = {"ms": 0.25, "ratio": 8.0, "gflops": 40.0, "percent_of_peak": None, "note": ""}
+    >>> case = {"cell": "rnn", "shape": [32, 50, 1, 32], "backend": "cpu", "fallback": ""}
+    >>> print(*catalogue_table({"cases": [case | {"peers": {"elman": figures, "reference loop": figures}}]}), sep="\\n")
+    32,50,1,32                    ms   loop ms    ratio     GF/s  % of peak  backend
+    rnn                         0.25      0.25        8       40          -  cpu
+    """
+    lines: list[str] = []
+    for shape in dict.fromkeys(_shape(case) for case in result["cases"]):
+        lines.append(f"{shape:22}{'ms':>10}{'loop ms':>10}{'ratio':>9}{'GF/s':>9}{'% of peak':>11}  backend")
+        lines += [_catalogue_line(case) for case in result["cases"] if _shape(case) == shape]
+    return lines
+
+
+def _catalogue_line(case: Mapping[str, Any]) -> str:
+    own, loop = case["peers"][OURS], case["peers"][LOOP]
+    percent = "-" if own["percent_of_peak"] is None else f"{own['percent_of_peak']:.1f}"
+    why = f": {case['fallback']}" if case["fallback"] else ""
+    note = f"  ({loop['note']})" if loop["note"] else ""
+    figures = f"{own['ms']:10.4g}{loop['ms']:10.4g}{loop['ratio']:9.3g}{own['gflops']:9.3g}{percent:>11}"
+    return f"{case['cell']:22}{figures}  {case['backend']}{why}{note}"
 
 
 def _shape(case: Mapping[str, Any]) -> str:

@@ -36,6 +36,9 @@ def bench(
     ] = None,
     processes: Annotated[int, typer.Option(help="Measure in so many processes and take medians.", min=1)] = 1,
     quick: Annotated[bool, typer.Option("--quick", help="The two smallest shapes, 3 rounds.")] = False,
+    catalogue: Annotated[
+        bool, typer.Option("--catalogue", help="Every cell against a loop of torch's operations, at 32,128,16,64.")
+    ] = False,
     json: Json = False,
 ) -> int:
     """Measure speed against torch.nn, loops of torch operations, JAX, onnxruntime and OpenVINO, in one run."""
@@ -43,29 +46,34 @@ def bench(
 
     from elman import bench as measuring
 
+    if catalogue and (quick or peer):
+        raise ElmanError("--catalogue measures one shape against one loop: leave --quick and --peer out")
     if processes > 1:
         given = {"--cell": cell, "--shape": shape, "--mode": mode, "--peer": peer, "--threads": threads}
-        result = _repeated(processes, given | {"--backend": backend, "--rounds": rounds, "--quick": quick})
+        result = _repeated(
+            processes, given | {"--backend": backend, "--rounds": rounds, "--quick": quick, "--catalogue": catalogue}
+        )
     else:
         if threads is not None:
             torch.set_num_threads(threads)
-        result = _measured(_plan(quick, backend, rounds, cell or (), shape or (), mode, peer or ()))
-    console.emit(result, [*_machine_lines(result["machine"]), "", *measuring.table(result)], json)
+        start = measuring.Plan.catalogue if catalogue else measuring.Plan.quick if quick else measuring.Plan
+        result = _measured(start(**_choices(backend, rounds, cell or (), shape or (), mode, peer or ())))
+    table = measuring.catalogue_table if catalogue else measuring.table
+    console.emit(result, [*_machine_lines(result["machine"]), "", *table(result)], json)
     return console.DONE
 
 
-def _plan(
-    quick: bool,
+def _choices(
     backend: str,
     rounds: int | None,
     cells: Sequence[str],
     shapes: Sequence[str],
     mode: str | None,
     peers: Sequence[str],
-) -> Any:
+) -> dict[str, Any]:
     from elman import bench as measuring
 
-    choices = options.given(
+    return options.given(
         backend=backend,
         rounds=rounds,
         cells=tuple(cells) or None,
@@ -73,7 +81,6 @@ def _plan(
         modes=None if mode is None else (_one_of("--mode", mode, measuring.MODES),),
         peers=tuple(_one_of("--peer", name, measuring.PEERS) for name in peers) or None,
     )
-    return measuring.Plan.quick(**choices) if quick else measuring.Plan(**choices)
 
 
 def _one_of(option: str, name: str, known: Mapping[str, Any]) -> str:
