@@ -40,7 +40,7 @@ def cfn(x, h, p):
 def star(x, h, p):
     """Stackable recurrent cell: gradients keep their size through depth (Turkoglu et al. 2019, arXiv:1911.11033).
 
-    When: stacks of many layers, with fewer weights than any other gated cell here.
+    When: stacks of many layers, with few weights a layer.
     """
     k, z = sigmoid(p.k(x, h)), tanh(p.z(x))
     return tanh((1 - k) * h + k * z)

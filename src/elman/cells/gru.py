@@ -41,7 +41,7 @@ def mgu(x, h, p):
 def ugrnn(x, h, p, *, nonlinearity="tanh"):
     """Update gate network: a plain network with one gate (Collins et al. 2017, arXiv:1611.09913).
 
-    When: a step up from the plain network that trains as easily; strong in shallow nets.
+    When: one gate more than the plain network, and easy to train.
     """
     g = sigmoid(p.g(x, h))
     c = activation(nonlinearity)(p.c(x, h))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json as text_of
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -16,11 +18,18 @@ def cells(
     latex: Annotated[bool, typer.Option("--latex", help="Write the equations in LaTeX.")] = False,
     input_size: Annotated[int, typer.Option(help="Input size the parameters are counted for.")] = 1,
     hidden_size: Annotated[int, typer.Option(help="Hidden size the parameters are counted for.")] = 32,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Write the catalogue as a page.")] = False,
+    speed: Annotated[
+        Path | None,
+        typer.Option(help="For the page: what `elman bench --catalogue --json` wrote.", show_default=False),
+    ] = None,
     json: Json = False,
 ) -> int:
     """List the catalogue of cells, or show one cell's equations."""
     from elman.cells import REGISTRY
 
+    if markdown:
+        return _page(name, speed, json)
     if name is not None:
         return _show(name, latex, input_size, hidden_size, json)
     rows = [_facts(key, input_size, hidden_size) for key in REGISTRY]
@@ -34,6 +43,37 @@ def cells(
     ]
     console.emit({"cells": rows}, [header, *lines], json)
     return console.DONE
+
+
+def _page(name: str | None, speed: Path | None, as_json: bool) -> int:
+    from elman.cells.page import page
+
+    if name is not None:
+        raise ElmanError(f"--markdown writes the whole catalogue; leave {name} out, or --markdown")
+    text = page(*_speeds(speed)) if speed else page({})
+    console.emit({"markdown": text}, [text.rstrip("\n")], as_json)
+    return console.DONE
+
+
+def _speeds(file: Path) -> tuple[dict[str, str], str]:
+    """A text for each cell that was measured, and a line on how."""
+    try:
+        result = text_of.loads(file.read_text())
+        cases = {case["cell"]: (case, case["peers"]) for case in result["cases"]}
+        texts = {
+            cell: f"{peers['reference loop']['ratio']:.3g} x, {peers['elman']['gflops']:.3g} GF/s, {case['backend']}"
+            for cell, (case, peers) in cases.items()
+        }
+        machine, (case, _) = result["machine"], next(iter(cases.values()))
+        shape = ", ".join(f"{letter} {n}" for letter, n in zip("BTIH", case["shape"], strict=True))
+    except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise ElmanError(f"{file}: this is not what `elman bench --catalogue --json` writes ({what})") from None
+    return texts, (
+        "The speed is how many times faster a layer is, forward and backward, than a loop of torch's operations, in\n"
+        f"float32 at {shape}, on {machine['threads']} threads of {machine['processor']}; then its products' GF/s,\n"
+        "and the backend that ran it."
+    )
 
 
 def _facts(name: str, input_size: int, hidden_size: int) -> dict[str, Any]:
@@ -55,6 +95,7 @@ def _facts(name: str, input_size: int, hidden_size: int) -> dict[str, Any]:
         "shapes": {n: list(p.shape) for n, p in layer.named_parameters()},
         "recurrence": program.kind,
         "source": cell.source,
+        "when": cell.when,
     }
 
 
@@ -73,6 +114,7 @@ def _show(name: str, latex: bool, input_size: int, hidden_size: int, as_json: bo
     }
     about |= {"options": ", ".join(f"{k}={v!r}" for k, v in facts["options"].items())} if facts["options"] else {}
     about |= {"sizes": ", ".join(facts["sizes"])} if facts["sizes"] else {}
+    about |= {"when": facts["when"]} if facts["when"] else {}
     lines = written if latex else [facts["source"], "", *(f"  {line}" for line in written), "", *options.aligned(about)]
     console.emit(facts | {"equations": equations(program), "latex": equations(program, latex=True)}, lines, as_json)
     return console.DONE

@@ -40,8 +40,8 @@ class Cell:
 
     @property
     def source(self) -> str:
-        """The first line of the docstring: what the cell is and where it comes from."""
-        return (inspect.getdoc(self.function) or "").partition("\n\n")[0].replace("\n", " ")
+        """The first paragraph of the docstring: what the cell is and where it comes from."""
+        return self._paragraphs[0]
 
     @property
     def when(self) -> str:
@@ -51,9 +51,17 @@ class Cell:
         >>> elman.cells.get("mgu").when
         'a GRU at two thirds of the weights, for little data.'
         """
-        paragraphs = (inspect.getdoc(self.function) or "").split("\n\n")
-        found = next((p for p in paragraphs if p.startswith("When:")), "")
-        return found.removeprefix("When:").replace("\n", " ").strip()
+        found = next((p for p in self._paragraphs if p.startswith("When:")), "")
+        return found.removeprefix("When:").strip()
+
+    @property
+    def notes(self) -> list[str]:
+        """What else the docstring says, a paragraph each."""
+        return [p for p in self._paragraphs[1:] if not p.startswith("When:")]
+
+    @property
+    def _paragraphs(self) -> list[str]:
+        return [p.replace("\n", " ") for p in (inspect.getdoc(self.function) or "").split("\n\n")]
 
     def program(self, bias: bool = True, **options: Any) -> Program:
         """The program of this cell with these options; traced once and kept.

@@ -123,7 +123,9 @@ class _Writer:
     def product(self, node: Node) -> str:
         operand, binds = self.write(node.args[0])
         source = self.program.nodes[node.args[0]]
-        subscript = node.rows + (source.name if source.op in ("input", "extra", "state") else "")
+        # A projection's second computed operand has a parameter of its own, weight_y_2.
+        second = node.name.removeprefix(f"weight_{node.rows}").strip("_")
+        subscript = node.rows + (source.name if source.op in ("input", "extra", "state") else second)
         if binds <= PRODUCT:
             operand = f"({operand})"
         weight = self.weight("W", subscript)
