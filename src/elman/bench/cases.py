@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -85,9 +86,12 @@ class Work:
     x: Tensor
     extras: Mapping[str, Tensor]
     cotangent: Tensor
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, cell: str, shape: Shape, mode: str, backend: str = "auto") -> Work:
+    def of(
+        cls, cell: str, shape: Shape, mode: str, backend: str = "auto", options: Mapping[str, Any] | None = None
+    ) -> Work:
         """The case with random numbers, the same ones each time.
 
         >>> Work.of("gru", Shape(2, 7, 3, 5), "forward").x.shape
@@ -95,11 +99,12 @@ class Work:
         """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            layer = Recurrent(cell, shape.I, shape.H, backend=backend)
+            layer = Recurrent(cell, shape.I, shape.H, backend=backend, **(options or {}))
             sizes = layer.stack.sizes[0]
             extras = {e.name: torch.rand(shape.T, shape.B, sizes[e.size]) for e in layer.program.extras}
             x = torch.randn(shape.T, shape.B, shape.I)
-            return cls(cell, shape, mode, layer, x, extras, torch.randn(shape.T, shape.B, layer.output_size))
+            cotangent = torch.randn(shape.T, shape.B, layer.output_size)
+            return cls(cell, shape, mode, layer, x, extras, cotangent, options or {})
 
     @property
     def backward(self) -> bool:

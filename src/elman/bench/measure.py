@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
@@ -35,6 +35,7 @@ class Plan:
     seconds: float = 0.05
     pause: float = 0.02
     peers: tuple[str, ...] = tuple(PEERS)
+    options: Mapping[str, Any] = field(default_factory=dict)  # of the cells
 
     @classmethod
     def quick(cls, **choices: Any) -> Plan:
@@ -78,7 +79,7 @@ def measure(plan: Plan, peak: float | None = None, say: Callable[[str], None] = 
     results = []
     for number, (cell, shape, mode) in enumerate(cases, start=1):
         say(f"{number}/{len(cases)} {cell} {shape} {mode}")
-        results.append(_case(plan, Work.of(cell, shape, mode, plan.backend), absent, peak))
+        results.append(_case(plan, Work.of(cell, shape, mode, plan.backend, plan.options), absent, peak))
     return {"peak_gflops": peak, "rounds": plan.rounds, "cases": results, "absent": absent}
 
 

@@ -31,7 +31,7 @@ def elman(work: Work) -> Run | str:
 
 def reference(work: Work) -> Run | str:
     """The cell step by step in torch's operations, as Elman's own reference runs it: the products of x are hoisted."""
-    layer = Recurrent(work.cell, work.shape.I, work.shape.H, backend="reference")
+    layer = Recurrent(work.cell, work.shape.I, work.shape.H, backend="reference", **work.options)
     layer.load_state_dict(work.layer.state_dict())
     return _in_torch(lambda x: layer(x, **work.extras)[0], list(layer.parameters()), work)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import typer
 
-from elman.cli import catalogue, console, forecasting, measuring, runs
+from elman.cli import catalogue, checking, console, forecasting, measuring, runs
 
 app = typer.Typer(
     name="elman",
@@ -35,6 +35,7 @@ app.command()(catalogue.cells)
 app.command()(catalogue.inspect)
 app.command()(measuring.bench)
 app.command()(measuring.doctor)
+app.command()(checking.check)
 
 
 @app.callback(invoke_without_command=True)
