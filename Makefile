@@ -9,7 +9,7 @@ help:
 	@echo "make demo       set up, then train on a wave, test it and draw it"
 	@echo "make test       set up, then run the tests"
 	@echo "make test-slow  the long tests too"
-	@echo "make test-mutants  plants four faults in three cells, one at a time, and shows which test fails"
+	@echo "make test-mutants  plants errors in the source and in a backend, one at a time, and shows which test fails"
 	@echo "make check      format, lint, types, layers, tests, examples"
 
 setup: $(BIN)/.ready

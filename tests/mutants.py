@@ -1,19 +1,71 @@
-"""Four faults, planted one at a time in one cell: some test must fail for each. `make test-mutants` shows it.
+"""Faults planted one at a time: some test must fail for each. `make test-mutants` shows it.
 
-Run as a script, it runs the tests once for each mutant and cell and prints which test caught it. Loaded by pytest
-(``-p mutants``), it plants the fault that the environment variable ELMAN_MUTANT names, as ``fault:cell``.
+Ten errors in ten places of the source: equations, the order of gates, derivatives. And four faults of a backend, in
+three cells each. Run as a script, it runs tests once for each mutant and prints which test caught it; words after it
+choose mutants by name. Loaded by pytest (``-p mutants``), it plants the fault of a backend that the variable
+ELMAN_MUTANT names, as ``fault:cell``.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
-from dataclasses import replace
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 TESTS = Path(__file__).parent
+SOURCE = TESTS.parent / "src"
+UNCHANGED = {"PYTHONPATH": os.pathsep.join([str(SOURCE), str(TESTS)])}
+
+
+@dataclass(frozen=True)
+class Error:
+    """``old`` written as ``new`` in a file, its first place after ``after``; ``tests`` must find it."""
+
+    name: str
+    file: str
+    after: str
+    old: str
+    new: str
+    tests: str
+
+    def planted(self, source: str) -> str:
+        """The file's text with the error in it."""
+        start = source.index(self.after)
+        at = source.index(self.old, start)
+        return source[:at] + self.new + source[at + len(self.old) :]
+
+
+ERRORS = [
+    Error(
+        "lstm: gates in another order", "cells/lstm.py", "def lstm(",
+        "i, f, g, o = sigmoid(p.i(x, h)), sigmoid(p.f(x, h)),", "f, i, g, o = sigmoid(p.f(x, h)), sigmoid(p.i(x, h)),",
+        "test_torch_modules.py",
+    ),
+    Error("gru: z the other way round", "cells/gru.py", "def gru(", "(1 - z) * n + z * h", "z * n + (1 - z) * h",
+          "test_catalogue.py"),
+    Error("mgu: the candidate sees all of h", "cells/gru.py", "def mgu(", "f * h)", "h)", "test_catalogue.py"),
+    Error("lem: y sees the old z", "cells/dynamics.py", "def lem(",
+          "    z = (1 - a) * z + a * tanh(p.z(x, y))\n    y = (1 - b) * y + b * tanh(p.y(x, z))\n",
+          "    old, z = z, (1 - a) * z + a * tanh(p.z(x, y))\n    y = (1 - b) * y + b * tanh(p.y(x, old))\n",
+          "test_catalogue.py"),
+    Error("slstm: the stabiliser forgets m", "cells/xlstm.py", "def slstm(", "maximum(b + m, a)", "maximum(b, a)",
+          "test_catalogue.py"),
+    Error("unicornn: y by the old velocity", "cells/dynamics.py", "def unicornn(",
+          "return y + pace * z, z", "return y + pace * (z / (1 + pace)), z", "test_catalogue.py"),
+    Error("tanh: derivative 1 - y", "equations/ops.py", "tanh: Operation", "(1 - y * y)", "(1 - y)", "test_ops.py"),
+    Error("maximum: all of the gradient at a tie", "equations/ops.py", "maximum: Operation", "gt(a, b)", "ge(a, b)",
+          "test_ops.py"),
+    Error("adjoint: a total's gradient to its first argument alone", "equations/adjoint.py", 'node.op == "total"',
+          "for a in node.args:", "for a in node.args[:1]:", "test_adjoint.py"),
+    Error("an antisymmetric weight that is not", "equations/program.py", "def _skew", "each - each.mT", "each",
+          "test_catalogue.py"),
+]  # fmt: skip
 CELLS = ("lstm", "gru", "gru_cho")  # one stage, one stage with an inner product kept apart, two stages
 SUITE = ["test_extras.py", "test_layers.py", "test_reference.py", "test_torch_modules.py"]
 
@@ -118,12 +170,12 @@ def pytest_configure(config):
     Reference.run = lambda self, call: (wrong if call.program.name == cell else right)(self, call)
 
 
-def caught_by(fault: str, cell: str) -> str | None:
-    """The first test that fails with the fault planted; None where all pass."""
+def caught_by(tests: list[str], environment: Mapping[str, str]) -> str | None:
+    """The first of ``tests`` that fails in this environment; None where all pass."""
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "mutants", "-p", "no:cacheprovider", *SUITE],
+        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "mutants", "-p", "no:cacheprovider", *tests],
         cwd=TESTS,
-        env=os.environ | {"ELMAN_MUTANT": f"{fault}:{cell}", "PYTHONPATH": str(TESTS)},
+        env=os.environ | environment,
         capture_output=True,
         text=True,
         check=False,
@@ -134,16 +186,33 @@ def caught_by(fault: str, cell: str) -> str | None:
     return failed[1] if failed else None
 
 
+def in_the_source(error: Error) -> str | None:
+    """The test that finds ``error`` in a copy of the source."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(shutil.copytree(SOURCE, Path(folder) / "src", ignore=shutil.ignore_patterns("__pycache__")))
+        file = copy / "elman" / error.file
+        file.write_text(error.planted(file.read_text()))
+        return caught_by([error.tests], {"PYTHONPATH": os.pathsep.join([str(copy), str(TESTS)])})
+
+
+def in_a_backend(fault: str, cell: str) -> str | None:
+    """The test that finds ``fault`` in the reference backend's run of ``cell``."""
+    return caught_by(SUITE, UNCHANGED | {"ELMAN_MUTANT": f"{fault}:{cell}"})
+
+
 def main() -> int:
-    if already := caught_by("none", "none"):
+    mutants = {error.name: lambda error=error: in_the_source(error) for error in ERRORS}
+    mutants |= {f"{fault} in {cell}": lambda f=fault, c=cell: in_a_backend(f, c) for fault in FAULTS for cell in CELLS}
+    words = sys.argv[1:]
+    chosen = {name: run for name, run in mutants.items() if not words or any(word in name for word in words)}
+    if already := caught_by(sorted({*SUITE, *(error.tests for error in ERRORS)}), UNCHANGED):
         raise SystemExit(f"{already} fails without a mutant: mend that first")
     alive = 0
-    for fault in FAULTS:
-        for cell in CELLS:
-            found = caught_by(fault, cell)
-            alive += found is None
-            print(f"{fault:28} {cell:8} {'caught by ' + found if found else 'ALIVE: no test fails'}", flush=True)
-    print(f"{len(FAULTS) * len(CELLS) - alive} of {len(FAULTS) * len(CELLS)} mutants caught")
+    for name, run in chosen.items():
+        found = run()
+        alive += found is None
+        print(f"{name:60} {'caught by ' + found if found else 'ALIVE: no test fails'}", flush=True)
+    print(f"{len(chosen) - alive} of {len(chosen)} mutants caught")
     return 1 if alive else 0
 
 

@@ -1,0 +1,18 @@
+"""The mutants are still there to be planted: each finds its line, and the source it makes is Python."""
+
+import ast
+
+import pytest
+
+from mutants import ERRORS, SOURCE
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.name)
+def test_each_finds_its_line(error):
+    source = (SOURCE / "elman" / error.file).read_text()
+    assert error.planted(source) != source
+    ast.parse(error.planted(source))
+
+
+def test_they_are_ten_in_ten_places():
+    assert len({(error.file, error.after) for error in ERRORS}) == len(ERRORS) == 10
