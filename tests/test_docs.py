@@ -49,6 +49,17 @@ def test_readme_commands_are_real(tmp_path, monkeypatch, capsys):
         assert run([*command, *short]) == 0, (command, capsys.readouterr().err)
 
 
+def test_diffs_show_lines_that_are_there():
+    """A walk through the source shows the source: the lines added are in the file named, together."""
+    shown = [part for block in blocks(ROOT / "CONTRIBUTING.md", "diff") for part in block.split("+++ b/")[1:]]
+    assert len(shown) > 8
+    for part in shown:
+        name, *added = part.rstrip("\n").split("\n")
+        text = "\n".join(line.removeprefix("+") for line in added)
+        assert all(line.startswith("+") for line in added)
+        assert f"{text}\n" in (ROOT / name).read_text(), name
+
+
 def test_nothing_public_speaks_of_the_workshop():
     files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
     if not files:
