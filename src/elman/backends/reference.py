@@ -67,7 +67,7 @@ def _hoist(interpreter: Interpreter, call: Call) -> tuple[Values, dict[int, tupl
         value = call.x if node.op == "input" else call.extras[node.name]
         if value.dim() == 3:
             stepwise.add(i)
-            value = value if call.valid is None else _without_padding(value, call.valid)
+            value = value if call.valid is None else without_padding(value, call.valid)
         values[i] = value
     outside = [i for i in range(len(program.nodes)) if i not in program.recurrent and i not in values]
     interpreter.run(interpreter.plan(outside), values)
@@ -82,7 +82,7 @@ def _hoist(interpreter: Interpreter, call: Call) -> tuple[Values, dict[int, tupl
     return {i: v for i, v in kept.items() if i not in stepwise}, per_step
 
 
-def _without_padding(value: Tensor, valid: Tensor) -> Tensor:
+def without_padding(value: Tensor, valid: Tensor) -> Tensor:
     """``value`` with the padding replaced by the row's own first step, or by 1 in a row of no steps.
 
     What the padding holds must reach neither a result nor a gradient, and 0 times NaN is NaN. Zeros in its place

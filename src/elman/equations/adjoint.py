@@ -36,6 +36,7 @@ class Adjoint:
 
     ``cotangent`` nodes are what arrives: of the output (name ``""``) and of each new state (its name). ``input``,
     ``extras`` and ``states`` are what leaves, towards x, the further inputs and the old states; None where none does.
+    ``gradients`` are the whole cotangent of each of the program's nodes, all its uses within the step summed.
     """
 
     program: Program
@@ -44,6 +45,7 @@ class Adjoint:
     extras: tuple[int | None, ...]
     states: tuple[int | None, ...]
     contributions: tuple[Contribution, ...]
+    gradients: tuple[int | None, ...]
 
 
 class _Backward:
@@ -132,4 +134,5 @@ def adjoint(program: Program) -> Adjoint:
         extras=of("extra", [e.name for e in program.extras]),
         states=tuple(leaving.get(s.old) for s in program.states),
         contributions=tuple(walk.contributions),
+        gradients=tuple(leaving.get(i) for i in range(len(program.nodes))),
     )

@@ -156,7 +156,7 @@ class Program:
     @functools.cached_property
     def recurrent(self) -> frozenset[int]:
         """The nodes that depend on a state: all that must run inside the time loop."""
-        return _reached(self.nodes, (state.old for state in self.states))
+        return reached(self.nodes, (state.old for state in self.states))
 
     @functools.cached_property
     def levels(self) -> tuple[int, ...]:
@@ -232,12 +232,13 @@ class Stage:
     pointwise: tuple[int, ...]
 
 
-def _reached(nodes: Sequence[Node], sources: Iterable[int]) -> frozenset[int]:
-    reached = set(sources)
+def reached(nodes: Sequence[Node], sources: Iterable[int]) -> frozenset[int]:
+    """The nodes that depend on one of ``sources``, and these."""
+    found = set(sources)
     for i, node in enumerate(nodes):
-        if any(a in reached for a in node.args):
-            reached.add(i)
-    return frozenset(reached)
+        if any(a in found for a in node.args):
+            found.add(i)
+    return frozenset(found)
 
 
 def _skew(weight: Tensor, projections: int) -> Tensor:

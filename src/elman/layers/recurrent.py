@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from elman import cells
-from elman.backends import known
+from elman.backends import Call, known
 from elman.equations import Cell, Program
 from elman.errors import CellError, ShapeError, nearest
 from elman.layers import stack as stacks
@@ -191,8 +191,28 @@ class Recurrent(nn.Module):
         batch, ran = self._run(x, state, lengths, reset, extras, wanted)
         return Recording(batch.leave(ran.output), write_state(self.stack, ran.states, batch), ran.recorded)
 
+    def calls(
+        self, x: Any, state: Any = None, lengths: Any = None, reset: Tensor | None = None, **extras: Tensor
+    ) -> tuple[list[list[Call]], Tensor]:
+        """What :meth:`forward` gives the backend for each layer and direction in evaluation, and its output (T, B, O).
+
+        >>> import torch, elman
+        >>> calls, output = elman.Recurrent("lstm", 3, 5, num_layers=2).calls(torch.zeros(7, 4, 3))
+        >>> calls[1][0].x.shape, output.shape
+        (torch.Size([7, 4, 5]), torch.Size([7, 4, 5]))
+        """
+        _, ran = self._run(x, state, lengths, reset, extras, (), keep_calls=True)
+        return ran.calls, ran.output
+
     def _run(
-        self, x: Any, state: Any, lengths: Any, reset: Tensor | None, extras: dict[str, Tensor], record: tuple[str, ...]
+        self,
+        x: Any,
+        state: Any,
+        lengths: Any,
+        reset: Tensor | None,
+        extras: dict[str, Tensor],
+        record: tuple[str, ...],
+        keep_calls: bool = False,
     ) -> tuple[Batch, Ran]:
         batch = Batch.of(x, self.input_size, lengths, self.batch_first)
         first = next(iter(self.stack.parameter_names(0, 0).values()), None)  # a cell may have nothing to learn
@@ -206,7 +226,8 @@ class Recurrent(nn.Module):
         sequence = stacks.Sequence(
             batch.x, batch.mask, read_reset(reset, batch), initial, read_extras(self.stack, extras, batch)
         )
-        return batch, stacks.run(self.stack, self._parameter, sequence, states, self.training, record)
+        training = self.training and not keep_calls
+        return batch, stacks.run(self.stack, self._parameter, sequence, states, training, record, keep_calls)
 
     def _initial(self, batch: Batch) -> States:
         rows = batch.x.shape[1]

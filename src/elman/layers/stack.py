@@ -168,11 +168,15 @@ class Sequence:
 
 @dataclass(frozen=True)
 class Ran:
-    """What came out: ``output`` (T, B, O), the final ``states``, and the values recorded by layer and direction."""
+    """What came out: ``output`` (T, B, O), the final ``states``, and the values recorded by layer and direction.
+
+    ``calls``, where they were kept, are what the backend was given, by layer and direction.
+    """
 
     output: Tensor
     states: States
     recorded: list[list[dict[str, Tensor]]]
+    calls: list[list[Call]]
 
 
 def run(
@@ -182,36 +186,47 @@ def run(
     states: States,
     training: bool = False,
     record: tuple[str, ...] = (),
+    keep_calls: bool = False,
 ) -> Ran:
     """Run ``sequence`` through every layer.
 
     ``parameter`` gives a tensor by its name in the network (``weight_ih_l0``); ``record`` names the values of the
-    equations that are wanted for every step.
+    equations that are wanted for every step; ``keep_calls`` whether the calls are.
     """
     program = stack.running_program(training)
     nodes = {name: program.values[name] for name in record}
     wanted = tuple(nodes.values())
-    x, finals, recorded = sequence.x, [], []
+    x, finals, recorded, kept = sequence.x, [], [], []
     if stack.residual and sequence.valid is not None:
         # The sum with a layer's output is the one place where x itself comes out again.
         x = torch.where(sequence.valid.unsqueeze(-1), x, 0.0)
     for layer, initial in enumerate(states):
         if layer and stack.noise.dropout and training:
             x = functional.dropout(x, stack.noise.dropout, training=True)
-        results = [
-            _run_direction(stack, program, parameter, sequence, x, (layer, d), initial[d], training, wanted)
+        calls = [
+            _call(stack, program, parameter, sequence, x, (layer, d), initial[d], training, wanted)
             for d in range(stack.directions)
         ]
+        results = [_run(stack, call) for call in calls]
         outputs = [r.output for r in results]
         output = MERGES[stack.merge](*outputs) if stack.bidirectional else outputs[0]
         x = x + output if stack.residual and x.shape == output.shape else output
         finals.append([r.states for r in results])
         if record:
             recorded.append([{name: r.recorded[i] for name, i in nodes.items()} for r in results])
-    return Ran(x, finals, recorded)
+        if keep_calls:
+            kept.append(calls)
+    return Ran(x, finals, recorded, kept)
 
 
-def _run_direction(
+def _run(stack: Stack, call: Call) -> Result:
+    backend = choose(call, stack.backend)
+    if 0 < stack.recompute < len(call.x) and not call.record and torch.is_grad_enabled():
+        return run_in_chunks(backend, call, stack.recompute)
+    return backend.run(call)
+
+
+def _call(
     stack: Stack,
     program: Program,
     parameter: Callable[[str], Tensor],
@@ -221,14 +236,14 @@ def _run_direction(
     states: tuple[Tensor, ...],
     training: bool,
     record: tuple[int, ...],
-) -> Result:
+) -> Call:
     layer, direction = place
     sizes = stack.sizes[layer]
     parameters = {own: parameter(name) for own, name in stack.parameter_names(layer, direction).items()}
     if stack.noise.weight_drop and training:
         parameters |= _drop_weights(program, parameters, stack.noise.weight_drop)
     weights = program.weights(parameters)
-    call = Call(
+    return Call(
         program=program,
         sizes=sizes,
         parameters=weights,
@@ -241,10 +256,6 @@ def _run_direction(
         reverse=bool(direction),
         record=record,
     )
-    backend = choose(call, stack.backend)
-    if 0 < stack.recompute < len(x) and not record and torch.is_grad_enabled():
-        return run_in_chunks(backend, call, stack.recompute)
-    return backend.run(call)
 
 
 def _drop_weights(program: Program, parameters: Mapping[str, Tensor], p: float) -> dict[str, Tensor]:
