@@ -26,6 +26,16 @@ class Case:
     given: dict[str, Tensor]
 
 
+NETWORKS = {
+    "deep": {"num_layers": 3},
+    "both ways": {"bidirectional": True},
+    "both ways, deep": {"num_layers": 2, "bidirectional": True, "merge": "product"},
+    "residual": {"num_layers": 3, "residual": True},
+    "zoneout": {"num_layers": 2, "zoneout": 0.2},
+    "learned state": {"num_layers": 2, "bidirectional": True, "learn_state": True},
+}
+
+
 def case_of(cell: Cell, T: int = 7, B: int = 2, **options: Any) -> Case:
     torch.manual_seed(0)
     sizes = sizes_of(cell.program(), 2, 5)

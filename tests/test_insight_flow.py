@@ -11,7 +11,7 @@ from elman.backends.reference import Reference
 from elman.errors import ShapeError
 from elman.insight import gradient_flow
 from elman.insight.unrolled import Unrolled
-from insight_layers import EVERY_CELL, case_of
+from insight_layers import EVERY_CELL, NETWORKS, case_of
 
 EXACT = {"rtol": 1e-9, "atol": 1e-13}
 
@@ -44,15 +44,6 @@ def test_heat_map_is_autograd_s(cell):
             )
             want[t, : t + 1] = torch.stack([g.norm() for g in found])
         torch.testing.assert_close(flow.norms[0][0][state.name], want, **EXACT)
-
-
-NETWORKS = {
-    "deep": {"num_layers": 3},
-    "both ways": {"bidirectional": True},
-    "both ways, deep": {"num_layers": 2, "bidirectional": True, "merge": "product"},
-    "residual": {"num_layers": 3, "residual": True},
-    "zoneout": {"num_layers": 2, "zoneout": 0.2},
-}
 
 
 @pytest.mark.parametrize("given", ["whole", "lengths", "reset"])

@@ -61,15 +61,28 @@ class Back:
         """dL/dx of this step, (N, B, I)."""
         return self._whole(self.steps.backward.input, self.steps.call.program.input_size)
 
-    def weights(self) -> Iterator[tuple[str, slice, Tensor]]:
-        """The gradient of each use of a parameter at this step: its name, its rows, and (N, rows[, columns])."""
+    def weights(self, groups: Tensor, count: int) -> Iterator[tuple[str, slice, Tensor]]:
+        """The gradient of each use of a parameter at this step: its name, its rows, and (count, rows[, columns]).
+
+        ``groups`` (N,) says to which of the ``count`` sums each query goes.
+        """
         for use in self.steps.backward.contributions:
             rows = slice(*self.steps.call.program.parameter(use.parameter).span(use.rows, self.steps.call.sizes))
-            yield use.parameter, rows, self._contributed(use)
+            yield use.parameter, rows, self._contributed(use, groups, count)
 
-    def _contributed(self, use: Contribution) -> Tensor:
+    def initial(self, groups: Tensor, count: int, given: bool) -> list[Tensor]:
+        """The gradient of each initial state, where this step is the first to see it: (count, n), over the rows.
+
+        With ``given``, the state that the run began with was another, and only a reset goes back to the initial one.
+        """
+        rows = self.steps.begins(self.step)
+        rows = rows if given else rows | self.steps.starts(self.step)
+        found = [torch.where(rows.unsqueeze(-1), self.old(k), 0.0) for k in range(len(self.steps.old))]
+        return [_grouped(value, groups, count).sum(1) for value in found]
+
+    def _contributed(self, use: Contribution, groups: Tensor, count: int) -> Tensor:
         nodes = self.steps.backward.nodes
-        g = self._whole(use.cotangent, nodes[use.cotangent].size)
+        g = _grouped(self._whole(use.cotangent, nodes[use.cotangent].size), groups, count)
         if use.operand is None:
             return g.sum(1)
         operand = self.values[use.operand].expand(self.steps.rows, self.steps.call.sizes[nodes[use.operand].size])
@@ -123,6 +136,15 @@ class Steps:
         if call.reset is None:
             return torch.zeros(self.rows, dtype=torch.bool, device=self.like.device)
         return call.reset[t] if call.valid is None else call.reset[t] & call.valid[t]
+
+    def starts(self, t: int) -> Tensor:
+        """The rows (B,) whose first step is step t."""
+        valid, before = self.call.valid, t + 1 if self.call.reverse else t - 1
+        every = torch.ones(self.rows, dtype=torch.bool, device=self.like.device)
+        first = every if t == self.order[0] else ~every
+        if valid is None:
+            return first
+        return valid[t] & (first if t == self.order[0] else ~valid[before])
 
     def _known(self) -> tuple[dict[int, Tensor], list[dict[int, Tensor]]]:
         """The values that no cotangent reaches, for all steps at once: those alike at every step, and one a step."""
@@ -184,6 +206,11 @@ class Steps:
         if call.reset is not None:
             leaving = torch.where(self.begins(passed.step).unsqueeze(-1), 0.0, leaving)
         return leaving
+
+
+def _grouped(values: Tensor, groups: Tensor, count: int) -> Tensor:
+    """The sums (count, ...) of ``values`` (N, ...) that go to the same of the ``groups`` (N,)."""
+    return values.new_zeros(count, *values.shape[1:]).index_add_(0, groups, values)
 
 
 def _double(call: Call) -> Call:
