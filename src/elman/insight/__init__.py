@@ -1,18 +1,33 @@
 """What a network remembers, in numbers: how its gradient flows, which steps matter, what its gates do."""
 
+from elman.insight.attribution import Attribution, attribution
 from elman.insight.flow import GradientFlow, gradient_flow
 from elman.insight.jacobians import Jacobians, Verdict, jacobians, verdict
+from elman.insight.memory import (
+    Memory,
+    compare_memory,
+    layers_of_equal_size,
+    memory_by_gradient,
+    memory_by_perturbation,
+)
 from elman.insight.paths import Paths, Shares, gradient_shares, paths
 
 __all__ = [
+    "Attribution",
     "GradientFlow",
     "Jacobians",
+    "Memory",
     "Paths",
     "Shares",
     "Verdict",
+    "attribution",
+    "compare_memory",
     "gradient_flow",
     "gradient_shares",
     "jacobians",
+    "layers_of_equal_size",
+    "memory_by_gradient",
+    "memory_by_perturbation",
     "paths",
     "verdict",
 ]
