@@ -1,5 +1,6 @@
 """What a network remembers, in numbers: how its gradient flows, which steps matter, what its gates do."""
 
+from elman.insight.activity import Activity, activity
 from elman.insight.attribution import Attribution, attribution
 from elman.insight.flow import GradientFlow, gradient_flow
 from elman.insight.jacobians import Jacobians, Verdict, jacobians, verdict
@@ -13,6 +14,7 @@ from elman.insight.memory import (
 from elman.insight.paths import Paths, Shares, gradient_shares, paths
 
 __all__ = [
+    "Activity",
     "Attribution",
     "GradientFlow",
     "Jacobians",
@@ -20,6 +22,7 @@ __all__ = [
     "Paths",
     "Shares",
     "Verdict",
+    "activity",
     "attribution",
     "compare_memory",
     "gradient_flow",
