@@ -3,6 +3,7 @@
 from elman.insight.activity import Activity, activity
 from elman.insight.attribution import Attribution, attribution
 from elman.insight.flow import GradientFlow, gradient_flow
+from elman.insight.health import Health
 from elman.insight.jacobians import Jacobians, Verdict, jacobians, verdict
 from elman.insight.memory import (
     Memory,
@@ -17,6 +18,7 @@ __all__ = [
     "Activity",
     "Attribution",
     "GradientFlow",
+    "Health",
     "Jacobians",
     "Memory",
     "Paths",

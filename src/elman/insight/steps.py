@@ -2,7 +2,8 @@
 
 The way back is the program's own adjoint, taken for many gradients at once. Each is a *query*: one number of the
 output whose gradient is followed back in time; N of them pass a step together, as one more leading dimension.
-Everything here is float64 whatever the network is: a gradient that fades over 1000 steps leaves float32's range.
+Everything here is float64, unless told, whatever the network is: a gradient that fades over 1000 steps leaves
+float32's range.
 
 A row that is over (its length is reached) takes no part: its state holds and its output is 0. A ``reset`` cuts the
 way back, as it cut the way forward.
@@ -93,15 +94,15 @@ class Back:
 class Steps:
     """One direction of one layer, unrolled. ``old`` and ``new`` are its states (T, B, n) before and after each step."""
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, dtype: torch.dtype = torch.float64) -> None:
         program = call.program
         recording = replace(call, record=tuple({s.new for s in program.states}))
         result = choose(recording).run(recording)
-        self.output = result.output.double()
-        self.call = call = _double(call)
+        self.output = result.output.to(dtype)
+        self.call = call = _cast(call, dtype)
         self.like = call.x
         self.count, self.rows = call.x.shape[:2]
-        self.new = tuple(result.recorded[s.new].double() for s in program.states)
+        self.new = tuple(result.recorded[s.new].to(dtype) for s in program.states)
         self.order = range(self.count)[::-1] if call.reverse else range(self.count)
         self.old = self._before()
         self.backward: Adjoint = adjoint(program)
@@ -213,17 +214,17 @@ def _grouped(values: Tensor, groups: Tensor, count: int) -> Tensor:
     return values.new_zeros(count, *values.shape[1:]).index_add_(0, groups, values)
 
 
-def _double(call: Call) -> Call:
+def _cast(call: Call, dtype: torch.dtype) -> Call:
     def of(values: Any) -> Any:
-        return None if values is None else tuple(v.detach().double() for v in values)
+        return None if values is None else tuple(v.detach().to(dtype) for v in values)
 
     return replace(
         call,
-        x=call.x.detach().double(),
+        x=call.x.detach().to(dtype),
         states=of(call.states),
         initial=of(call.initial),
-        parameters={n: p.detach().double() for n, p in call.parameters.items()},
-        extras={n: e.detach().double() for n, e in call.extras.items()},
+        parameters={n: p.detach().to(dtype) for n, p in call.parameters.items()},
+        extras={n: e.detach().to(dtype) for n, e in call.extras.items()},
     )
 
 

@@ -31,13 +31,18 @@ class Unrolled:
     valid: Tensor | None = field(repr=False)
 
     @classmethod
-    @torch.no_grad()
     def of(cls, layer: Recurrent, x: Any, **given: Any) -> Unrolled:
         """Run ``layer`` over ``x``, in evaluation; ``given`` is what its ``forward`` takes beside x."""
+        return cls.in_dtype(torch.float64, layer, x, **given)
+
+    @classmethod
+    @torch.no_grad()
+    def in_dtype(cls, dtype: torch.dtype, layer: Recurrent, x: Any, **given: Any) -> Unrolled:
+        """:meth:`of`, the way back in another dtype: to see what goes wrong in it."""
         calls, output = layer.calls(x, **given)
         if not output.numel():
             raise ShapeError(f"x: there is nothing to look at in an output of {tuple(output.shape)} (T, B, O)")
-        return cls(layer, [[Steps(call) for call in row] for row in calls], output.double(), calls[0][0].valid)
+        return cls(layer, [[Steps(call, dtype) for call in row] for row in calls], output.to(dtype), calls[0][0].valid)
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -36,8 +36,9 @@ class History:
     """What happened: a row an epoch, and which was best by validation loss (training loss without one).
 
     ``rows`` hold epoch, train_loss (the mean over steps), validation_loss, lr (at the last step), grad_norm
-    (before clipping, the mean over steps), clipped (share of steps) and seconds: see
-    :mod:`elman.training.rows`. ``best_epoch`` is 0, and the model as it came, until an epoch has ended.
+    (before clipping, the mean over steps), clipped (share of steps), seconds, and what
+    :meth:`elman.insight.health.Health.epoch` gives: see :mod:`elman.training.rows`. ``best_epoch`` is 0, and
+    the model as it came, until an epoch has ended.
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from elman.errors import ElmanError, RunError
+from elman.insight.health import Health
 from elman.training.checkpoint import (
     below,
     differences,
@@ -80,6 +81,7 @@ def fit(
             training.history.interrupted = True
             training.note(f"interrupted after epoch {training.history.epochs}", report)
         finally:
+            training.health.close()
             training.model.load_state_dict(training.best)
             training.model.eval()
     return training.history
@@ -100,6 +102,7 @@ class Training:
         self.history = History()
         self.best = snapshot(self.model)
         self.steps = task.batch_count()
+        self.health = Health(self.model)
 
     @property
     def finished(self) -> bool:
@@ -147,7 +150,7 @@ class Training:
             "grad_norm": math.fsum(norms) / self.steps,
             "clipped": sum(norm > clip for norm in norms) / self.steps,
             "seconds": time.perf_counter() - begun,
-        }
+        } | self.health.epoch()
 
     def train_epoch(self, epoch: int) -> tuple[list[float], list[float]]:
         """Take one step a batch; return each step's loss and norm of the gradient."""
@@ -163,10 +166,11 @@ class Training:
         self.set_rate((epoch - 1) * self.steps + step)
         self.optimizer.zero_grad()
         loss = self.task.loss(batch)
-        value = self.finite(loss.item(), f"the loss at {place}")
+        value = self.finite(loss.item(), f"the loss at {place}", batch)
         loss.backward()
+        self.health.step(value)
         norm = clip_grad_norm_(self.parameters, self.recipe.clip or math.inf)
-        self.finite(norm.item(), f"the norm of the gradient at {place}")
+        self.finite(norm.item(), f"the norm of the gradient at {place}", batch)
         self.optimizer.step()
         return value, norm.item()
 
@@ -184,8 +188,8 @@ class Training:
             loss = self.task.validate()
         return None if loss is None else self.finite(float(loss), f"the validation loss of epoch {epoch}")
 
-    def finite(self, value: float, what: str) -> float:
-        """Return ``value``, or say that training has diverged."""
+    def finite(self, value: float, what: str, batch: Any = None) -> float:
+        """Return ``value``, or say that training has diverged, and of a ``batch`` where that began."""
         if math.isfinite(value):
             return value
         kept = self.history.best_epoch
@@ -193,6 +197,7 @@ class Training:
         raise ElmanError(
             f"{what} is {value}: training diverged; lower --lr (now {self.recipe.lr:g}) "
             f"or --clip (now {self.recipe.clip:g}, 0 is none); {best}"
+            + ("" if batch is None else f"; {self.health.explain(lambda: self.task.loss(batch))}")
         )
 
     def keep(self, row: dict[str, Any]) -> None:

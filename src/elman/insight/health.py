@@ -1,0 +1,117 @@
+"""The health of a training: the gradient of every part at every step, spikes of the loss, and where a NaN came from."""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from elman.insight.faults import HEALING, Given, detached, trace_backward, trace_forward
+
+# A spike is a loss of so many times the median of the WINDOW before it.
+SPIKE, WINDOW, FEWEST = 3.0, 32, 8
+
+
+def part_of(parameter: str) -> str:
+    """The part of a network that a parameter belongs to: a layer and direction of a Recurrent, or a module.
+
+    >>> part_of("recurrent.weight_hh_l1_reverse"), part_of("head.bias"), part_of("weight")
+    ('recurrent.l1_reverse', 'head', 'model')
+    """
+    module, _, name = parameter.rpartition(".")
+    layer = re.search(r"_(l\d+(_reverse)?)$", name)
+    return ".".join(filter(None, [module, layer.group(1) if layer else ""])) or "model"
+
+
+class Health:
+    """Watches one training. The loop calls :meth:`step` after each backward pass and :meth:`epoch` at each epoch's end.
+
+    Between, it keeps what each module was last called with, so that :meth:`explain` can say where a number first
+    was none.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> model = nn.Linear(2, 1)
+    >>> health = Health(model)
+    >>> model(torch.ones(3, 2)).sum().backward()
+    >>> health.step(0.5)
+    >>> health.epoch()
+    {'gradients': {'model': [5.196]}, 'spikes': []}
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self._parts: dict[str, list[nn.Parameter]] = {}
+        for name, parameter in model.named_parameters():
+            self._parts.setdefault(part_of(name), []).append(parameter)
+        self._losses: list[float] = []
+        self._gradients: dict[str, list[float]] = {part: [] for part in self._parts}
+        self._seen: dict[str, Given] = {}
+        leaves = [(n, m) for n, m in model.named_modules() if not any(True for _ in m.children())]
+        self._hooks = [module.register_forward_pre_hook(self._keep(name), with_kwargs=True) for name, module in leaves]
+
+    def _keep(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def enter(module: nn.Module, args: Any, kwargs: Any) -> None:
+            if module.training:
+                self._seen.pop(name, None)
+                self._seen[name] = Given(name, module, detached(args), detached(kwargs))
+
+        return enter
+
+    def step(self, loss: float) -> None:
+        """Note a step's loss and the norm of each part's gradient, before it is clipped."""
+        self._losses.append(loss)
+        for part, norm in zip(self._parts, part_norms(self._parts.values()), strict=True):
+            self._gradients[part].append(float(f"{norm:.4g}"))
+
+    def epoch(self) -> dict[str, Any]:
+        """Each part's norm at every step since the last epoch, to 4 digits, and the steps (from 1) that spiked."""
+        found = {"gradients": self._gradients, "spikes": spikes(self._losses)}
+        self._losses, self._gradients = [], {part: [] for part in self._parts}
+        return found
+
+    def explain(self, compute_loss: Callable[[], Tensor]) -> str:
+        """Say where the first number that is not finite appeared in the step just taken, and what heals it.
+
+        ``compute_loss`` computes that step's loss once more, where the gradient is to blame and not the loss.
+        """
+        found = trace_forward(self.model, list(self._seen.values()))
+        if found is None:
+            found = trace_backward(self.model, compute_loss) or "the loss, of a finite output"
+        return f"first not finite: {found}; {HEALING}"
+
+    def close(self) -> None:
+        """Take the hooks off the model."""
+        for hook in self._hooks:
+            hook.remove()
+
+
+@torch.no_grad()
+def part_norms(parts: Any) -> list[float]:
+    """The norm of the gradient of each list of parameters, together; one transfer from the device for all."""
+    squares = []
+    for parameters in parts:
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        norms = torch._foreach_norm(gradients) if gradients else [torch.zeros(1)]
+        squares.append(torch.stack([n.flatten()[0].float() for n in norms]).norm())
+    return torch.stack(squares).tolist() if squares else []
+
+
+def spikes(losses: Sequence[float]) -> list[int]:
+    """The steps, from 1, whose loss is more than 3 times the median of the 32 (at least 8) before it.
+
+    >>> spikes([1.0] * 10 + [5.0] + [1.0] * 3)
+    [11]
+    """
+    before: deque[float] = deque(maxlen=WINDOW)
+    found = []
+    for number, loss in enumerate(losses, start=1):
+        if len(before) >= FEWEST and loss > SPIKE * statistics.median(before):
+            found.append(number)
+        before.append(loss)
+    return found
