@@ -41,7 +41,7 @@ def split_windows(length: int, context: int, horizon: int, split: Sequence[float
     Split(train=range(0, 760), validation=range(760, 760), test=range(760, 950), last_training_value=810)
     """
     total = window_count(length, context, horizon)
-    percents = _percentages(split)
+    percents = percentages(split)
     cuts = [0] + [math.floor(total * sum(percents[: part + 1]) / 100) for part in range(3)]
     parts = []
     for part, percent in enumerate(percents):
@@ -99,7 +99,8 @@ def windows(values: Tensor, context: int, horizon: int, every: bool = False) -> 
     return inputs, targets
 
 
-def _percentages(split: Sequence[float]) -> list[Fraction]:
+def percentages(split: Sequence[float]) -> list[Fraction]:
+    """Three percentages that sum to 100, exactly. Raises DataError where they are not."""
     written = ",".join(f"{percent:g}" for percent in split)
     if len(split) != 3 or not all(math.isfinite(percent) and percent >= 0 for percent in split):
         raise DataError(f"split {written}: want three percentages: training, validation, test, such as 70,10,20")

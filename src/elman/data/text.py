@@ -1,0 +1,178 @@
+"""A text of any size: read in pieces, kept as ids in a file, taken from there a block at a time.
+
+Nothing here holds more than a few pieces of a text in memory. A file of ids is mapped anew for each block, so that what
+was read leaves the resident memory with its mapping.
+"""
+
+from __future__ import annotations
+
+import codecs
+import itertools
+import math
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elman.data.alphabet import Alphabet, Bytes, Characters, Words
+from elman.data.windows import PARTS, percentages
+from elman.errors import DataError
+
+PIECE = 1 << 20  # bytes read at a time
+BYTE_ORDER_MARK = "\ufeff"  # Windows begins files with it
+
+Source = str | os.PathLike | bytes
+
+
+def name_of(source: Source) -> str:
+    """What a text is called: its path, or what it is."""
+    return "text" if isinstance(source, bytes) else os.fspath(source)
+
+
+def read_pieces(source: Source, size: int = PIECE) -> Iterator[bytes]:
+    """The bytes of a file, or of ``bytes`` themselves, a piece at a time. Raises :class:`DataError` where it is none.
+
+    >>> list(read_pieces(b"hello", size=2))
+    [b'he', b'll', b'o']
+    """
+    if isinstance(source, bytes):
+        yield from (source[i : i + size] for i in range(0, len(source), size))
+        return
+    path = Path(source)
+    try:
+        with open(path, "rb") as file:
+            while piece := file.read(size):
+                yield piece
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; give the path of a text") from None
+    except IsADirectoryError:
+        raise DataError(f"{path}: is a folder; give the path of a text") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def read_text(source: Source, size: int = PIECE) -> Iterator[str]:
+    """The same, decoded from UTF-8. Raises :class:`DataError` naming the offset of a byte that is none of it.
+
+    >>> list(read_text("héllo".encode(), size=2))
+    ['h', 'él', 'lo']
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    given, mark = 0, BYTE_ORDER_MARK
+    for piece in itertools.chain(read_pieces(source, size), [b""]):
+        waiting = len(decoder.getstate()[0])
+        try:
+            text = decoder.decode(piece, final=not piece)
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{name_of(source)}: byte {given - waiting + error.start} (counted from 0) is not UTF-8 text; "
+                "save the file in UTF-8, or read it with --level byte"
+            ) from None
+        given += len(piece)
+        if text:
+            yield text.removeprefix(mark)
+            mark = ""
+
+
+def read_alphabet(source: Source, level: str, words: int = 30_000) -> tuple[Alphabet, int]:
+    """The alphabet of a text and how many symbols it has: the first pass. Raises :class:`DataError` for an empty one.
+
+    >>> alphabet, count = read_alphabet(b"hello", "char")
+    >>> alphabet.tokens, count
+    (('e', 'h', 'l', 'o'), 5)
+    """
+    alphabet: Alphabet
+    if level == Words.level:
+        alphabet, count = Words.of(read_text(source), words)
+    elif level == Bytes.level:
+        alphabet, count = Bytes.of(read_pieces(source))
+    else:
+        alphabet, count = Characters.of(read_text(source))
+    if count == 0:
+        raise DataError(f"{name_of(source)}: is empty; want a text to learn from")
+    return alphabet, count
+
+
+def write_ids(source: Source, alphabet: Alphabet, path: str | os.PathLike) -> None:
+    """Write the ids of a text to ``path``: the second pass."""
+    pieces = read_pieces(source) if isinstance(alphabet, Bytes) else read_text(source)
+    kind = id_type(len(alphabet))
+    with open(path, "xb") as file:
+        for ids in alphabet.pieces(pieces):  # type: ignore[arg-type]
+            file.write(ids.astype(kind).tobytes())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def id_type(symbols: int) -> np.dtype:
+    """The smallest type that holds the ids of so many symbols.
+
+    >>> id_type(65).name, id_type(257).name, id_type(70_000).name
+    ('uint8', 'uint16', 'uint32')
+    """
+    return np.dtype(next(kind for kind in ("<u1", "<u2", "<u4") if symbols <= 1 << 8 * int(kind[-1])))
+
+
+@dataclass(frozen=True)
+class Ids:
+    """The ids of a text in the file ``path``, ``count`` of them in an alphabet of so many ``symbols``.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     alphabet, count = read_alphabet(b"hello", "char")
+    ...     write_ids(b"hello", alphabet, Path(folder, "ids"))
+    ...     ids = Ids(Path(folder, "ids"), count, len(alphabet))
+    ...     ids.block(1, 4).tolist(), ids.streams(np.array([0, 2]), 3).tolist()
+    ([0, 2, 2], [[1, 0, 2], [2, 2, 3]])
+    """
+
+    path: Path
+    count: int
+    symbols: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __post_init__(self) -> None:
+        try:
+            found = os.path.getsize(self.path)
+        except OSError as error:
+            raise DataError(f"{self.path}: cannot be read: {error.strerror}") from error
+        if found != self.count * id_type(self.symbols).itemsize:
+            raise DataError(f"{self.path}: holds {found} bytes, which are not {self.count} ids; the text has changed")
+
+    def _mapped(self) -> NDArray[np.integer]:
+        return np.memmap(self.path, dtype=id_type(self.symbols), mode="r")
+
+    def block(self, start: int, stop: int) -> NDArray[np.int64]:
+        """The ids from ``start`` up to ``stop``, a copy."""
+        return np.array(self._mapped()[start:stop], dtype=np.int64)
+
+    def streams(self, firsts: NDArray[np.integer], length: int) -> NDArray[np.int64]:
+        """``length`` ids from each of ``firsts`` (B,) on, (B, length), a copy."""
+        whole = self._mapped()
+        return np.stack([whole[first : first + length] for first in firsts.tolist()]).astype(np.int64)
+
+
+def split_text(count: int, split: Sequence[float], source: str) -> tuple[range, range, range]:
+    """The positions of training, validation and test, in the order of the text, in per cent of its symbols.
+
+    Raises :class:`DataError` for percentages that are none, and a text too short for a part that is asked for:
+    training needs two symbols, of which one follows the other.
+
+    >>> split_text(10, (80, 10, 10), "a.txt")
+    (range(0, 8), range(8, 9), range(9, 10))
+    """
+    percents = percentages(split)
+    cuts = [0, *(math.floor(count * sum(percents[: part + 1]) / 100) for part in range(3))]
+    parts = [range(cuts[part], cuts[part + 1]) for part in range(3)]
+    for name, percent, part, fewest in zip(PARTS, percents, parts, (2, 1, 1), strict=True):
+        if percent and len(part) < fewest:
+            raise DataError(
+                f"{source}: is too short: {float(percent):g} % of {count} symbols leaves {len(part)} for {name}, "
+                f"which needs {fewest}; give more text, or --split 100,0,0"
+            )
+    return parts[0], parts[1], parts[2]
