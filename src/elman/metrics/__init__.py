@@ -1,4 +1,4 @@
-"""Scores of forecasts, in the data's own units, beside plain baselines."""
+"""Scores of forecasts, in the data's own units, and of texts, beside plain baselines."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from elman.metrics.forecast import (
     seasonal_naive,
     smape,
 )
+from elman.metrics.text import NGrams, bits_per_char
 
 __all__ = [
+    "NGrams",
+    "bits_per_char",
     "mae",
     "mase",
     "mse",
