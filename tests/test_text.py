@@ -55,6 +55,7 @@ def test_streams_are_read_where_they_begin(tmp_path):
     _, ids = ids_of(bytes(range(256)), "byte", tmp_path)
     assert ids.streams(np.array([0, 100, 250]), 3).tolist() == [[0, 1, 2], [100, 101, 102], [250, 251, 252]]
     assert ids.block(254, 300).tolist() == [254, 255]
+    assert ids.streams(np.array([254, 256, 0]), 3).tolist() == [[254, 255, 0], [0, 0, 0], [0, 1, 2]]
 
 
 @pytest.mark.parametrize(("symbols", "size"), [(2, 1), (256, 1), (257, 2), (65536, 2), (65537, 4)])

@@ -497,3 +497,82 @@ def test_lines_go_to_standard_error(capsys):
 def test_rich_is_imported_only_for_a_bar():
     code = "import sys, elman.training; sys.exit('rich' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# --- time
+
+
+class Clock:
+    """A clock that goes on by ``tick`` seconds a step of :class:`TimedTask`."""
+
+    def __init__(self):
+        self.now = 100.0
+
+    def perf_counter(self):
+        return self.now
+
+    def monotonic(self):
+        return self.now
+
+
+class TimedTask(RecallTask):
+    def __init__(self, clock, tick=1.0, on_step=None):
+        def step(now):
+            clock.now += tick
+            if on_step is not None:
+                on_step(now)
+
+        super().__init__(step)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr("elman.training.loop.time", clock)
+    return clock
+
+
+def test_time_ends_training_where_it_is_and_anneals_the_rate(clock, run):
+    task = TimedTask(clock)
+    history = fit(task, Recipe(max_time=10, lr=0.03), run)
+    assert task.steps == 10  # three epochs of 3 steps, and one step of the fourth
+    assert [row["seconds"] for row in history.rows] == [3, 3, 3, 1]
+    rates = [row["lr"] for row in history.rows]
+    whole = 10**6 * 3
+    want = [one_cycle(seconds / 10 * (whole - 1), whole, 0.03)[0] for seconds in (2, 5, 8, 9)]
+    assert rates == pytest.approx(want)  # what had passed before the last step of each epoch
+    assert rates[-1] < 0.1 * max(rates)
+    assert not history.interrupted
+    assert "finished after epoch 4" in (run.path / "log.txt").read_text()
+
+
+def test_epochs_end_a_training_that_has_time_left(clock):
+    task, timed = RecallTask(), TimedTask(clock, tick=0.001)
+    assert timeless(fit(timed, RECIPE.model_copy(update={"max_time": 1e6})).rows) == timeless(fit(task, RECIPE).rows)
+
+
+def test_resuming_goes_on_with_the_time_that_is_left(clock, run):
+    recipe = Recipe(max_time=10, lr=0.03)
+    assert fit(TimedTask(clock, on_step=stop_at(8)), recipe, run).interrupted
+    clock.now += 1000
+    task = TimedTask(clock)
+    history = fit(task, recipe, run, resume=True)
+    assert task.steps == 4  # 6 seconds were spent; those of the epoch that was dropped are not counted
+    assert sum(row["seconds"] for row in history.rows) == 10
+    again = TimedTask(clock)
+    assert fit(again, recipe, run, resume=True).epochs == history.epochs
+    assert again.steps == 0
+
+
+def test_time_without_epochs_is_as_many_as_fit():
+    assert Recipe(max_time=5).epochs == 1_000_000
+    assert Recipe(max_time=5, epochs=3).epochs == 3
+    assert Recipe(max_time=0).epochs == Recipe().epochs == 100
+
+
+def test_progress_tells_the_time():
+    stream = io.StringIO()
+    with Progress(stream=stream) as progress:
+        progress.start(1_000_000, 0, max_time=60, spent=20)
+        progress.epoch({"epoch": 1, "train_loss": 0.5, "validation_loss": None, "lr": 0.01, "seconds": 15.2})
+    assert stream.getvalue() == "epoch 1  train 0.5  lr 0.01  35 of 60 s\n"

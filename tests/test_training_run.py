@@ -378,11 +378,31 @@ def test_an_option_of_several_values_is_named_by_its_name():
     assert option((0,)) == "--0"
 
 
-def test_a_recipe_has_at_most_eight_fields():
-    assert len(Recipe.model_fields) <= 8
+def test_a_recipe_has_at_most_nine_fields():
+    assert len(Recipe.model_fields) <= 9
 
 
 def test_a_device_that_is_not_here_is_an_error_only_when_used():
     recipe = Recipe(device=f"cuda:{torch.cuda.device_count()}")
     with pytest.raises(ElmanError, match=r"--device: got 'cuda:.*use cpu"):
         recipe.torch_device()
+
+
+def test_data_that_does_not_fit_into_memory_is_written_by_its_task(tmp_path):
+    run = Run.create(tmp_path / "r", RunConfig(task="toy"), write=lambda path: path.write_bytes(b"ids"))
+    assert run.config.data_checksum == hashlib.sha256(b"ids").hexdigest()
+    assert run.large().read_bytes() == b"ids"
+    run.large().write_bytes(b"idz")
+    with pytest.raises(RunError, match=r"data\.bin: is not the data of this run"):
+        run.large()
+    (run.path / "data.bin").unlink()
+    with pytest.raises(RunError, match=r"data\.bin: is missing"):
+        run.large()
+
+    def failing(path):
+        path.write_bytes(b"half")
+        raise ElmanError("the text is damaged")
+
+    with pytest.raises(ElmanError, match="the text is damaged"):
+        Run.create(tmp_path / "s", RunConfig(task="toy"), write=failing)
+    assert [p.name for p in tmp_path.iterdir()] == ["r"]

@@ -152,9 +152,13 @@ class Ids:
         return np.array(self._mapped()[start:stop], dtype=np.int64)
 
     def streams(self, firsts: NDArray[np.integer], length: int) -> NDArray[np.int64]:
-        """``length`` ids from each of ``firsts`` (B,) on, (B, length), a copy."""
+        """``length`` ids from each of ``firsts`` (B,) on, (B, length), a copy; past the end they are 0."""
         whole = self._mapped()
-        return np.stack([whole[first : first + length] for first in firsts.tolist()]).astype(np.int64)
+        streams = np.zeros((len(firsts), length), dtype=np.int64)
+        for stream, first in zip(streams, firsts.tolist(), strict=True):
+            ids = whole[first : first + length]
+            stream[: len(ids)] = ids
+        return streams
 
 
 def split_text(count: int, split: Sequence[float], source: str) -> tuple[range, range, range]:

@@ -2,5 +2,19 @@
 
 from elman.tasks.contract import Field, Task, example_batch
 from elman.tasks.forecast import Forecast, ForecastConfig, ForecastNetwork
+from elman.tasks.generate import Generate, GenerateConfig, GenerateNetwork, Written
+from elman.tasks.sampling import Sampling
 
-__all__ = ["Field", "Forecast", "ForecastConfig", "ForecastNetwork", "Task", "example_batch"]
+__all__ = [
+    "Field",
+    "Forecast",
+    "ForecastConfig",
+    "ForecastNetwork",
+    "Generate",
+    "GenerateConfig",
+    "GenerateNetwork",
+    "Sampling",
+    "Task",
+    "Written",
+    "example_batch",
+]

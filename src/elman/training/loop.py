@@ -45,7 +45,8 @@ def fit(
 
     With ``run`` each epoch's metrics, checkpoint and the best weights go to its folder; ``resume`` goes on
     from there to the same bits as if it had never stopped. Ctrl-C or SIGTERM drops the epoch it falls in
-    and returns early. torch's own random numbers are seeded inside and untouched outside.
+    and returns early. After ``recipe.max_time`` seconds of training, those before a resume included, the epoch ends
+    where it is and is the last. torch's own random numbers are seeded inside and untouched outside.
 
     Raises :class:`ElmanError` when a loss is no longer finite (the best weights are kept), and
     :class:`RunError` for a run that was begun already, or whose checkpoint does not fit.
@@ -103,12 +104,20 @@ class Training:
         self.best = snapshot(self.model)
         self.steps = task.batch_count()
         self.health = Health(self.model)
+        self.spent = 0.0  # seconds, by the epochs that ended
+        self.begun = 0.0  # when the epoch in progress began
 
     @property
     def finished(self) -> bool:
-        """Say whether all epochs are done, or enough of them went by without improvement."""
+        """Say whether all epochs are done, the time is up, or enough epochs went by without improvement."""
         tired = 0 < self.recipe.patience <= self.history.waited
-        return tired or self.history.epochs >= self.recipe.epochs
+        return tired or self.history.epochs >= self.recipe.epochs or 0 < self.recipe.max_time <= self.spent
+
+    def time_passed(self) -> float:
+        """Return the share of ``max_time`` that training has taken so far; 0 where there is none."""
+        if not self.recipe.max_time:
+            return 0.0
+        return min(1.0, (self.spent + time.perf_counter() - self.begun) / self.recipe.max_time)
 
     def begin(self, resume: bool, report: Progress) -> None:
         """Stand at the start, or with ``resume`` where the run's checkpoint is."""
@@ -118,8 +127,9 @@ class Training:
             self.restore()
         elif self.run is not None and self.run.begun():
             raise RunError(f"{self.run.path}: was trained already; go on with --resume, or choose another -o")
-        report.start(self.recipe.epochs, self.history.epochs)
-        self.log(f"training for {self.recipe.epochs} epochs of {self.steps} steps on {self.device}")
+        report.start(self.recipe.epochs, self.history.epochs, self.recipe.max_time, self.spent)
+        limit = f", or {self.recipe.max_time:g} seconds," if self.recipe.max_time else ""
+        self.log(f"training for {self.recipe.epochs} epochs{limit} of {self.steps} steps on {self.device}")
         if resume and self.finished:
             self.note(f"nothing to resume: training finished after epoch {self.history.epochs}", report)
         elif resume:
@@ -137,28 +147,32 @@ class Training:
 
     def run_epoch(self) -> dict[str, Any]:
         """Train and validate once; return the row, having changed neither history nor folder."""
-        begun = time.perf_counter()
+        self.begun = time.perf_counter()
         epoch = self.history.epochs + 1
         losses, norms = self.train_epoch(epoch)
         validation = self.validate(epoch)
         clip = self.recipe.clip or math.inf
         return {
             "epoch": epoch,
-            "train_loss": math.fsum(losses) / self.steps,
+            "train_loss": math.fsum(losses) / len(losses),
             "validation_loss": validation,
             "lr": self.optimizer.param_groups[0]["lr"],
-            "grad_norm": math.fsum(norms) / self.steps,
-            "clipped": sum(norm > clip for norm in norms) / self.steps,
-            "seconds": time.perf_counter() - begun,
+            "grad_norm": math.fsum(norms) / len(norms),
+            "clipped": sum(norm > clip for norm in norms) / len(norms),
+            "seconds": time.perf_counter() - self.begun,
         } | self.health.epoch()
 
     def train_epoch(self, epoch: int) -> tuple[list[float], list[float]]:
-        """Take one step a batch; return each step's loss and norm of the gradient."""
+        """Take one step a batch, while there is time; return each step's loss and norm of the gradient."""
         self.model.train()
-        batches = zip(range(self.steps), self.task.batches(self.generator), strict=True)
-        results = [self.train_step(epoch, step, batch) for step, batch in batches]
-        losses, norms = zip(*results, strict=True)
-        return list(losses), list(norms)
+        losses, norms = [], []
+        for step, batch in zip(range(self.steps), self.task.batches(self.generator), strict=True):
+            loss, norm = self.train_step(epoch, step, batch)
+            losses.append(loss)
+            norms.append(norm)
+            if self.time_passed() == 1:
+                break
+        return losses, norms
 
     def train_step(self, epoch: int, step: int, batch: Any) -> tuple[float, float]:
         """Forward, backward, clip, step; return the loss and the norm of the gradient before clipping."""
@@ -175,8 +189,9 @@ class Training:
         return value, norm.item()
 
     def set_rate(self, step: int) -> None:
-        """Set the learning rate and beta of the one cycle over all epochs."""
-        lr, beta = one_cycle(step, self.recipe.epochs * self.steps, self.recipe.lr)
+        """Set the learning rate and beta of the one cycle over all epochs, or over the time where that ends first."""
+        total = self.recipe.epochs * self.steps
+        lr, beta = one_cycle(max(step, self.time_passed() * (total - 1)), total, self.recipe.lr)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
             group["betas"] = (beta, group["betas"][1])
@@ -203,6 +218,7 @@ class Training:
     def keep(self, row: dict[str, Any]) -> None:
         """Enter a finished epoch into the history and the folder."""
         self.history.rows.append(row)
+        self.spent += row["seconds"]
         monitored = row["train_loss"] if row["validation_loss"] is None else row["validation_loss"]
         improved = monitored < self.history.best_loss
         if improved:
@@ -261,6 +277,7 @@ class Training:
             raise RunError(f"{self.run.path}: a resumed training cannot change {changed}")
         self.restore_tensors(tensors)
         self.history = History(self.run.rewind(standing["epoch"]), standing["best_epoch"], standing["best_loss"])
+        self.spent = math.fsum(row["seconds"] for row in self.history.rows)
         # The weights on disk may be missing, or of an epoch whose checkpoint was never written.
         self.save_best(self.run)
 

@@ -1,6 +1,7 @@
 """AdamW and its one-cycle rate: up over three tenths of the steps, then down to almost nothing, along cosines.
 
-The rate is a function of the step alone, so that a resumed run needs no memory of it. The same numbers as
+The rate is a function of the step alone, so that a resumed run needs no memory of it; where time is what ends a
+training, of the step that the time stands for. The same numbers as
 torch's OneCycleLR with its defaults (Smith & Topin 2018), which a test holds.
 """
 
@@ -30,7 +31,7 @@ def adamw(parameters: list[nn.Parameter], recipe: Recipe) -> torch.optim.AdamW:
         return torch.optim.AdamW(parameters, recipe.lr, **choices)
 
 
-def one_cycle(step: int, total: int, peak: float) -> tuple[float, float]:
+def one_cycle(step: float, total: int, peak: float) -> tuple[float, float]:
     """Return the learning rate and Adam's first beta at ``step`` of ``total``, counted from 0.
 
     >>> one_cycle(2, 10, peak=0.01)

@@ -27,6 +27,7 @@ class Progress:
         self._stream = stream
         self._seconds = seconds
         self._epochs = 0
+        self._max_time = self._spent = 0.0
         self._unsaid: str | None = None
         self._spoke = -float("inf")
         self._bar: Any = None
@@ -40,12 +41,13 @@ class Progress:
     ) -> None:
         self.close()
 
-    def start(self, epochs: int, done: int) -> None:
-        """Begin to report ``epochs`` epochs, the first ``done`` of them behind us."""
-        self._epochs = epochs
+    def start(self, epochs: int, done: int, max_time: float = 0.0, spent: float = 0.0) -> None:
+        """Begin to report ``epochs`` epochs, the first ``done`` of them behind us; or ``max_time`` seconds, if any."""
+        self._epochs, self._max_time, self._spent = epochs, max_time, spent
         if not self._silent and self._out().isatty():
-            self._bar = _bar(self._out())
-            self._task = self._bar.add_task("training", total=epochs, completed=done, text="")
+            self._bar = _bar(self._out(), "second" if max_time else "epoch")
+            total, completed = (round(max_time), round(spent)) if max_time else (epochs, done)
+            self._task = self._bar.add_task("training", total=total, completed=completed, text="")
             self._bar.start()
 
     def epoch(self, row: Mapping[str, Any]) -> None:
@@ -53,10 +55,15 @@ class Progress:
         if self._silent:
             return
         text = _losses(row)
+        if self._max_time:
+            self._spent += row["seconds"]
+            text += f"  {self._spent:.0f} of {self._max_time:g} s"
         if self._bar is not None:
-            self._bar.update(self._task, completed=row["epoch"], text=text)
+            completed = round(self._spent) if self._max_time else row["epoch"]
+            self._bar.update(self._task, completed=completed, text=text)
             return
-        self._unsaid = f"epoch {row['epoch']}/{self._epochs}  {text}"
+        of = "" if self._max_time else f"/{self._epochs}"
+        self._unsaid = f"epoch {row['epoch']}{of}  {text}"
         if self._due(row["epoch"]):
             self.say(self._unsaid)
             self._unsaid = None
@@ -96,13 +103,13 @@ def _losses(row: Mapping[str, Any]) -> str:
     return "  ".join([*parts, f"lr {row['lr']:.2g}"])
 
 
-def _bar(stream: TextIO) -> Any:
+def _bar(stream: TextIO, unit: str) -> Any:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
     columns = (
-        TextColumn("epoch"),
+        TextColumn(unit),
         MofNCompleteColumn(),
         BarColumn(),
         TextColumn("{task.fields[text]}", markup=False),

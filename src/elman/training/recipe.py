@@ -1,19 +1,24 @@
-"""How a network is trained: eight choices, the same for every task."""
+"""How a network is trained: nine choices, the same for every task."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from elman.errors import ElmanError
+
+AS_MANY_AS_FIT = 1_000_000  # epochs, where the time alone says when to stop
 
 
 class Recipe(BaseModel):
     """The choices :func:`~elman.training.loop.fit` takes.
 
-    ``lr`` is the peak of a one-cycle rate, reached after three tenths of all steps. ``clip`` bounds the
-    norm of the whole gradient and ``patience`` is in epochs; 0 turns either off. Raises pydantic's
-    ``ValidationError``; :func:`~elman.training.options.checked` words it for the command line.
+    ``lr`` is the peak of a one-cycle rate, reached after three tenths of all steps, or of ``max_time`` where that ends
+    first. ``clip`` bounds the norm of the whole gradient, ``patience`` is in epochs, ``max_time`` in seconds; 0 turns
+    each off. With ``max_time`` and no ``epochs`` there are as many as fit. Raises pydantic's ``ValidationError``;
+    :func:`~elman.training.options.checked` words it for the command line.
 
     >>> Recipe(epochs=5).lr
     0.015
@@ -29,6 +34,13 @@ class Recipe(BaseModel):
     device: str = Field("cpu", description="where to train: cpu, cuda, cuda:1, mps")
     patience: int = Field(0, ge=0, description="epochs without improvement before stopping; 0: never")
     weight_decay: float = Field(0.0, ge=0, description="AdamW's decay of the weights")
+    max_time: float = Field(0.0, ge=0, description="seconds of training after which it stops; 0: when the epochs end")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_many_as_fit(cls, values: Any) -> Any:
+        timed = isinstance(values, dict) and values.get("max_time") and "epochs" not in values
+        return values | {"epochs": AS_MANY_AS_FIT} if timed else values
 
     @field_validator("device")
     @classmethod

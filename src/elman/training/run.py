@@ -2,6 +2,7 @@
 
     config.json              what was asked for: a RunConfig
     data.safetensors         the prepared data, where the task keeps any
+    data.bin                 or what of it does not fit into memory, as the task writes it
     model.safetensors        the best weights so far
     checkpoint.safetensors   where training stands, for --resume
     metrics.jsonl            a line an epoch
@@ -18,7 +19,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Generic
@@ -43,7 +45,7 @@ from elman.training.files import (
 )
 from elman.training.rows import read_row
 
-DATA, MODEL = "data.safetensors", "model.safetensors"
+DATA, LARGE, MODEL = "data.safetensors", "data.bin", "model.safetensors"
 CHECKPOINT, METRICS, LOG = "checkpoint.safetensors", "metrics.jsonl", "log.txt"
 
 
@@ -72,20 +74,28 @@ class Run(Generic[Config]):
 
     @classmethod
     def create(
-        cls, path: str | os.PathLike, config: Config, arrays: Mapping[str, np.ndarray] | None = None
+        cls,
+        path: str | os.PathLike,
+        config: Config,
+        arrays: Mapping[str, np.ndarray] | None = None,
+        write: Callable[[Path], None] | None = None,
     ) -> Run[Config]:
         """Make the folder ``path``, whole or not at all, holding ``config`` and the ``arrays`` (any shapes).
 
-        Raises :class:`RunError` when there is something at ``path`` already.
+        ``write`` stands for arrays that do not fit into memory: it writes data.bin, at the path it is given. Raises
+        :class:`RunError` when there is something at ``path`` already.
         """
         folder = Path(path)
         _refuse_existing(folder)
-        contents = {} if arrays is None else {DATA: _data_bytes(arrays)}
-        config = config.model_copy(update={"data_checksum": _checksum(contents.get(DATA))})
-        contents[CONFIG] = config_bytes(config)
-        with naming(folder):
-            _build(folder, contents)
-        return cls(folder, config, digest(json.loads(contents[CONFIG])))
+        with naming(folder), _built(folder) as temporary:
+            if arrays is not None:
+                write_synced(temporary / DATA, _data_bytes(arrays))
+            if write is not None:
+                write(temporary / LARGE)
+            config = config.model_copy(update={"data_checksum": _checksum(temporary)})
+            contents = config_bytes(config)
+            write_synced(temporary / CONFIG, contents)
+        return cls(folder, config, digest(json.loads(contents)))
 
     @classmethod
     def open(cls, path: str | os.PathLike, config: type[Config], trained: bool = True) -> Run[Config]:
@@ -103,13 +113,23 @@ class Run(Generic[Config]):
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the arrays given to :meth:`create`; :class:`RunError` for data of another run too."""
         tensors, _ = load_tensors(self.path / DATA)  # says first whether it is missing or damaged
-        with naming(self.path / DATA):
-            found = _checksum((self.path / DATA).read_bytes())
+        self._need_own(DATA)
+        return {name: tensor.numpy() for name, tensor in tensors.items()}
+
+    def large(self) -> Path:
+        """Return the path of what :meth:`create` was given to write; :class:`RunError` for that of another run."""
+        if not is_there(self.path / LARGE):
+            raise RunError(f"{self.path / LARGE}: is missing")
+        self._need_own(LARGE)
+        return self.path / LARGE
+
+    def _need_own(self, name: str) -> None:
+        with naming(self.path / name):
+            found = _checksum(self.path)
         if found != self.config.data_checksum:
             raise RunError(
-                f"{self.path / DATA}: is not the data of this run: {CONFIG} has another checksum; restore it"
+                f"{self.path / name}: is not the data of this run: {CONFIG} has another checksum; restore it"
             )
-        return {name: tensor.numpy() for name, tensor in tensors.items()}
 
     def save_weights(self, weights: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
         """Write model.safetensors, in place of the one before."""
@@ -199,18 +219,23 @@ def _data_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
     return encode({name: torch.from_numpy(np.array(a, order="C")) for name, a in arrays.items()}, {})
 
 
-def _checksum(data: bytes | None) -> str | None:
-    return None if data is None else hashlib.sha256(data).hexdigest()
+def _checksum(folder: Path) -> str | None:
+    """The SHA-256 of the data in ``folder``, if any."""
+    path = next((folder / name for name in (DATA, LARGE) if is_there(folder / name)), None)
+    if path is None:
+        return None
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _build(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """Fill a folder under a name of its own, then give it the name asked for."""
+@contextmanager
+def _built(folder: Path) -> Iterator[Path]:
+    """A folder to fill under a name of its own, which then gets the name asked for."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_beside(folder)
     try:
         temporary.mkdir()
-        for name, data in contents.items():
-            write_synced(temporary / name, data)
+        yield temporary
         sync_folder(temporary)
         os.rename(temporary, folder)
     except BaseException:

@@ -1,0 +1,281 @@
+"""Generation: from the text up to now to its next symbol.
+
+A text is read in contiguous streams, one a row of the batch. After each stretch of ``bptt`` symbols the gradient is cut
+off and the state carried on (Williams & Peng 1990). A part is scored as one text, its state carried from end to end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, dropout, one_hot
+
+from elman.data import Ids, split_text
+from elman.errors import ElmanError
+from elman.layers import Recurrent
+from elman.tasks import contract
+from elman.tasks.forecast import CHUNKS_PER_STREAM, detached
+from elman.tasks.sampling import Sampling
+
+EPOCH_STEPS = 2000  # a pass over a longer text is cut into epochs that begin at random
+READ_AT_ONCE = 64  # stretches of each stream
+SCORED_STREAMS, SHORTEST_SCORED = 64, 256
+WARM_UP = 256  # symbols before a stream that bring its state about
+VALIDATED = 500_000  # symbols scored after each epoch, of a part that has more
+MOST_SCORES = 1 << 24  # held at once
+AGREED = 1e-6  # nats a symbol
+
+
+class GenerateConfig(BaseModel):
+    """What is generated, and how it is read. Counts are in symbols of the text.
+
+    >>> GenerateConfig(level="byte", embedding=0).bptt
+    64
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    level: Literal["char", "byte", "word"] = Field("char", description="what a symbol is: char, byte or word")
+    words: int = Field(30_000, ge=1, description="most words an alphabet of words has")
+    embedding: int = Field(64, ge=0, description="size of a symbol's vector; 0: one-hot")
+    bptt: int = Field(64, ge=1, description="symbols the gradient goes back over; the state is carried on")
+    split: tuple[float, float, float] = Field((90, 10, 0), description="per cent for training, validation, test")
+    tied: bool = Field(False, description="score symbols by their own embeddings")
+    input_dropout: float = Field(0.0, ge=0, lt=1, description="dropout of the embeddings")
+    output_dropout: float = Field(0.2, ge=0, lt=1, description="dropout before the scores")
+    variational: bool = Field(False, description="these two with one mask a stretch, not one a step")
+
+
+class GenerateNetwork(nn.Module):
+    """Symbols to vectors, a recurrent network, and the scores of each next symbol.
+
+    >>> network = GenerateNetwork(5, Recurrent("gru", 8, 8), GenerateConfig(embedding=8, tied=True))
+    >>> scores, state = network(torch.zeros(7, 2, dtype=torch.long))
+    >>> scores.shape
+    torch.Size([7, 2, 5])
+    """
+
+    def __init__(self, symbols: int, recurrent: Recurrent, config: GenerateConfig):
+        super().__init__()
+        self.symbols = symbols
+        self.recurrent = recurrent
+        self.config = config
+        self.embedding = nn.Embedding(symbols, config.embedding) if config.embedding else None
+        self.head = nn.Linear(recurrent.output_size, symbols)
+        if config.tied:
+            self._tie(recurrent.output_size)
+
+    def _tie(self, outputs: int) -> None:
+        """Score by the embeddings themselves (Press & Wolf 2017; Inan et al. 2017)."""
+        if self.embedding is None or self.config.embedding != outputs:
+            raise ElmanError(
+                f"--tied: an embedding of {self.config.embedding} cannot score an output of {outputs}; "
+                f"give --embedding {outputs}, or a last layer of the embedding's size"
+            )
+        nn.init.normal_(self.embedding.weight, std=outputs**-0.5)
+        self.head.weight = self.embedding.weight
+
+    def forward(self, ids: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """The scores (T, B, V) of the symbol after each of ids (T, B), and the state."""
+        output, state = self.read(ids, state)
+        return self.head(output), state
+
+    def read(self, ids: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """What the head reads scores from, (T, B, O), and the state."""
+        output, state = self.recurrent(self._dropped(self._vectors(ids), self.config.input_dropout), state)
+        return self._dropped(output, self.config.output_dropout), state
+
+    def _vectors(self, ids: Tensor) -> Tensor:
+        if self.embedding is None:
+            return one_hot(ids, self.symbols).to(self.head.weight.dtype)
+        return self.embedding(ids)
+
+    def _dropped(self, x: Tensor, p: float) -> Tensor:
+        if not self.config.variational:
+            return dropout(x, p, self.training)
+        return x * dropout(x.new_ones(1, *x.shape[1:]), p, self.training)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """``inputs`` and ``targets`` (T, B): the symbols of each stream, and those that follow them."""
+
+    inputs: Tensor
+    targets: Tensor
+    fresh: bool = True  # begins at state zero
+
+
+@dataclass(frozen=True)
+class Written:
+    """Where a text stands: the ``state`` after all but the ``last`` symbol, and of the random numbers."""
+
+    state: Any
+    last: int
+    random: Tensor
+
+
+class Generate:
+    """A network, a text and the way one is trained on the other: what :func:`elman.training.fit` takes."""
+
+    name = "generate"
+
+    def __init__(
+        self,
+        model: GenerateNetwork,
+        ids: Ids,
+        config: GenerateConfig,
+        batch: int,
+        source: str = "text",
+        never: Sequence[int] = (),
+    ):
+        self.model = model
+        self.ids = ids
+        self.never = list(never)  # symbols that are read and not written
+        self.config = config
+        self.batch = batch
+        self.train, self.validation, self.test = split_text(len(ids), config.split, source)
+        self._carried: Any = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return self.model.head.weight.device
+
+    # What a batch is
+
+    def describe_batch(self) -> tuple[contract.Field, ...]:
+        """Inputs and targets of a training batch."""
+        return (
+            contract.Field("inputs", "T B", "symbols of the text", torch.int64, below="V"),
+            contract.Field("targets", "T B", "the symbols that follow them", torch.int64, below="V"),
+        )
+
+    def batch_sizes(self) -> Mapping[str, int]:
+        """T symbols in a stretch, B streams, V symbols in the alphabet."""
+        rows, steps, _ = self._streams()
+        return {"T": steps, "B": rows, "V": self.ids.symbols}
+
+    # Training: the Trainable contract
+
+    def batch_count(self) -> int:
+        """How many batches an epoch has."""
+        return self._streams()[2]
+
+    def _streams(self) -> tuple[int, int, int]:
+        """How many streams the training part is cut into, the symbols of a stretch, and stretches in an epoch."""
+        usable = len(self.train) - 1
+        steps = min(self.config.bptt, usable)
+        rows = max(1, min(self.batch, usable // (steps * CHUNKS_PER_STREAM)))
+        return rows, steps, min(usable // rows // steps, EPOCH_STEPS)
+
+    def batches(self, generator: torch.Generator) -> Iterator[Batch]:
+        """One epoch: the streams in their order, from a place that moves with each epoch."""
+        rows, steps, count = self._streams()
+        apart = (len(self.train) - 1) // rows
+        free = apart - count * steps
+        firsts = int(torch.randint(free + 1, (), generator=generator)) + apart * np.arange(rows)
+        for k in range(0, count, READ_AT_ONCE):
+            many = min(READ_AT_ONCE, count - k)
+            block = self._read(firsts + k * steps, many * steps + 1)
+            for j in range(many):
+                at = slice(j * steps, (j + 1) * steps)
+                yield Batch(block[:-1][at], block[1:][at], fresh=k == j == 0)
+
+    def _read(self, firsts: np.ndarray, length: int) -> Tensor:
+        """``length`` symbols from each of ``firsts`` on, (length, B)."""
+        return torch.from_numpy(self.ids.streams(firsts, length)).T.to(self.device)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The mean cross-entropy, in nats a symbol."""
+        scores, state = self.model(batch.inputs, None if batch.fresh else self._carried)
+        self._carried = detached(state)
+        return cross_entropy(scores.flatten(0, 1), batch.targets.flatten())
+
+    def validate(self) -> float | None:
+        """Nats a symbol of the validation part, or of its beginning where it is long; None without one."""
+        part = self.validation[:VALIDATED]
+        return self.nats(part, agree=False) / len(part) if part else None
+
+    # Use
+
+    @torch.no_grad()
+    def nats(self, part: range, agree: bool = True) -> float:
+        """What the symbols of ``part`` cost together, in nats: read as one text, the state carried from end to end.
+
+        It is read in streams at once, each after a run-up of the symbols before it. To ``agree``, each stream is read
+        again from the state in which the one before it ended, until the whole costs the same to 1e-6 a symbol.
+        """
+        self.model.eval()
+        streams = _scored_streams(part)
+        state = self._run_up(streams)
+        total, final = self._cost(streams, part, state)
+        for _ in range(len(streams.firsts) - 1 if agree else 0):
+            state = _handed_on(final, state)
+            before, (total, final) = total, self._cost(streams, part, state)
+            if abs(total - before) <= AGREED * len(part):
+                break
+        return total
+
+    def _run_up(self, streams: _Streams) -> Any:
+        length = min(WARM_UP, int(streams.firsts[0]))
+        return self.model.read(self._read(streams.firsts - length, length))[1] if length else None
+
+    def _cost(self, streams: _Streams, part: range, state: Any) -> tuple[float, Any]:
+        """Nats of all streams together, and the states at their ends."""
+        total = 0.0
+        steps = max(1, min(WARM_UP, MOST_SCORES // (len(streams.firsts) * self.ids.symbols)))
+        for k in range(0, streams.length, steps):
+            length = min(steps, streams.length - k)
+            block = self._read(streams.firsts + k, length + 1)
+            scores, state = self.model(block[:-1], state)
+            each = cross_entropy(scores.flatten(0, 1), block[1:].flatten(), reduction="none").view(length, -1)
+            after = torch.from_numpy(streams.firsts + k) + torch.arange(1, length + 1)[:, None]
+            total += float(each.double()[(after < part.stop).to(each.device)].sum())
+        return total, state
+
+    @torch.no_grad()
+    def write(
+        self, prompt: Sequence[int], written: Written | None, length: int, sampling: Sampling, random: torch.Generator
+    ) -> Iterator[tuple[int, Written]]:
+        """The closed loop: ``length`` symbols after ``prompt``, each fed back, and where the text stands after each.
+
+        ``written`` is a text to go on with; there must be that or a prompt.
+        """
+        self.model.eval()
+        state = None if written is None else written.state
+        unread = [*([] if written is None else [written.last]), *prompt]
+        for _ in range(length):
+            ids = torch.tensor(unread, device=self.device)[:, None]
+            output, state = self.model.read(ids, state)
+            scores = self.model.head(output[-1, 0]).cpu()
+            scores[self.never] = -torch.inf
+            unread = [sampling.draw(scores, random)]
+            yield unread[0], Written(state, unread[0], random.get_state())
+
+
+@dataclass(frozen=True)
+class _Streams:
+    """Streams of ``length`` symbols to score, each after the symbol at ``firsts`` (S,)."""
+
+    firsts: np.ndarray
+    length: int
+
+
+def _scored_streams(part: range) -> _Streams:
+    count = max(1, min(SCORED_STREAMS, len(part) // SHORTEST_SCORED))
+    length = -(-len(part) // count)
+    return _Streams(part.start - 1 + length * np.arange(count), length)
+
+
+def _handed_on(final: Any, initial: Any) -> Any:
+    """To each stream the final state of the one before; the first begins as before. Streams are dimension 1."""
+    if isinstance(final, Tensor):
+        first = torch.zeros_like(final[:, :1]) if initial is None else initial[:, :1]
+        return torch.cat([first, final[:, :-1]], dim=1)
+    return tuple(_handed_on(part, None if initial is None else initial[i]) for i, part in enumerate(final))
