@@ -1,19 +1,24 @@
-"""Whole jobs in Python: fit, test, predict."""
+"""Whole jobs in Python: fit, test, predict or generate."""
 
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from elman.errors import RunError, nearest
 from elman.jobs.forecaster import Continuation, Forecaster, as_series
+from elman.jobs.generator import Generator
 from elman.training import task_of
 
-__all__ = ["JOBS", "Continuation", "Forecaster", "as_series", "load"]
+__all__ = ["JOBS", "Continuation", "Forecaster", "Generator", "as_series", "load"]
 
-JOBS = {"forecast": Forecaster}
+JOBS: dict[str, Any] = {
+    "forecast": Forecaster,
+    "generate": Generator,
+}
 
 
-def load(run: str | os.PathLike) -> Forecaster:
+def load(run: str | os.PathLike) -> Any:
     """The trained job whose run folder is ``run``, whatever its task. Raises :class:`RunError` for what is none."""
     task = task_of(run)
     if task not in JOBS:

@@ -139,8 +139,13 @@ class Generate:
         self.never = list(never)  # symbols that are read and not written
         self.config = config
         self.batch = batch
-        self.train, self.validation, self.test = split_text(len(ids), config.split, source)
+        self.train, self.validation, self.test = self.parts(len(ids), config, source)
         self._carried: Any = None
+
+    @staticmethod
+    def parts(count: int, config: GenerateConfig, source: str) -> tuple[range, range, range]:
+        """Training, validation and test. Raises :class:`DataError` for a text too short."""
+        return split_text(count, config.split, source)
 
     @property
     def device(self) -> torch.device:

@@ -1,0 +1,307 @@
+"""Generating text from beginning to end: fit, test, generate; in Python, and under the command line."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from elman.data import Alphabet, Ids, read_alphabet, write_ids
+from elman.data.alphabet import LEVELS, RARE, Words
+from elman.data.text import Source, name_of
+from elman.equations import Cell
+from elman.errors import DataError, ElmanError, RunError
+from elman.jobs.config import NetworkConfig, refuse_changes
+from elman.metrics import NGrams, bits_per_char
+from elman.tasks.generate import Generate, GenerateConfig, GenerateNetwork, Written
+from elman.tasks.sampling import Sampling
+from elman.training import History, Progress, Recipe, Run, RunConfig, checked, fit
+
+# What a text is learned with unless told: a network and a recipe for a megabyte on two cores in four minutes.
+NETWORK: dict[str, Any] = {"cell": "lstm", "hidden": (256,), "layers": 2, "dropout": 0.3}
+RECIPE: dict[str, Any] = {"epochs": 8, "batch": 32, "lr": 0.01, "clip": 1.0}
+NOISE = ("recurrent_dropout", "weight_drop", "init")  # of the network's choices, those a text's has beside the others
+
+ORDER = 5  # of the n-grams a network stands beside
+COUNTED = 5_000_000  # symbols they are counted in, the last of the training part
+AT_ONCE = 1_000_000  # symbols of the test part they are compared with
+
+
+class GenerateRun(RunConfig):
+    """config.json of a generating run; ``data`` is the text's name, alphabet and length."""
+
+    task: str = "generate"
+    data: dict[str, Any]
+    generate: GenerateConfig
+    network: NetworkConfig
+    recipe: Recipe
+
+
+class Generator:
+    """A recurrent network that writes on.
+
+    ``choices`` are the fields of :class:`GenerateConfig` (level, embedding, bptt, ...), of :class:`Recipe` (epochs,
+    max_time, lr, ...), ``recurrent_dropout``, ``weight_drop`` and ``init`` of the network, and the options of the cell;
+    ``options`` those of the cell again, where a name is one of the others'. ``dropout`` acts between layers. Raises
+    :class:`ElmanError` for what is none of these.
+
+    >>> generator = Generator("gru", hidden=16, layers=1, dropout=0, split=(100, 0, 0), epochs=100)
+    >>> history = generator.fit(b"hello world")  # or the path of a file; bytes are a text themselves
+    >>> text, state = generator.generate("he", length=4, temperature=0)
+    >>> text, generator.generate("", length=5, temperature=0, state=state)[0]
+    ('llo ', 'world')
+    """
+
+    def __init__(
+        self,
+        cell: str | Cell = NETWORK["cell"],
+        hidden: int | Sequence[int] = NETWORK["hidden"],
+        layers: int = NETWORK["layers"],
+        *,
+        dropout: float | None = None,
+        options: Mapping[str, Any] | None = None,
+        **choices: Any,
+    ) -> None:
+        generate, recipe = _pick(choices, GenerateConfig.model_fields), _pick(choices, Recipe.model_fields)
+        noise = _pick(choices, NOISE)
+        rest = {k: v for k, v in choices.items() if k not in (generate | recipe | noise)}
+        usual = {k: v for k, v in RECIPE.items() if k != "epochs"} if recipe.get("max_time") else RECIPE
+        self.config = checked(GenerateConfig, generate)
+        self.recipe = checked(Recipe, usual | recipe)
+        own = {**rest, **(options or {})}
+        self.network = NetworkConfig.of(cell, hidden, layers, own, dropout=_between(dropout, hidden, layers), **noise)
+        self.alphabet: Alphabet | None = None
+        self.task: Generate | None = None
+        self.run: Run[GenerateRun] | None = None
+
+    def fit(self, data: Source, run: str | os.PathLike | None = None, report: Progress | None = None) -> History:
+        """Train on ``data``: the path of a text in UTF-8 (or of any file, read as bytes), or the text as ``bytes``.
+
+        With ``run`` everything is kept in that folder. Raises :class:`DataError` for a text that cannot be read,
+        :class:`RunError` where ``run`` exists.
+        """
+        self.recipe.torch_device()  # refuses a device that is not there before anything is written
+        alphabet, count = read_alphabet(data, self.config.level, self.config.words)
+        facts = _facts(name_of(data), alphabet, count)
+        self._model(alphabet)  # refuses sizes that do not fit likewise
+        Generate.parts(count, self.config, facts["source"])
+        self.alphabet = alphabet
+        if run is None:
+            self.run, self._folder = None, tempfile.TemporaryDirectory(prefix="elman-")
+            path = Path(self._folder.name, "ids")
+            write_ids(data, alphabet, path)
+        else:
+            config = GenerateRun(data=facts, generate=self.config, network=self.network, recipe=self.recipe)
+            self.run = Run.create(run, config, write=lambda path: write_ids(data, alphabet, path))
+            path = self.run.path / "data.bin"
+        self.task = self._task(path, alphabet, facts)
+        return fit(self.task, self.recipe, self.run, report=report)
+
+    @classmethod
+    def load(cls, run: str | os.PathLike) -> Generator:
+        """The generator of a run folder, with its best weights. Raises :class:`RunError` where it cannot be read."""
+        generator = cls._open(run, trained=True)
+        assert generator.task is not None
+        assert generator.run is not None
+        try:
+            generator.task.model.load_state_dict(generator.run.weights())
+        except RuntimeError as error:
+            raise RunError(f"{generator.run.path}: model.safetensors does not fit config.json: {error}") from error
+        return generator
+
+    @classmethod
+    def resume(
+        cls, run: str | os.PathLike, report: Progress | None = None, choices: Mapping[str, Any] | None = None
+    ) -> tuple[Generator, History]:
+        """Go on with an interrupted training, to the same bits as if it had never stopped (unless time ends it).
+
+        ``choices`` that were given again must be those of the run; raises :class:`RunError` where they are not.
+        """
+        generator = cls._open(run, trained=False)
+        assert generator.task is not None
+        assert generator.run is not None
+        refuse_changes(generator.network, [generator.config, generator.recipe], choices or {})
+        return generator, fit(generator.task, generator.recipe, generator.run, resume=True, report=report)
+
+    @classmethod
+    def _open(cls, path: str | os.PathLike, trained: bool) -> Generator:
+        run = Run.open(path, GenerateRun, trained=trained)
+        generator = cls.__new__(cls)
+        generator.run = run
+        generator.config = run.config.generate
+        generator.recipe = run.config.recipe
+        generator.network = run.config.network
+        ids = run.large()
+        try:
+            generator.alphabet = _alphabet(run.config.generate.level, run.config.data)
+            generator.task = generator._task(ids, generator.alphabet, run.config.data)
+        except (ElmanError, KeyError, TypeError, ValueError) as error:
+            raise RunError(f"{run.path / 'config.json'}: {error}") from error
+        return generator
+
+    def _model(self, alphabet: Alphabet) -> GenerateNetwork:
+        # A network begins at the same weights whatever was drawn before, and disturbs nothing drawn after.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.recipe.seed)
+            recurrent = self.network.recurrent(self.config.embedding or len(alphabet))
+            return GenerateNetwork(len(alphabet), recurrent, self.config)
+
+    def _task(self, path: Path, alphabet: Alphabet, facts: Mapping[str, Any]) -> Generate:
+        ids = Ids(path, facts["count"], len(alphabet))
+        never = [0] if isinstance(alphabet, Words) else []
+        return Generate(self._model(alphabet), ids, self.config, self.recipe.batch, facts["source"], never)
+
+    def _ready(self) -> tuple[Generate, Alphabet]:
+        if self.task is None or self.alphabet is None:
+            raise ElmanError("this generator is not trained yet: call fit, or Generator.load(run)")
+        return self.task, self.alphabet
+
+    @property
+    def model(self) -> GenerateNetwork:
+        """The network. Raises :class:`ElmanError` before :meth:`fit`."""
+        return self._ready()[0].model
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What reading the text did that its user should know."""
+        alphabet = self._ready()[1]
+        if not isinstance(alphabet, Words) or alphabet.rare_length == 0:
+            return ()
+        return (f"words beyond the {len(alphabet) - 1} most frequent are read as {RARE}, and never written",)
+
+    def test(self) -> dict[str, Any]:
+        """Nats a symbol and bits a character of the test part, or of the validation part where there is none, beside
+        n-grams counted in the training part. Raises :class:`DataError` where there is neither.
+
+        >>> generator = Generator("rnn", hidden=4, layers=1, dropout=0, epochs=1)
+        >>> history = generator.fit(b"to be or not to be, " * 50)
+        >>> sorted(generator.test()["baselines"])
+        ['ngram', 'unigram']
+        """
+        task, alphabet = self._ready()
+        name, part = ("test", task.test) if task.test else ("validation", task.validation)
+        if not part:
+            raise DataError("the split 100,0,0 leaves nothing to test on; train with another, such as 90,10,0")
+        characters = _characters(task.ids, part, alphabet)
+
+        def score(nats: float) -> dict[str, float]:
+            return {"nats": nats / len(part), "bits_per_char": bits_per_char(nats, characters)}
+
+        training = task.ids.block(max(0, task.train.stop - COUNTED), task.train.stop)
+        baselines = {}
+        for kind, order in (("unigram", 1), ("ngram", ORDER)):
+            grams = NGrams(training, len(alphabet), order)
+            baselines[kind] = score(_cost(grams, task.ids, part)) | {"order": grams.order}
+        found = score(task.nats(part))
+        return {
+            "task": "generate",
+            "part": name,
+            "symbols": len(part),
+            "characters": characters,
+            "test": found,
+            "baselines": baselines,
+            "warnings": [
+                f"{kind} does as well or better: {row['nats']:.4g} nats against {found['nats']:.4g}"
+                for kind, row in baselines.items()
+                if found["nats"] >= row["nats"]
+            ],
+        }
+
+    def stream(
+        self, prompt: str = "", length: int = 200, *, seed: int | None = None, state: Written | None = None, **how: Any
+    ) -> Iterator[tuple[str, Written]]:
+        """:meth:`generate`, a symbol at a time: its text, which may be none, and the state after it."""
+        task, alphabet = self._ready()
+        sampling = checked(Sampling, how)
+        if not isinstance(length, int) or length < 1:
+            raise ElmanError(f"--length: got {length!r}, want a whole number, 1 at least")
+        try:
+            ids = alphabet.ids(prompt).tolist()
+        except DataError as error:
+            raise DataError(f"--prompt: {error}") from None
+        if not ids and state is None:
+            ids = self._beginning()
+        written = task.write(ids, state, length, sampling, _numbers(seed, state))
+        return _as_text(alphabet, written)
+
+    def generate(
+        self, prompt: str = "", length: int = 200, *, seed: int | None = None, state: Written | None = None, **how: Any
+    ) -> tuple[str, Written]:
+        """``length`` symbols after ``prompt``, each drawn from the network's odds and fed back; and the state, from
+        which a further call goes on. ``how``: temperature, top_k, top_p, see :class:`Sampling`.
+
+        ``seed`` is of what is drawn; without it the numbers go on with the state's, or begin at seed 0. Without a
+        prompt a text begins after a line's end, or as the training text began. Raises :class:`DataError` naming a
+        character of the prompt that is not known.
+        """
+        pieces = [*self.stream(prompt, length, seed=seed, state=state, **how)]
+        return "".join(text for text, _ in pieces), pieces[-1][1]
+
+    def _beginning(self) -> list[int]:
+        task, alphabet = self._ready()
+        try:
+            return alphabet.ids("\n").tolist()
+        except DataError:
+            return task.ids.block(0, 1).tolist()
+
+
+def _between(dropout: float | None, hidden: Any, layers: Any) -> float:
+    """The usual dropout acts between layers, and is none where there is one layer."""
+    if dropout is not None:
+        return dropout
+    several = layers != 1 or (isinstance(hidden, Sequence) and len(hidden) > 1)
+    return NETWORK["dropout"] if several else 0.0
+
+
+def _facts(source: str, alphabet: Alphabet, count: int) -> dict[str, Any]:
+    rare = {"rare_length": alphabet.rare_length} if isinstance(alphabet, Words) else {}
+    return {"source": source, "count": count, "tokens": list(alphabet.tokens), **rare}
+
+
+def _alphabet(level: str, facts: Mapping[str, Any]) -> Alphabet:
+    if level == Words.level:
+        return Words(facts["tokens"], facts["rare_length"])
+    return LEVELS[level](facts["tokens"])
+
+
+def _pick(choices: Mapping[str, Any], names: Any) -> dict[str, Any]:
+    return {k: v for k, v in choices.items() if k in names}
+
+
+def _blocks(part: range) -> Iterator[range]:
+    return (part[k : k + AT_ONCE] for k in range(0, len(part), AT_ONCE))
+
+
+def _characters(ids: Ids, part: range, alphabet: Alphabet) -> float:
+    lengths = alphabet.lengths
+    return float(sum(lengths[ids.block(block.start, block.stop)].sum() for block in _blocks(part)))
+
+
+def _cost(grams: NGrams, ids: Ids, part: range) -> float:
+    before = grams.order - 1
+    starts = ((max(0, block.start - before), block) for block in _blocks(part))
+    return sum(grams.nats(ids.block(start, block.stop), block.start - start) for start, block in starts)
+
+
+def _numbers(seed: int | None, state: Written | None) -> torch.Generator:
+    numbers = torch.Generator()
+    if seed is None and state is not None:
+        return numbers.set_state(state.random)
+    return numbers.manual_seed(seed or 0)
+
+
+def _as_text(alphabet: Alphabet, written: Iterator[tuple[int, Written]]) -> Iterator[tuple[str, Written]]:
+    """What was written, as text: bytes of one character come as that character."""
+    states: list[Written] = []
+
+    def ids() -> Iterator[int]:
+        for symbol, state in written:
+            states[:] = [state]
+            yield symbol
+
+    for piece in alphabet.text(ids()):
+        yield piece, states[0]
