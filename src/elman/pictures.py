@@ -62,8 +62,11 @@ def draw_predictions(
     return _save(figure, path)
 
 
-def draw_losses(path: str | Path, rows: Sequence[Mapping[str, Any]], title: str) -> Path:
-    """Draw the loss of each epoch, training and validation, on a logarithmic scale."""
+SCALED_ERROR = "scaled values, mean squared error"
+
+
+def draw_losses(path: str | Path, rows: Sequence[Mapping[str, Any]], title: str, loss: str = SCALED_ERROR) -> Path:
+    """Draw the ``loss`` of each epoch, training and validation, on a logarithmic scale."""
     figure, (axis,) = _figure(1)
     epochs, marker = [row["epoch"] for row in rows], _marker(len(rows))
     axis.plot(epochs, [row["train_loss"] for row in rows], marker, color=TRUTH, label="training")
@@ -73,7 +76,7 @@ def draw_losses(path: str | Path, rows: Sequence[Mapping[str, Any]], title: str)
     axis.set_yscale("log")
     axis.xaxis.get_major_locator().set_params(integer=True)
     axis.set_xlabel("epoch")
-    axis.set_ylabel("loss (scaled values, mean squared error)")
+    axis.set_ylabel(f"loss ({loss})")
     axis.set_title(_short(title, 100), parse_math=False)
     axis.grid(alpha=0.25, which="both")
     axis.legend(frameon=False)

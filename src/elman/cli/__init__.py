@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import typer
 
-from elman.cli import catalogue, checking, console, forecasting, measuring, runs
+from elman.cli import catalogue, checking, console, forecasting, generating, measuring, runs
 
 app = typer.Typer(
     name="elman",
-    help="Recurrent networks from their equations: train, test, draw and forecast.",
+    help="Recurrent networks from their equations: train, test, draw, forecast and write.",
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -27,9 +27,11 @@ def _tasks(context: typer.Context) -> None:
 
 
 training.command("forecast")(forecasting.train)
+training.command("generate")(generating.train)
 app.command("test")(runs.score)
 app.command()(runs.plot)
 app.command()(forecasting.forecast)
+app.command()(generating.generate)
 app.command()(forecasting.demo)
 app.command()(catalogue.cells)
 app.command()(catalogue.inspect)

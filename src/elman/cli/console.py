@@ -23,12 +23,27 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object; every
 
 def emit(result: Mapping[str, Any], lines: Iterable[str], as_json: bool) -> None:
     """Print ``result`` as one JSON object, or ``lines`` for a person."""
-    try:
+    with _until_read():
         for line in [json.dumps(_finite(result), ensure_ascii=False)] if as_json else lines:
             print(line, file=_results())
         _results().flush()
+
+
+def stream(pieces: Iterable[str]) -> None:
+    """Print a text that comes in pieces, each as it comes, and end the line."""
+    with _until_read():
+        for piece in pieces:
+            print(piece, end="", file=_results(), flush=True)
+        print(file=_results(), flush=True)
+
+
+@contextlib.contextmanager
+def _until_read() -> Iterator[None]:
+    """Printing inside ends where the reader, `head` say, has seen enough."""
+    try:
+        yield
     except BrokenPipeError:
-        # The reader, `head` say, has seen enough; nothing more may be written there, not even at the end.
+        # Nothing more may be written there, not even at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), _results().fileno())
 
 

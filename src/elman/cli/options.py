@@ -41,16 +41,18 @@ def fields(config: type[BaseModel] | BaseModel, *names: str) -> dict[str, inspec
     }
 
 
-def network(*names: str) -> dict[str, inspect.Parameter]:
-    """The options every network has, and those of ``names`` that a task adds."""
+def network(*names: str, usual: Mapping[str, Any] | None = None) -> dict[str, inspect.Parameter]:
+    """The options every network has, and those of ``names`` that a task adds; ``usual`` are a task's own defaults."""
     from elman.jobs.config import NetworkConfig
 
-    layers = typer.Option("--layers", help="Layers. [1]", show_default=False)
+    usual = {"layers": 1, **(usual or {})}
+    config = NetworkConfig.model_construct(**{k: v for k, v in usual.items() if k != "layers"})
+    layers = typer.Option("--layers", help=f"Layers. [{usual['layers']}]", show_default=False)
     settings = typer.Option("--set", help="An option of the cell: nonlinearity=relu.", show_default=False)
     return {
-        **fields(NetworkConfig, "cell", "hidden"),
+        **fields(config, "cell", "hidden"),
         "layers": _keyword("layers", Annotated[int | None, layers]),
-        **fields(NetworkConfig, *names, "dropout"),
+        **fields(config, *names, "dropout"),
         "options": _keyword("options", Annotated[list[str] | None, settings]),
     }
 

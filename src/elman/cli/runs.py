@@ -8,13 +8,16 @@ from typing import Annotated, Any
 
 import typer
 
-from elman.cli import console, forecasting
+from elman.cli import console, forecasting, generating
 from elman.cli.console import Json
 from elman.cli.options import RunFolder, option
 from elman.errors import ElmanError, RunError
 
 # How each task's results are worded (`score_lines`) and drawn (`draw`).
-SHOWN: dict[str, ModuleType] = {"forecast": forecasting}
+SHOWN: dict[str, ModuleType] = {
+    "forecast": forecasting,
+    "generate": generating,
+}
 
 
 def score(run: RunFolder, json: Json = False) -> int:
@@ -34,7 +37,7 @@ def plot(
     steps: Annotated[int, typer.Option(help="Of a forecast: draw so many steps after the end, too.")] = 0,
     json: Json = False,
 ) -> int:
-    """Draw a run: its predictions against the truth on its test part, and the loss of each epoch."""
+    """Draw a run: the loss of each epoch and, of a forecast, its predictions against the truth on its test part."""
     if kind not in ("png", "svg"):
         raise ElmanError(f"--format: got {kind!r}, want png or svg")
     if steps < 0:

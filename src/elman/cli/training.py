@@ -34,8 +34,8 @@ def train(
     elif data is None:
         raise ElmanError(f"DATA is missing: {wanted}")
     else:
-        out = out or default_folder(data, choices)
         trained = job(**choices)
+        out = out or default_folder(data, trained.network.cell)
         history = trained.fit(data, run=out, report=Progress(), **reading)
         for note in trained.notes:
             console.say(f"note: {note}")
@@ -54,9 +54,9 @@ def _resumed(out: Path | None, data: str | None, choices: Mapping[str, Any], rea
     return out
 
 
-def default_folder(data: str, choices: Mapping[str, Any]) -> Path:
+def default_folder(data: str, cell: str) -> Path:
     """Where a run goes that nobody named: runs/DATA-CELL."""
-    words = [Path(data).stem if Path(data).suffix else data, Path(str(choices.get("cell", "gru"))).name]
+    words = [Path(data).stem if Path(data).suffix else data, cell]
     return Path("runs") / "-".join(re.sub(r"\W+", "-", word).strip("-") for word in words)
 
 

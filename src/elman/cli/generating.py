@@ -1,0 +1,78 @@
+"""The commands of generation: train generate, generate; and how its results are shown."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from elman.cli import console, options, training
+from elman.cli.console import Json
+from elman.cli.options import RunFolder, option
+from elman.jobs.generator import NETWORK, NOISE, RECIPE
+from elman.tasks.generate import GenerateConfig
+from elman.tasks.sampling import Sampling
+from elman.training import Recipe
+
+Source = Annotated[str | None, typer.Argument(help="A text in UTF-8, or any file with --level byte.")]
+
+
+@options.takes(options.network(*NOISE, usual=NETWORK), options.fields(GenerateConfig), options.fields(Recipe(**RECIPE)))
+def train(
+    choices: dict[str, Any],
+    data: Source = None,
+    out: options.Out = None,
+    resume: options.Resume = False,
+    json: Json = False,
+) -> int:
+    """Train a network to write on a text."""
+    from elman.jobs import Generator
+
+    return training.train(
+        Generator, data, out, choices, {}, resume, wanted="the path of a text", next_steps=_next, as_json=json
+    )
+
+
+def _next(generator: Any, out: Path) -> str:
+    scored = generator.task.test or generator.task.validation
+    test = f"elman test {out}; " if scored else ""
+    return f"{test}elman plot {out}; elman generate {out} --length 300"
+
+
+@options.takes(options.fields(Sampling))
+def generate(
+    choices: dict[str, Any],
+    run: RunFolder,
+    prompt: Annotated[str, option("What the text begins with. [a new line]")] = "",
+    length: Annotated[int, typer.Option(help="Symbols to write.")] = 200,
+    seed: Annotated[int, typer.Option(help="Seed of what is drawn.", min=0)] = 0,
+    json: Json = False,
+) -> int:
+    """Write on after a prompt, as it is made."""
+    from elman.jobs import Generator
+
+    pieces = (text for text, _ in Generator.load(run).stream(prompt, length, seed=seed, **choices))
+    if json:
+        console.emit({"run": str(run), "prompt": prompt, "text": "".join(pieces)}, [], json)
+    else:
+        console.stream(itertools.chain([prompt], pieces))
+    return console.DONE
+
+
+def score_lines(result: Mapping[str, Any]) -> list[str]:
+    """A test's scores as a table."""
+    rows = {"this network": result["test"], **result["baselines"]}
+    rows |= {f"{row['order']}-gram": row for row in [rows.pop("ngram")]}
+    lines = [f"the {result['part']} part: {result['symbols']} symbols", f"{'':16}{'NATS':>12}{'BITS A CHAR':>14}"]
+    return lines + [f"{name:16}{row['nats']:12.4f}{row['bits_per_char']:14.4f}" for name, row in rows.items()]
+
+
+def draw(generator: Any, run: Path, folder: Path, kind: str) -> list[Path]:
+    """Draw the loss of each epoch; return the picture."""
+    from elman import pictures
+
+    rows = generator.run.metrics() if generator.run is not None else []
+    return [pictures.draw_losses(folder / f"loss.{kind}", rows, f"{run}: loss", "nats a symbol")]
