@@ -31,21 +31,26 @@ class Table:
 
 def read_table(path: str | Path) -> Table:
     """Read a .csv, .tsv or .parquet file. Raises DataError naming the file."""
-    path = Path(path)
-    kind = path.suffix.lower()
-    if os.path.isdir(path):  # os.path answers where pathlib raises: no permission, a name too long
-        raise DataError(f"{path}: is a folder; give a file of kind {KINDS}")
-    if not os.path.exists(path):
-        raise DataError(f"{path}: no such file; give the path of a file of kind {KINDS}")
-    if kind not in KINDS.split(", "):
-        raise DataError(f"{path}: unknown kind of file {kind!r}; known kinds: {KINDS}")
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    kind, raw = read_file(path, KINDS)
     if kind == ".parquet":
         return parquet_table(raw, str(path))
     return csv_table(raw, str(path), "\t" if kind == ".tsv" else None)
+
+
+def read_file(path: str | Path, kinds: str) -> tuple[str, bytes]:
+    """A file's ending, one of ``kinds``, and its bytes. Raises DataError naming the file."""
+    path = Path(path)
+    kind = path.suffix.lower()
+    if os.path.isdir(path):  # os.path answers where pathlib raises: no permission, a name too long
+        raise DataError(f"{path}: is a folder; give a file of kind {kinds}")
+    if not os.path.exists(path):
+        raise DataError(f"{path}: no such file; give the path of a file of kind {kinds}")
+    if kind not in kinds.split(", "):
+        raise DataError(f"{path}: unknown kind of file {kind!r}; known kinds: {kinds}")
+    try:
+        return kind, path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def frame_table(frame: Any, source: str = "dataframe") -> Table:
@@ -84,7 +89,7 @@ def csv_table(raw: bytes, source: str, separator: str | None = None) -> Table:
 
     if b"\r" in raw:
         raw = re.sub(rb"\r+\n|\r", b"\n", raw)
-    text = _decode(raw, source)
+    text = decoded(raw, source)
     body = text.lstrip("\n")
     header_row = 1 + len(text) - len(body)
     if not body.strip():
@@ -104,14 +109,17 @@ def csv_table(raw: bytes, source: str, separator: str | None = None) -> Table:
     return Table(frame_table(frame.head(count), source).frame, rows, notes)
 
 
-def _decode(raw: bytes, source: str) -> str:
+def decoded(raw: bytes, source: str) -> str:
+    """The text of a file. Raises DataError naming the row and the offset of what is no UTF-8."""
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         row = raw.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{source}: row {row} is not UTF-8 text; save the file as CSV in UTF-8") from error
+        raise DataError(
+            f"{source}: row {row} is not UTF-8 text (byte {error.start}); save the file in UTF-8"
+        ) from error
     if "\0" in text:
-        raise DataError(f"{source}: holds NUL bytes, so it is no text; give a CSV file in UTF-8")
+        raise DataError(f"{source}: holds NUL bytes, so it is no text; give a file in UTF-8")
     return text
 
 

@@ -1,0 +1,188 @@
+"""Sequences with labels: texts, or steps of numbers in channels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elman.errors import DataError
+
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """``sequences``, all texts or all numbers (T, C) with one C, and the label of each.
+
+    ``places`` say where each came from ("a.csv: row 3"), ``notes`` what was changed on reading. A missing number
+    is NaN. Raises DataError when the parts do not fit, and for a sequence of no steps.
+
+    >>> films = Labelled(("so good", "so so"), ("1", "0"))
+    >>> films.classes, films.is_text
+    (('0', '1'), True)
+    """
+
+    sequences: tuple[Any, ...]
+    labels: tuple[str, ...]
+    source: str = "sequences"
+    places: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        set_once = object.__setattr__
+        for name in ("sequences", "labels", "places", "notes"):
+            set_once(self, name, tuple(getattr(self, name)))
+        if not self.places:
+            set_once(self, "places", tuple(f"{self.source}: sequence {i}" for i in range(len(self))))
+        if len(self.labels) != len(self):
+            raise DataError(f"{self.source}: {len(self)} sequences and {len(self.labels)} labels; want one each")
+        if not self.sequences:
+            raise DataError(f"{self.source}: is empty; want sequences, each with its label")
+        if self.is_text:
+            check_texts(self.sequences, self.places)
+        else:
+            set_once(self, "sequences", as_numbers(self.sequences, self.places))
+
+    def __len__(self) -> int:
+        return len(self.sequences)
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the sequences are texts."""
+        return isinstance(self.sequences[0], str)
+
+    @property
+    def channels(self) -> int:
+        """C, the numbers of a step; 0 of texts."""
+        return 0 if self.is_text else self.sequences[0].shape[1]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The labels there are, in order."""
+        return tuple(sorted(set(self.labels)))
+
+    def chosen(self, indices: Sequence[int], *notes: str) -> Labelled:
+        """The members of ``indices``, and ``notes`` on why."""
+        return replace(
+            self,
+            sequences=tuple(self.sequences[i] for i in indices),
+            labels=tuple(self.labels[i] for i in indices),
+            places=tuple(self.places[i] for i in indices),
+            notes=(*self.notes, *notes),
+        )
+
+    def joined(self, other: Labelled) -> Labelled:
+        """These members, then those of ``other``. Raises DataError where the two are not alike."""
+        if (self.is_text, self.channels) != (other.is_text, other.channels):
+            raise DataError(f"{other.source}: holds {other.kind}, and {self.source} {self.kind}; give like to like")
+        return replace(
+            self,
+            sequences=self.sequences + other.sequences,
+            labels=self.labels + other.labels,
+            places=self.places + other.places,
+            notes=self.notes + other.notes,
+        )
+
+    @property
+    def kind(self) -> str:
+        """What the sequences are, in words."""
+        return "texts" if self.is_text else f"sequences of {self.channels} channel(s)"
+
+    def to_arrays(self) -> tuple[dict[str, NDArray], dict[str, Any]]:
+        """Split into arrays and facts that JSON can hold: ``content`` end to end, where each ``ends``, its ``label``.
+
+        >>> Labelled.from_arrays(*Labelled(("né", "so"), ("a", "b")).to_arrays()).sequences
+        ('né', 'so')
+        """
+        parts = [np.frombuffer(s.encode(), np.uint8) if self.is_text else s for s in self.sequences]
+        classes = {name: i for i, name in enumerate(self.classes)}
+        arrays = {
+            "content": np.concatenate(parts),
+            "ends": np.cumsum([len(part) for part in parts]),
+            "label": np.array([classes[label] for label in self.labels], dtype=np.int64),
+        }
+        return arrays, {"source": self.source, "classes": list(classes), "notes": list(self.notes)}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray], facts: Mapping[str, Any]) -> Labelled:
+        """Put together again what :meth:`to_arrays` split. Raises DataError when the parts do not fit."""
+        content, classes = arrays["content"], facts["classes"]
+        parts = [content[start:end] for start, end in pairwise([0, *arrays["ends"].tolist()])]
+        sequences = [part.tobytes().decode() for part in parts] if content.dtype == np.uint8 else parts
+        return cls(sequences, [classes[i] for i in arrays["label"]], facts["source"], notes=facts["notes"])
+
+
+def check_texts(texts: Sequence[Any], places: Sequence[str]) -> None:
+    """Raise DataError for the first of ``texts`` that is none, or is blank."""
+    for text, place in zip(texts, places, strict=True):
+        if not isinstance(text, str):
+            raise DataError(f"{place}: holds a {type(text).__name__}, where the first is a text; give texts only")
+        if not text.strip():
+            raise DataError(f"{place}: the text is empty; fill it in or remove the row")
+
+
+def as_numbers(sequences: Sequence[Any], places: Sequence[str]) -> tuple[Numbers, ...]:
+    """Sequences as numbers (T, C): lists of numbers (C = 1), lists of steps, or arrays (T,) or (T, C).
+
+    Raises DataError, naming the place, for a text, a sequence of no steps, and channels that differ in number.
+
+    >>> as_numbers([[1, 2, 3]], ["row 1"])[0].shape, as_numbers([[[1, 2], [3, 4], [5, 6]]], ["row 1"])[0].shape
+    ((3, 1), (3, 2))
+    """
+    found: list[Numbers] = []
+    for sequence, place in zip(sequences, places, strict=True):
+        if isinstance(sequence, str):
+            raise DataError(f"{place}: holds a text, where the first is numbers; give numbers only")
+        values = _array(sequence, place)
+        if found and values.shape[1] != found[0].shape[1]:
+            raise DataError(
+                f"{place}: has {values.shape[1]} channel(s), and {places[0]} {found[0].shape[1]}; "
+                "every sequence needs the same"
+            )
+        found.append(values)
+    return tuple(found)
+
+
+def _array(sequence: Any, place: str) -> Numbers:
+    if not isinstance(sequence, np.ndarray):
+        _check_steps(sequence, place)
+    try:
+        values = np.array(sequence, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{place}: want numbers, or steps that are lists of numbers: {error}") from error
+    values = values[:, None] if values.ndim == 1 else values
+    if values.ndim != 2 or not values.size:
+        raise DataError(f"{place}: the sequence is of shape {values.shape}; want (T, C), neither 0")
+    if np.isinf(values).any():
+        raise DataError(f"{place}: holds infinity; give finite numbers, or leave the place empty")
+    return values
+
+
+def _check_steps(sequence: Sequence[Any], place: str) -> None:
+    widths = [len(step) if isinstance(step, Sequence | np.ndarray) else 1 for step in sequence]
+    for t, width in enumerate(widths):
+        if width != widths[0]:
+            raise DataError(f"{place}: step {t} (counted from 0) has {width} channel(s), and step 0 {widths[0]}")
+
+
+def filled(values: Numbers, missing: Numbers) -> Numbers:
+    """``values`` (T, C) with each NaN on the line between its neighbours, and at an end as the nearest.
+
+    A channel without any value takes that of ``missing`` (C,).
+
+    >>> filled(np.array([[np.nan], [1.0], [np.nan], [3.0]]), np.zeros(1))[:, 0].tolist()
+    [1.0, 1.0, 2.0, 3.0]
+    """
+    gaps = np.isnan(values)
+    if not gaps.any():
+        return values
+    steps, out = np.arange(len(values)), values.copy()
+    for c in np.flatnonzero(gaps.any(axis=0)):
+        known = ~gaps[:, c]
+        out[:, c] = np.interp(steps, steps[known], values[known, c]) if known.any() else missing[c]
+    return out

@@ -1,0 +1,145 @@
+"""Labelled sequences in training, validation and test: stratified, seeded, and nothing in two of them.
+
+Sequences of the same content are one group, whatever their labels, and go to one part together. Each class's groups
+are shared out on their own, so that every part has about the same classes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elman.data.labelled import Labelled
+from elman.data.windows import PARTS, percentages
+from elman.errors import DataError
+
+Indices = NDArray[np.int64]
+Key = Callable[[Any], Hashable]
+
+
+@dataclass(frozen=True, eq=False)
+class Parted:
+    """``data``, and which of its members (indices, rising) are for training, validation and test."""
+
+    data: Labelled
+    train: Indices
+    validation: Indices
+    test: Indices
+
+
+def content(sequence: Any) -> Hashable:
+    """What two sequences have in common when they are the same to the last bit."""
+    return sequence if isinstance(sequence, str) else (sequence.shape, sequence.tobytes())
+
+
+def parted(
+    data: Labelled,
+    split: Sequence[float],
+    seed: int = 0,
+    key: Key = content,
+    validation: Labelled | None = None,
+    test: Labelled | None = None,
+) -> Parted:
+    """Share out ``data`` by percentages; of sequences with one ``key`` and one label the first is kept.
+
+    ``validation`` and ``test`` may be data of their own, for which nothing is cut off: their share goes to training.
+    They stay whole, but what stands in them is left out of the rest (of validation, what stands in test).
+
+    Raises DataError, naming the place, for a class with one member where there is more than one part to fill, for one
+    class only, and for a label that training never sees.
+
+    >>> data = Labelled(tuple("abcdefghij"), ("x", "y") * 5)
+    >>> parts = parted(data, (60, 20, 20))
+    >>> [len(part) for part in (parts.train, parts.validation, parts.test)]
+    [6, 2, 2]
+    """
+    percents = [float(percent) for percent in percentages(split)]
+    if test is not None and validation is not None:
+        validation = _without(validation, {key(s) for s in test.sequences}, key, PARTS[1])
+    files = [(number, file) for number, file in ((1, validation), (2, test)) if file is not None]
+    for number, file in files:
+        percents[0], percents[number] = percents[0] + percents[number], 0.0
+        data = _without(data, {key(s) for s in file.sequences}, key, PARTS[0])
+    data = _without_repeats(data, key)
+    part = _share_out(data, [key(s) for s in data.sequences], percents, seed)
+    for number, file in files:
+        data = data.joined(file)
+        part = np.concatenate([part, np.full(len(file), number)])
+    found = Parted(data, *(np.flatnonzero(part == number) for number in range(3)))
+    _check_classes(found)
+    return found
+
+
+def _without(data: Labelled, taken: set[Hashable], key: Key, part: str) -> Labelled:
+    kept = [i for i, sequence in enumerate(data.sequences) if key(sequence) not in taken]
+    if not kept:
+        raise DataError(f"{data.source}: every sequence stands in a file of another part too; give other files")
+    if len(kept) == len(data):
+        return data
+    return data.chosen(kept, f"{part}: left out {len(data) - len(kept)} sequence(s) that stand in another file too")
+
+
+def _without_repeats(data: Labelled, key: Key) -> Labelled:
+    first: dict[tuple[Hashable, str], int] = {}
+    for index, (sequence, label) in enumerate(zip(data.sequences, data.labels, strict=True)):
+        first.setdefault((key(sequence), label), index)
+    if len(first) == len(data):
+        return data
+    return data.chosen(list(first.values()), f"left out {len(data) - len(first)} sequence(s) that stand there twice")
+
+
+def _share_out(data: Labelled, keys: Sequence[Hashable], percents: Sequence[float], seed: int) -> Indices:
+    """The part of each member: the groups of each class, in random order, cut by ``percents``."""
+    sizes = Counter(data.labels)
+    by_class: dict[str, list[list[int]]] = {label: [] for label in data.classes}
+    for members in _groups(keys):
+        # A group of several labels counts for the rarest, which can spare it least.
+        rarest = min((data.labels[i] for i in members), key=lambda label: (sizes[label], label))
+        by_class[rarest].append(members)
+    part = np.zeros(len(data), dtype=np.int64)
+    generator = np.random.default_rng(seed)
+    for label, groups in by_class.items():
+        if sizes[label] < 2 and percents[0] < 100:
+            raise DataError(
+                f"{data.places[data.labels.index(label)]}: is the one member of class {label!r}, which cannot be both "
+                "trained and tested on; give more of it, leave it out, or take --split 100,0,0"
+            )
+        numbers = np.repeat(range(3), _counts(len(groups), percents))
+        for number, position in zip(numbers, generator.permutation(len(groups)), strict=True):
+            part[groups[position]] = number
+    return part
+
+
+def _groups(keys: Sequence[Hashable]) -> list[list[int]]:
+    groups: dict[Hashable, list[int]] = {}
+    for index, key in enumerate(keys):
+        groups.setdefault(key, []).append(index)
+    return list(groups.values())
+
+
+def _counts(count: int, percents: Sequence[float]) -> tuple[int, int, int]:
+    """How many of a class go to each part: one at least to each asked for, training before test before validation.
+
+    >>> _counts(100, (70, 10, 20)), _counts(2, (80, 10, 10)), _counts(1, (80, 10, 10))
+    ((70, 10, 20), (1, 0, 1), (1, 0, 0))
+    """
+    if count == 0:
+        return 0, 0, 0
+    test = min(count - 1, max(round(count * percents[2] / 100), percents[2] > 0))
+    validation = min(count - 1 - test, max(round(count * percents[1] / 100), percents[1] > 0))
+    return count - validation - test, validation, test
+
+
+def _check_classes(found: Parted) -> None:
+    data, trained = found.data, {found.data.labels[i] for i in found.train}
+    if len(data.classes) < 2:
+        raise DataError(f"{data.source}: every label is {data.labels[0]!r}; want two classes at least to tell apart")
+    for place, label in zip(data.places, data.labels, strict=True):
+        if label not in trained:
+            known = ", ".join(sorted(trained)[:20])
+            raise DataError(f"{place}: has the label {label!r}, and training has none of it; it has {known}")
