@@ -1,6 +1,7 @@
 """Labelled sequences: what is read from each kind of file, what is refused and where, and parts with nothing twice."""
 
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -87,7 +88,7 @@ def test_lines_of_a_label_and_a_text(tmp_path):
     path = write(tmp_path, "a.txt", "0 so so\n1\ta joy  \n")
     found = read_labelled(path)
     assert (found.sequences, found.labels) == (("so so", "a joy"), ("0", "1"))
-    with pytest.raises(DataError, match="row 2 .*'1' alone"):
+    with pytest.raises(DataError, match=r"row 2 .*'1' alone"):
         read_labelled(write(tmp_path, "b.txt", "0 so\n1\n"))
     assert read_sequences(write(tmp_path, "c.txt", "so so\n\na joy\n")) == ("so so", "a joy")
 
@@ -217,8 +218,8 @@ def test_nothing_stands_in_two_parts(members, percents, seed):
     texts, labels = zip(*members, strict=True)
     try:
         found = parted(Labelled(texts, labels), percents, seed)
-    except DataError as error:
-        assert "every label is" in str(error) or "one member" in str(error) or "training has none" in str(error)
+    except DataError:
+        assert min(Counter(labels).values()) < 2 or len(set(labels)) < 2 or len(set(texts)) < len(texts)
         return
     parts = (found.train, found.validation, found.test)
     held = [(found.data.sequences[i], found.data.labels[i]) for part in parts for i in part]

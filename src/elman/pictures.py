@@ -62,6 +62,28 @@ def draw_predictions(
     return _save(figure, path)
 
 
+def draw_confusion(path: str | Path, counts: NDArray[np.int64], classes: Sequence[str], title: str) -> Path:
+    """Draw how many of each true class (row) of ``counts`` (K, K) were taken for each; the shade is a row's share."""
+    from matplotlib.figure import Figure
+
+    size = len(classes)
+    inches = 2.4 + 0.42 * min(size, 40)
+    figure = Figure(figsize=(inches + 0.8, inches), layout="constrained", dpi=120)
+    axis = figure.subplots()
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row, column in np.argwhere(counts) if size <= 40 else ():
+        shade = "white" if shares[row, column] > 0.5 else TRUTH
+        axis.text(column, row, counts[row, column], ha="center", va="center", color=shade, fontsize=7)
+    names = [_short(name, 24) for name in classes]
+    axis.set_xticks(range(size), names, rotation=90, parse_math=False)
+    axis.set_yticks(range(size), names, parse_math=False)
+    axis.set_xlabel("predicted")
+    axis.set_ylabel("true")
+    axis.set_title(_short(title, 100), parse_math=False, wrap=True)
+    return _save(figure, path)
+
+
 SCALED_ERROR = "scaled values, mean squared error"
 
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import typer
 
-from elman.cli import catalogue, checking, console, forecasting, generating, measuring, runs
+from elman.cli import catalogue, checking, classifying, console, forecasting, generating, measuring, runs
 
 app = typer.Typer(
     name="elman",
-    help="Recurrent networks from their equations: train, test, draw, forecast and write.",
+    help="Recurrent networks from their equations: train, test, draw, forecast, write and classify.",
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -28,10 +28,12 @@ def _tasks(context: typer.Context) -> None:
 
 training.command("forecast")(forecasting.train)
 training.command("generate")(generating.train)
+training.command("classify")(classifying.train)
 app.command("test")(runs.score)
 app.command()(runs.plot)
 app.command()(forecasting.forecast)
 app.command()(generating.generate)
+app.command()(classifying.classify)
 app.command()(forecasting.demo)
 app.command()(catalogue.cells)
 app.command()(catalogue.inspect)

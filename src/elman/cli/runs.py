@@ -8,16 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
-from elman.cli import console, forecasting, generating
+from elman.cli import classifying, console, forecasting, generating
 from elman.cli.console import Json
 from elman.cli.options import RunFolder, option
 from elman.errors import ElmanError, RunError
 
 # How each task's results are worded (`score_lines`) and drawn (`draw`).
-SHOWN: dict[str, ModuleType] = {
-    "forecast": forecasting,
-    "generate": generating,
-}
+SHOWN: dict[str, ModuleType] = {"forecast": forecasting, "generate": generating, "classify": classifying}
 
 
 def score(run: RunFolder, json: Json = False) -> int:

@@ -27,11 +27,11 @@ class Labelled:
     (('0', '1'), True)
     """
 
-    sequences: tuple[Any, ...]
-    labels: tuple[str, ...]
+    sequences: Sequence[Any]
+    labels: Sequence[str]
     source: str = "sequences"
-    places: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+    places: Sequence[str] = ()
+    notes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         set_once = object.__setattr__
@@ -82,10 +82,10 @@ class Labelled:
             raise DataError(f"{other.source}: holds {other.kind}, and {self.source} {self.kind}; give like to like")
         return replace(
             self,
-            sequences=self.sequences + other.sequences,
-            labels=self.labels + other.labels,
-            places=self.places + other.places,
-            notes=self.notes + other.notes,
+            sequences=(*self.sequences, *other.sequences),
+            labels=(*self.labels, *other.labels),
+            places=(*self.places, *other.places),
+            notes=(*self.notes, *other.notes),
         )
 
     @property
@@ -118,7 +118,7 @@ class Labelled:
 
 
 def check_texts(texts: Sequence[Any], places: Sequence[str]) -> None:
-    """Raise DataError for the first of ``texts`` that is none, or is blank."""
+    """Raise DataError for the first of ``texts`` (N) that is none, or is blank."""
     for text, place in zip(texts, places, strict=True):
         if not isinstance(text, str):
             raise DataError(f"{place}: holds a {type(text).__name__}, where the first is a text; give texts only")

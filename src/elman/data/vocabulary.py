@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,14 +25,14 @@ def words(text: str) -> list[str]:
 
 
 # A text of nothing but what is no token (blanks, for words) is one unknown token.
-LEVELS: dict[str, Callable[[str], list[str]]] = {"character": list, "word": words}
+LEVELS: dict[str, Callable[[str], list[str]]] = {"char": list, "word": words}
 
 
 @dataclass(frozen=True)
 class Vocabulary:
     """The ``tokens`` of training texts, whose ids are 1, 2, ...; any other is :data:`UNKNOWN`.
 
-    >>> vocabulary = Vocabulary.of(["abba", "ac"], "character")
+    >>> vocabulary = Vocabulary.of(["abba", "ac"], "char")
     >>> vocabulary.tokens, vocabulary.ids("cabin").tolist()
     (('a', 'b', 'c'), [3, 1, 2, 0, 0])
     """
@@ -50,6 +51,15 @@ class Vocabulary:
 
     def __len__(self) -> int:
         return len(self.tokens) + 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """The vocabulary as what JSON can hold."""
+        return {"level": self.level, "tokens": list(self.tokens)}
+
+    @classmethod
+    def from_dict(cls, facts: Mapping[str, Any]) -> Vocabulary:
+        """The vocabulary that :meth:`to_dict` wrote."""
+        return cls(facts["level"], tuple(facts["tokens"]))
 
     def ids(self, text: str) -> NDArray[np.int64]:
         """The ids (T,) of a text's tokens, T at least 1."""

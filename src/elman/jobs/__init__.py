@@ -6,16 +6,14 @@ import os
 from typing import Any
 
 from elman.errors import RunError, nearest
+from elman.jobs.classifier import Classifier
 from elman.jobs.forecaster import Continuation, Forecaster, as_series
 from elman.jobs.generator import Generator
 from elman.training import task_of
 
-__all__ = ["JOBS", "Continuation", "Forecaster", "Generator", "as_series", "load"]
+__all__ = ["JOBS", "Classifier", "Continuation", "Forecaster", "Generator", "as_series", "load"]
 
-JOBS: dict[str, Any] = {
-    "forecast": Forecaster,
-    "generate": Generator,
-}
+JOBS: dict[str, Any] = {"forecast": Forecaster, "generate": Generator, "classify": Classifier}
 
 
 def load(run: str | os.PathLike) -> Any:

@@ -99,6 +99,11 @@ def per_layer(hidden: Any, layers: Any) -> list[int]:
     return sizes
 
 
+def picked(choices: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+    """Those of ``choices`` that are fields of ``model``."""
+    return {k: v for k, v in choices.items() if k in model.model_fields}
+
+
 def refuse_changes(network: NetworkConfig, configs: Sequence[BaseModel], choices: Mapping[str, Any]) -> None:
     """Raise :class:`RunError` where ``choices``, given again on resuming, are not those the run was begun with."""
     known = {name: value for config in configs for name, value in config.model_dump().items()}

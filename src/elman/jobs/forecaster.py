@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel
 
 from elman.data import Scaler, Series, open_source, series_from_frame
 from elman.equations import Cell
 from elman.errors import DataError, ElmanError, RunError, nearest
-from elman.jobs.config import NetworkConfig, refuse_changes
+from elman.jobs.config import NetworkConfig, picked, refuse_changes
 from elman.metrics import persistence, repeats_last_value, scores, seasonal_naive
 from elman.tasks.forecast import Forecast, ForecastConfig, ForecastNetwork
 from elman.training import History, Progress, Recipe, Run, RunConfig, checked, fit
@@ -81,7 +80,7 @@ class Forecaster:
         options: Mapping[str, Any] | None = None,
         **choices: Any,
     ) -> None:
-        forecast, recipe = _pick(choices, ForecastConfig), _pick(choices, Recipe)
+        forecast, recipe = picked(choices, ForecastConfig), picked(choices, Recipe)
         rest = {k: v for k, v in choices.items() if k not in forecast and k not in recipe}
         self.config = checked(ForecastConfig, forecast)
         self.recipe = checked(Recipe, recipe)
@@ -301,10 +300,6 @@ def _from_array(data: Any) -> Series:
         raise DataError(f"an array to train on is (N,) or (N, C), and this one is {values.shape}")
     columns = values.shape[1]
     return Series(values, ("value",) if columns == 1 else tuple(f"value{i}" for i in range(columns)), source=ARRAY)
-
-
-def _pick(choices: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:
-    return {k: v for k, v in choices.items() if k in model.model_fields}
 
 
 def _percents(split: Sequence[float]) -> str:

@@ -1,7 +1,16 @@
-"""Scores of forecasts, in the data's own units, and of texts, beside plain baselines."""
+"""Scores of forecasts, in the data's own units, of texts and of classifications, beside plain baselines."""
 
 from __future__ import annotations
 
+from elman.metrics.classify import (
+    best_temperature,
+    by_class,
+    calibration_error,
+    classification_scores,
+    confusion,
+    majority,
+    softmax,
+)
 from elman.metrics.forecast import (
     mae,
     mase,
@@ -13,12 +22,20 @@ from elman.metrics.forecast import (
     seasonal_naive,
     smape,
 )
+from elman.metrics.naive_bayes import NaiveBayes
 from elman.metrics.text import NGrams, bits_per_char
 
 __all__ = [
     "NGrams",
+    "NaiveBayes",
+    "best_temperature",
     "bits_per_char",
+    "by_class",
+    "calibration_error",
+    "classification_scores",
+    "confusion",
     "mae",
+    "majority",
     "mase",
     "mse",
     "persistence",
@@ -27,4 +44,5 @@ __all__ = [
     "scores",
     "seasonal_naive",
     "smape",
+    "softmax",
 ]

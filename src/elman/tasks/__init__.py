@@ -1,11 +1,15 @@
 """What networks are trained for: models, losses, and what a batch is."""
 
+from elman.tasks.classify import Classify, ClassifyConfig, ClassifyNetwork
 from elman.tasks.contract import Field, Task, example_batch
 from elman.tasks.forecast import Forecast, ForecastConfig, ForecastNetwork
 from elman.tasks.generate import Generate, GenerateConfig, GenerateNetwork, Written
 from elman.tasks.sampling import Sampling
 
 __all__ = [
+    "Classify",
+    "ClassifyConfig",
+    "ClassifyNetwork",
     "Field",
     "Forecast",
     "ForecastConfig",

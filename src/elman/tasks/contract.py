@@ -17,27 +17,27 @@ from torch import Tensor, nn
 class Field:
     """One tensor of a batch: its ``letters`` (``"B T C"``), its dtype, and what it is.
 
-    Whole numbers are from 0 up to the size of the letter ``below``.
+    Whole numbers are from ``span[0]`` to ``span[1] - 1``.
     """
 
     name: str
     letters: str
     meaning: str
     dtype: torch.dtype = torch.float32
-    below: str = ""
+    span: tuple[int, int] | None = None
 
     def example(self, sizes: Mapping[str, int], generator: torch.Generator) -> Tensor:
         """A random tensor of this field's shape.
 
         >>> Field("x", "B T", "numbers").example({"B": 2, "T": 3}, torch.Generator()).shape
         torch.Size([2, 3])
-        >>> ids = Field("ids", "T", "symbols", torch.int64, below="V").example({"T": 50, "V": 3}, torch.Generator())
+        >>> ids = Field("ids", "T", "symbols", torch.int64, span=(0, 3)).example({"T": 50}, torch.Generator())
         >>> ids.unique().tolist()
         [0, 1, 2]
         """
         shape = tuple(sizes[letter] for letter in self.letters.split())
-        if self.below:
-            return torch.randint(sizes[self.below], shape, generator=generator, dtype=self.dtype)
+        if self.span is not None:
+            return torch.randint(*self.span, shape, generator=generator, dtype=self.dtype)
         return torch.randn(shape, generator=generator, dtype=torch.float64).to(self.dtype)
 
 

@@ -156,15 +156,16 @@ class Generate:
 
     def describe_batch(self) -> tuple[contract.Field, ...]:
         """Inputs and targets of a training batch."""
+        span = (0, self.ids.symbols)
         return (
-            contract.Field("inputs", "T B", "symbols of the text", torch.int64, below="V"),
-            contract.Field("targets", "T B", "the symbols that follow them", torch.int64, below="V"),
+            contract.Field("inputs", "T B", "symbols of the text", torch.int64, span),
+            contract.Field("targets", "T B", "the symbols that follow them", torch.int64, span),
         )
 
     def batch_sizes(self) -> Mapping[str, int]:
-        """T symbols in a stretch, B streams, V symbols in the alphabet."""
+        """T symbols in a stretch, B streams."""
         rows, steps, _ = self._streams()
-        return {"T": steps, "B": rows, "V": self.ids.symbols}
+        return {"T": steps, "B": rows}
 
     # Training: the Trainable contract
 

@@ -1,0 +1,158 @@
+"""The commands of classifying: train classify, classify; and how its results are shown."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from elman.cli import console, options, training
+from elman.cli.console import Json
+from elman.cli.options import RunFolder, option
+from elman.errors import ElmanError
+from elman.jobs.classifier import CELL, HIDDEN, RECIPE
+from elman.tasks.classify import ClassifyConfig
+from elman.training import Recipe
+
+WANTED = "a .csv, .tsv, .parquet, .jsonl, .ts or .txt file, or a folder with a .txt file a class"
+Source = Annotated[str | None, typer.Argument(help=f"{WANTED[0].upper()}{WANTED[1:]}.", show_default=False)]
+Sequence = Annotated[list[str] | None, option("Column of the texts or lists; with --id several, a channel each.")]
+SHOWN_CLASSES = 30  # of more, the table by class is left to --json
+
+
+@options.takes(
+    options.network(usual={"cell": CELL, "hidden": (HIDDEN,)}),
+    options.fields(ClassifyConfig),
+    options.fields(RECIPE, *(name for name in Recipe.model_fields if name != "epochs")),
+)
+def train(
+    choices: dict[str, Any],
+    data: Source = None,
+    out: options.Out = None,
+    sequence: Sequence = None,
+    label: Annotated[str | None, option("Column of the labels.")] = None,
+    id: Annotated[str | None, option("Column that says which sequence a row, one step, belongs to.")] = None,
+    validation: Annotated[str | None, option("Validate on this, read as DATA is; nothing is cut off for it.")] = None,
+    test: Annotated[str | None, option("Test on this, read as DATA is; nothing is cut off for it.")] = None,
+    epochs: Annotated[int | None, option("Passes over the training part. [as many as make 3000 steps, 10-200]")] = None,
+    resume: options.Resume = False,
+    json: Json = False,
+) -> int:
+    """Train a network to classify texts, or sequences of numbers."""
+    reading = options.given(sequence=sequence or None, label=label, id=id, validation=validation, test=test)
+    return training.train(
+        _job(),
+        data,
+        out,
+        choices | options.given(epochs=epochs),
+        reading,
+        resume,
+        wanted=WANTED,
+        next_steps=_next,
+        as_json=json,
+    )
+
+
+def _next(classifier: Any, out: Path) -> str:
+    test = f"elman test {out}; " if len(classifier.task.parts.test) else ""
+    own = "TEXT" if classifier.task.parts.data.is_text else "--data FILE"
+    return f"{test}elman plot {out}; elman classify {out} {own}"
+
+
+def _job() -> Any:
+    from elman.jobs import Classifier
+
+    return Classifier
+
+
+def score_lines(result: Mapping[str, Any]) -> list[str]:
+    """A test's scores as a table, then one by class."""
+    rows = {"this network": result["test"]} | {k.replace("_", " "): v for k, v in result["baselines"].items()}
+    lines = [f"{result['sequences']} test sequences", f"{'':16}{'ACCURACY':>12}{'MACRO-F1':>12}"]
+    lines += [f"{name:16}{row['accuracy']:12.4f}{row['macro_f1']:12.4f}" for name, row in rows.items()]
+    before, after = result["calibration"]["error_before"], result["calibration"]["error_after"]
+    temperature = result["calibration"]["temperature"]
+    lines += [f"expected calibration error {before:.4f}, {after:.4f} at temperature {temperature:.3f}"]
+    if len(result["classes"]) > SHOWN_CLASSES:
+        return lines
+    width = max(16, *(len(name) + 2 for name in result["classes"]))
+    lines += [f"{'':{width}}{'PRECISION':>12}{'RECALL':>12}{'F1':>12}{'SEQUENCES':>12}"]
+    return lines + [
+        f"{name:{width}}{row['precision']:12.4f}{row['recall']:12.4f}{row['f1']:12.4f}{row['support']:12.0f}"
+        for name, row in result["classes"].items()
+    ]
+
+
+def draw(classifier: Any, run: Path, folder: Path, kind: str) -> list[Path]:
+    """Draw the confusion of the test part and the loss of each epoch; return the pictures."""
+    from elman import pictures
+
+    drawn = []
+    if len(classifier.task.parts.test):
+        counts = classifier.test_part().counts
+        name = Path(classifier.task.parts.data.source).name
+        right = counts.trace() / counts.sum()
+        title = f"{name}, {classifier.network.cell}: test part, accuracy {right:.2%}"
+        drawn.append(pictures.draw_confusion(folder / f"confusion.{kind}", counts, classifier.classes, title))
+    rows = classifier.run.metrics() if classifier.run is not None else []
+    unit = "cross entropy, nats"
+    return [*drawn, pictures.draw_losses(folder / f"loss.{kind}", rows, f"{run}: loss", unit)]
+
+
+def classify(
+    run: RunFolder,
+    texts: Annotated[list[str] | None, typer.Argument(help="Texts, each in quotes.", show_default=False)] = None,
+    data: Annotated[
+        str | None, option("A file of sequences instead: a table, .ts, or .txt with a text a line.")
+    ] = None,
+    sequence: Annotated[str | None, option("Its column of the texts or lists.")] = None,
+    out: Annotated[Path | None, option("A CSV file. [the terminal]", "-o", "--out")] = None,
+    json: Json = False,
+) -> int:
+    """Say of which class each text or sequence is, and how probably."""
+    from elman.training import write_atomically
+
+    if (data is None) == (not texts):
+        raise ElmanError("want texts to classify, or --data FILE, and not both")
+    if data is None and sequence is not None:
+        raise ElmanError("--sequence says how to read --data, which is not given")
+    classifier = _job().load(run)
+    sequences = list(texts or []) if data is None else _sequences(data, sequence)
+    found = classifier.predict(sequences)
+    rows = [
+        [found.labels[i], *(f"{p:.6g}" for p in found.probabilities[i]), *([s] if isinstance(s, str) else [])]
+        for i, s in enumerate(sequences)
+    ]
+    text = io.StringIO()
+    header = ["label", *found.classes, *(["text"] if isinstance(sequences[0], str) else [])]
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    if out is not None:
+        write_atomically(out, text.getvalue().encode())
+    result = {
+        "run": str(run),
+        "classes": list(found.classes),
+        "labels": list(found.labels),
+        "probabilities": found.probabilities.tolist(),
+    }
+    lines = _lines(found, sequences) if out is None else [f"{out}: {len(sequences)} sequences"]
+    console.emit(result | ({"out": str(out)} if out else {}), lines, json)
+    return console.DONE
+
+
+def _sequences(data: str, sequence: str | None) -> list[Any]:
+    from elman.data import read_sequences
+
+    return list(read_sequences(data, **options.given(sequence=sequence)))
+
+
+def _lines(found: Any, sequences: list[Any]) -> list[str]:
+    """A line a sequence: its label, how probable it is, and the text itself."""
+    width = max(map(len, found.labels))
+    return [
+        f"{label:{width}}  {max(row):6.1%}  {sequence if isinstance(sequence, str) else f'sequence {i}'}"
+        for i, (label, row, sequence) in enumerate(zip(found.labels, found.probabilities, sequences, strict=True))
+    ]

@@ -1,0 +1,331 @@
+"""Classifying sequences from beginning to end: fit, test, predict; in Python, and under the command line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from elman.data import Labelled, Parted, Scaler, Vocabulary, parted, read_labelled
+from elman.data.parts import content
+from elman.data.vocabulary import LEVELS
+from elman.equations import Cell
+from elman.errors import DataError, ElmanError, RunError
+from elman.jobs.config import NetworkConfig, picked, refuse_changes
+from elman.metrics import (
+    NaiveBayes,
+    best_temperature,
+    by_class,
+    calibration_error,
+    classification_scores,
+    confusion,
+    majority,
+    softmax,
+)
+from elman.tasks.classify import Classify, ClassifyConfig, ClassifyNetwork
+from elman.training import History, Progress, Recipe, Run, RunConfig, checked, fit
+
+Array = NDArray[np.float64]
+CELL, HIDDEN = "lstm", 128
+RECIPE = checked(Recipe, {"epochs": 10, "batch": 32, "lr": 0.003, "clip": 1.0})
+STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 3000, 10, 200
+# Of the naive Bayes baseline: the longest run of tokens, and what is added to each count.
+NGRAMS = {"char": (4, 0.1), "word": (2, 1.0)}
+FEWEST_CALIBRATED = 30  # validation sequences; fewer say too little of how sure one may be
+PARTS = ("train", "validation", "test")
+
+
+class ClassifyRun(RunConfig):
+    """config.json of a classifying run."""
+
+    task: str = "classify"
+    data: dict[str, Any]
+    classify: ClassifyConfig
+    network: NetworkConfig
+    recipe: Recipe
+    reader: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """``labels`` (n) and the ``probabilities`` (n, K) of the ``classes`` (K)."""
+
+    labels: tuple[str, ...]
+    probabilities: Array
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Tested:
+    """The ``logits`` (n, K) of the test part, its ``truth`` (n,), and the temperature found in training."""
+
+    logits: Array
+    truth: NDArray[np.int64]
+    temperature: float
+
+    @property
+    def prediction(self) -> NDArray[np.int64]:
+        """The likeliest class of each, (n,)."""
+        return self.logits.argmax(1)
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """The confusion, (K, K)."""
+        return confusion(self.prediction, self.truth, self.logits.shape[1])
+
+
+class Classifier:
+    """A recurrent network that tells whole sequences apart: texts, or steps of numbers, of any lengths.
+
+    ``choices`` are the fields of :class:`ClassifyConfig` (level, pooling, split, ...), of :class:`Recipe` (epochs,
+    batch, lr, ...), and the options of the cell; ``options`` those of the cell again, where a name is one of the
+    others'. ``epochs`` not given are as many as make 3000 steps, 10 to 200. Raises :class:`ElmanError` for what is
+    none of these.
+
+    >>> classifier = Classifier("gru", hidden=8, epochs=8, batch=2, split=(100, 0, 0))
+    >>> history = classifier.fit((["abab", "ba", "abba", "xyx", "yy", "xxy"], ["ab", "ab", "ab", "xy", "xy", "xy"]))
+    >>> classifier.predict(["bab", "yx"]).labels
+    ('ab', 'xy')
+    """
+
+    def __init__(
+        self,
+        cell: str | Cell = CELL,
+        hidden: int | Sequence[int] = HIDDEN,
+        layers: int = 1,
+        *,
+        dropout: float = 0.0,
+        options: Mapping[str, Any] | None = None,
+        **choices: Any,
+    ) -> None:
+        classify, recipe = picked(choices, ClassifyConfig), picked(choices, Recipe)
+        rest = {k: v for k, v in choices.items() if k not in classify and k not in recipe}
+        self.config = checked(ClassifyConfig, classify)
+        self.recipe = checked(Recipe, RECIPE.model_dump() | recipe)
+        self.epochs_given = "epochs" in recipe
+        both = self.config.directions == 2
+        own = {**rest, **(options or {})}
+        self.network = NetworkConfig.of(cell, hidden, layers, own, dropout=dropout, bidirectional=both)
+        self.task: Classify | None = None
+        self.run: Run[ClassifyRun] | None = None
+
+    def fit(
+        self,
+        data: Any,
+        run: str | os.PathLike | None = None,
+        report: Progress | None = None,
+        *,
+        validation: Any = None,
+        test: Any = None,
+        **reading: Any,
+    ) -> History:
+        """Train on ``data``: a file or folder, a dataframe, sequences and their labels as a pair, or a
+        :class:`elman.data.Labelled`. ``validation`` and ``test`` may be data of their own.
+
+        ``reading`` (sequence, label, id) says how to read them. With ``run`` everything is kept in that folder.
+        Raises :class:`DataError` for data that cannot be read, :class:`RunError` where ``run`` exists.
+        """
+        self.recipe.torch_device()  # refuses a device that is not there before anything is written
+        whole = as_labelled(data, **reading)
+        others = {name: None if other is None else as_labelled(other, **reading) for name, other in
+                  (("validation", validation), ("test", test))}  # fmt: skip
+        key = self._content if whole.is_text else content
+        parts = parted(whole, self.config.split, self.recipe.seed, key, **others)
+        if not self.epochs_given:
+            self.recipe = self.recipe.model_copy(update={"epochs": default_epochs(len(parts.train), self.recipe.batch)})
+        reader = Classify.fit_reader(parts, self.config)
+        task = self._build(parts, parts.data.classes, reader)
+        self.run = None if run is None else Run.create(run, *self._contents(parts, reader))
+        self.task = task
+        return self._trained(report)
+
+    def _content(self, text: str) -> Any:
+        """Texts are the same when the network reads them as the same."""
+        return tuple(LEVELS[self.config.level](text))
+
+    def _contents(self, parts: Parted, reader: Vocabulary | Scaler) -> tuple[ClassifyRun, dict[str, Any]]:
+        arrays, facts = parts.data.to_arrays()
+        arrays |= {name: getattr(parts, name) for name in PARTS}
+        config = ClassifyRun(
+            data=facts, classify=self.config, network=self.network, recipe=self.recipe, reader=reader.to_dict()
+        )
+        return config, arrays
+
+    def _trained(self, report: Progress | None, resume: bool = False) -> History:
+        task = self._ready()
+        history = fit(task, self.recipe, self.run, resume=resume, report=report)
+        if len(task.parts.validation) >= FEWEST_CALIBRATED and history.best_epoch:
+            self._calibrate(task)
+            if self.run is not None:
+                kept = {"epoch": str(history.best_epoch), "loss": repr(history.best_loss)}
+                self.run.save_weights(task.model.state_dict(), kept)
+        return history
+
+    def _calibrate(self, task: Classify) -> None:
+        """Choose the temperature on the validation part (Guo et al. 2017)."""
+        logits = task.logits([task.inputs[i] for i in task.parts.validation]).double().numpy()
+        task.model.temperature.fill_(best_temperature(logits, task.truth[task.parts.validation]))
+
+    @classmethod
+    def load(cls, run: str | os.PathLike) -> Classifier:
+        """The classifier of a run folder, with its best weights. Raises :class:`RunError` where it cannot be read."""
+        classifier = cls._open(run, trained=True)
+        assert classifier.run is not None
+        try:
+            classifier._ready().model.load_state_dict(classifier.run.weights())
+        except RuntimeError as error:
+            raise RunError(f"{classifier.run.path}: model.safetensors does not fit config.json: {error}") from error
+        return classifier
+
+    @classmethod
+    def resume(
+        cls, run: str | os.PathLike, report: Progress | None = None, choices: Mapping[str, Any] | None = None
+    ) -> tuple[Classifier, History]:
+        """Go on with an interrupted training, to the same bits as if it had never stopped.
+
+        ``choices`` that were given again must be those of the run; raises :class:`RunError` where they are not.
+        """
+        classifier = cls._open(run, trained=False)
+        refuse_changes(classifier.network, [classifier.config, classifier.recipe], choices or {})
+        return classifier, classifier._trained(report, resume=True)
+
+    @classmethod
+    def _open(cls, path: str | os.PathLike, trained: bool) -> Classifier:
+        run = Run.open(path, ClassifyRun, trained=trained)
+        classifier = cls.__new__(cls)
+        classifier.run = run
+        classifier.config = run.config.classify
+        classifier.recipe = run.config.recipe
+        classifier.epochs_given = True
+        classifier.network = run.config.network
+        arrays = run.arrays()
+        try:
+            parts = Parted(Labelled.from_arrays(arrays, run.config.data), *(arrays[name] for name in PARTS))
+            facts = run.config.reader
+            reader = Vocabulary.from_dict(facts) if "tokens" in facts else Scaler.from_dict(facts)
+            classifier.task = classifier._build(parts, run.config.data["classes"], reader)
+        except (ElmanError, KeyError, TypeError, IndexError) as error:
+            raise RunError(f"{run.path / 'config.json'}: {error}") from error
+        return classifier
+
+    def _build(self, parts: Parted, classes: Sequence[str], reader: Vocabulary | Scaler) -> Classify:
+        tokens = len(reader) if isinstance(reader, Vocabulary) else 0
+        # A network begins at the same weights whatever was drawn before, and disturbs nothing drawn after.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.recipe.seed)
+            recurrent = self.network.recurrent(self.config.embedding if tokens else parts.data.channels)
+            model = ClassifyNetwork(recurrent, len(classes), self.config, tokens)
+        return Classify(model, parts, classes, reader, self.config, self.recipe.batch)
+
+    def _ready(self) -> Classify:
+        if self.task is None:
+            raise ElmanError("this classifier is not trained yet: call fit, or Classifier.load(run)")
+        return self.task
+
+    @property
+    def model(self) -> ClassifyNetwork:
+        """The network. Raises :class:`ElmanError` before :meth:`fit`."""
+        return self._ready().model
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The labels it tells apart, in the order of the probabilities."""
+        return self._ready().classes
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What reading and sharing out the data did that its user should know."""
+        return tuple(self._ready().parts.data.notes)
+
+    def test_part(self) -> Tested:
+        """The test part's logits beside the truth. Raises :class:`DataError` where there is no test part."""
+        task = self._ready()
+        part = task.parts.test
+        if not len(part):
+            raise DataError("there is no test part; train with --test FILE, or a split such as 80,10,10")
+        logits = task.logits([task.inputs[i] for i in part]).double().numpy()
+        return Tested(logits, task.truth[part], float(task.model.temperature))
+
+    def test(self) -> dict[str, Any]:
+        """Scores on the test part beside plain baselines, by class, with the confusion and the calibration error."""
+        task, part = self._ready(), self.test_part()
+        found = classification_scores(part.prediction, part.truth, len(self.classes))
+        table = by_class(part.counts)
+        errors = [calibration_error(softmax(part.logits / t), part.truth) for t in (1.0, part.temperature)]
+        baselines = {
+            name: classification_scores(prediction, part.truth, len(self.classes))
+            for name, prediction in self._baselines(task).items()
+        }
+        return {
+            "task": "classify",
+            "test": {**found, "calibration_error": errors[1]},
+            "sequences": len(part.truth),
+            "baselines": baselines,
+            "calibration": {"temperature": part.temperature, "error_before": errors[0], "error_after": errors[1]},
+            "classes": {name: {k: float(v[i]) for k, v in table.items()} for i, name in enumerate(self.classes)},
+            "confusion": part.counts.tolist(),
+            "warnings": _warnings(found, baselines),
+        }
+
+    def _baselines(self, task: Classify) -> dict[str, NDArray[np.int64]]:
+        """What plain means predict of the test part, learned from the training part."""
+        data, parts = task.parts.data, task.parts
+        trained = task.truth[parts.train]
+        found = {"majority": majority(trained, len(parts.test))}
+        if data.is_text:
+            split = LEVELS[self.config.level]
+            bayes = NaiveBayes([split(data.sequences[i]) for i in parts.train], trained, *NGRAMS[self.config.level])
+            found["naive_bayes"] = bayes.predict([split(data.sequences[i]) for i in parts.test])
+        return found
+
+    def predict(self, sequences: Sequence[Any]) -> Prediction:
+        """The labels of ``sequences`` and their calibrated probabilities; texts, or numbers (T,) or (T, C).
+
+        Raises :class:`DataError` where they are not of the kind trained on.
+        """
+        task, trained = self._ready(), self._ready().parts.data
+        if isinstance(sequences, str):
+            raise DataError(f"got one text, want a list of them: [{sequences[:40]!r}]")
+        given = Labelled(sequences, [""] * len(sequences))
+        if (given.is_text, given.channels) != (trained.is_text, trained.channels):
+            raise DataError(f"{given.source}: got {given.kind}; this network was trained on {trained.kind}")
+        logits = task.logits(task.read(given.sequences)).double().numpy()
+        probabilities = softmax(logits / float(task.model.temperature))
+        return Prediction(tuple(task.classes[i] for i in logits.argmax(1)), probabilities, task.classes)
+
+
+def default_epochs(sequences: int, batch: int) -> int:
+    """As many epochs as make about :data:`STEPS` steps of ``batch``, within bounds.
+
+    >>> default_epochs(50, 32), default_epochs(100_000, 32)
+    (200, 10)
+    """
+    return min(max(round(STEPS * batch / sequences), FEWEST_EPOCHS), MOST_EPOCHS)
+
+
+def as_labelled(data: Any, **reading: Any) -> Labelled:
+    """``data`` as it is, from a pair of sequences and labels, or read by :func:`elman.data.read_labelled`."""
+    if not isinstance(data, Labelled | tuple):
+        return read_labelled(data, **reading)
+    if reading:
+        raise DataError(f"{', '.join(reading)}: says how to read a file or a dataframe, and this is neither")
+    if isinstance(data, Labelled):
+        return data
+    if len(data) != 2:
+        raise DataError(f"got a tuple of {len(data)}; want (sequences, labels)")
+    sequences, labels = data
+    return Labelled(list(sequences), [str(label) for label in labels])
+
+
+def _warnings(found: Mapping[str, float], baselines: Mapping[str, Mapping[str, float]]) -> list[str]:
+    return [
+        f"{name.replace('_', ' ')} does as well or better: "
+        f"accuracy {score['accuracy']:.4f} against {found['accuracy']:.4f}"
+        for name, score in baselines.items()
+        if score["accuracy"] >= found["accuracy"]
+    ]

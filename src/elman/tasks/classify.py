@@ -1,0 +1,254 @@
+"""Classifying: from a whole sequence, of any length, to its label.
+
+Tokens are embedded, numbers standardised; a recurrent network reads them, usually from both ends; its outputs are
+pooled over the steps that are there, and a linear head gives a logit a class. Padding is inside: it reaches nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.nn.utils.rnn import pad_sequence
+
+from elman.data import Parted, Scaler, Vocabulary
+from elman.data.labelled import filled
+from elman.data.vocabulary import UNKNOWN
+from elman.layers import Recurrent
+from elman.metrics import classification_scores
+from elman.sequences import running
+from elman.tasks import contract
+
+EVALUATED_AT_ONCE = 512  # sequences in a forward pass without gradient
+POOL = 50  # batches whose sequences are sorted by length together
+
+
+class ClassifyConfig(BaseModel):
+    """What is classified, and how.
+
+    >>> ClassifyConfig(pooling="mean").level
+    'char'
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    split: tuple[float, float, float] = Field(
+        (80, 10, 10), description="per cent for training, validation, test; where a part is a file, training's"
+    )
+    level: Literal["char", "word"] = Field("char", description="what a text is a sequence of: char or word")
+    fewest: int = Field(1, ge=1, description="times a token stands in training to be known")
+    embedding: int = Field(128, ge=1, description="size of a token's embedding")
+    directions: int = Field(2, ge=1, le=2, description="2: read from both ends; 1: forwards alone")
+    pooling: Literal["last", "mean", "max", "attention"] = Field(
+        "max", description="what is made of the outputs: last, mean, max or attention"
+    )
+    class_weights: Literal["none", "balanced"] = Field(
+        "none", description="in the loss: none, or balanced: the rarer a class, the more"
+    )
+    smoothing: float = Field(0.0, ge=0, lt=1, description="label smoothing")
+    token_dropout: float = Field(0.0, ge=0, lt=1, description="share of tokens that training takes for unknown")
+    input_dropout: float = Field(0.0, ge=0, lt=1, description="dropout of embeddings or channels")
+    head_dropout: float = Field(0.0, ge=0, lt=1, description="dropout of what the head reads")
+    best: Literal["loss", "accuracy", "macro_f1"] = Field(
+        "loss", description="the validation score that says which weights are best: loss, accuracy or macro_f1"
+    )
+
+
+def pool_last(output: Tensor, valid: Tensor, directions: int) -> Tensor:
+    """What each direction read last: of ``output`` (T, B, D H) forwards the last valid step, backwards the first."""
+    last = output.gather(0, (valid.sum(0) - 1).view(1, -1, 1).expand(1, -1, output.shape[2]))[0]
+    if directions == 1:
+        return last
+    hidden = output.shape[2] // 2
+    return torch.cat([last[:, :hidden], output[0, :, hidden:]], dim=1)
+
+
+def pool_mean(output: Tensor, valid: Tensor) -> Tensor:
+    """The mean over the valid steps, (B, O)."""
+    return torch.where(valid.unsqueeze(-1), output, 0.0).sum(0) / valid.sum(0).unsqueeze(-1)
+
+
+def pool_max(output: Tensor, valid: Tensor) -> Tensor:
+    """The largest over the valid steps, (B, O)."""
+    return torch.where(valid.unsqueeze(-1), output, -torch.inf).amax(0)
+
+
+class ClassifyNetwork(nn.Module):
+    """Sequences to logits: ``recurrent`` between an embedding of ``tokens`` (0: numbers come as they are) and a head.
+
+    >>> network = ClassifyNetwork(Recurrent("gru", 1, 8), classes=3, config=ClassifyConfig(directions=1))
+    >>> network(torch.zeros(5, 2, 1), torch.tensor([5, 3])).shape
+    torch.Size([2, 3])
+    """
+
+    temperature: Tensor
+
+    def __init__(self, recurrent: Recurrent, classes: int, config: ClassifyConfig, tokens: int = 0):
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(tokens, recurrent.input_size) if tokens else None
+        self.recurrent = recurrent
+        self.attention = nn.Linear(recurrent.output_size, 1) if config.pooling == "attention" else None
+        self.head = nn.Linear(recurrent.output_size, classes)
+        self.drop_input, self.drop_head = nn.Dropout(config.input_dropout), nn.Dropout(config.head_dropout)
+        # Divides the logits where probabilities are wanted; set after training, on the validation part.
+        self.register_buffer("temperature", torch.ones(()))
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """The logits (B, K) of x: ids (T, B), or numbers (T, B, C); ``lengths`` (B,) from 1 to T."""
+        valid = running(lengths, x.shape[0])
+        if self.embedding is not None:
+            x = self.embedding(self._dropped(x))
+        output, _ = self.recurrent(self.drop_input(x), lengths=lengths)
+        return self.head(self.drop_head(self._pooled(output, valid)))
+
+    def _dropped(self, ids: Tensor) -> Tensor:
+        p = self.config.token_dropout
+        if not (p and self.training):
+            return ids
+        return torch.where(torch.rand(ids.shape, device=ids.device) < p, UNKNOWN, ids)
+
+    def _pooled(self, output: Tensor, valid: Tensor) -> Tensor:
+        if self.attention is not None:
+            scores = torch.where(valid.unsqueeze(-1), self.attention(output), -torch.inf)
+            return (scores.softmax(0) * torch.where(valid.unsqueeze(-1), output, 0.0)).sum(0)
+        if self.config.pooling == "last":
+            return pool_last(output, valid, self.config.directions)
+        return {"mean": pool_mean, "max": pool_max}[self.config.pooling](output, valid)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """``inputs``: ids (T, B) or numbers (T, B, C), padded; ``lengths`` (B,) and ``labels`` (B,), numbers of classes."""
+
+    inputs: Tensor
+    lengths: Tensor
+    labels: Tensor
+
+
+class Classify:
+    """A network, labelled sequences and the way one is trained on the other: what :func:`elman.training.fit` takes.
+
+    ``reader`` makes numbers of sequences: a :class:`Vocabulary` of texts, a :class:`Scaler` of channels.
+    """
+
+    name = "classify"
+
+    def __init__(
+        self,
+        model: ClassifyNetwork,
+        parts: Parted,
+        classes: Sequence[str],
+        reader: Vocabulary | Scaler,
+        config: ClassifyConfig,
+        batch: int,
+    ):
+        self.model, self.parts, self.classes = model, parts, tuple(classes)
+        self.reader, self.config, self.batch = reader, config, batch
+        self.inputs = self.read(parts.data.sequences)
+        number = {name: i for i, name in enumerate(self.classes)}
+        self.truth = np.array([number[label] for label in parts.data.labels], dtype=np.int64)
+        self.weights = self._class_weights()
+
+    @staticmethod
+    def fit_reader(parts: Parted, config: ClassifyConfig) -> Vocabulary | Scaler:
+        """What makes numbers of sequences, from the training part alone."""
+        trained = [parts.data.sequences[i] for i in parts.train]
+        if parts.data.is_text:
+            return Vocabulary.of(trained, config.level, config.fewest)
+        values = np.concatenate(trained)
+        return Scaler.fit(filled(values, np.zeros(values.shape[1])))
+
+    def read(self, sequences: Sequence[str] | Sequence[NDArray[np.float64]]) -> list[Tensor]:
+        """Texts as ids (T,), or numbers standardised (T, C), on the CPU."""
+        if isinstance(self.reader, Vocabulary):
+            return [torch.from_numpy(self.reader.ids(str(text))) for text in sequences]
+        mean = self.reader.shift
+        return [torch.from_numpy(self.reader.transform(filled(np.asarray(s), mean))).float() for s in sequences]
+
+    def _class_weights(self) -> Tensor | None:
+        if self.config.class_weights == "none":
+            return None
+        members = np.bincount(self.truth[self.parts.train], minlength=len(self.classes))
+        return torch.from_numpy(members.sum() / (len(members) * members)).float()
+
+    # What a batch is
+
+    def describe_batch(self) -> tuple[contract.Field, ...]:
+        """Inputs, how many steps of each count, and labels of a training batch."""
+        count = torch.int64
+        if self.model.embedding is None:
+            inputs = contract.Field("inputs", "T B C", "standardised numbers")
+        else:
+            inputs = contract.Field("inputs", "T B", "ids of tokens", count, (0, self.model.embedding.num_embeddings))
+        return (
+            inputs,
+            contract.Field("lengths", "B", "steps that count", count, (1, self.batch_sizes()["T"] + 1)),
+            contract.Field("labels", "B", "numbers of classes", count, (0, len(self.classes))),
+        )
+
+    def batch_sizes(self) -> Mapping[str, int]:
+        """T the longest training sequence, B batch, C channels."""
+        longest = max(len(self.inputs[i]) for i in self.parts.train)
+        return {"T": longest, "B": self.batch, "C": self.parts.data.channels}
+
+    # Training: the Trainable contract
+
+    def batch_count(self) -> int:
+        """How many batches an epoch has."""
+        return -(-len(self.parts.train) // self.batch)
+
+    def batches(self, generator: torch.Generator) -> Iterator[Batch]:
+        """One epoch: sequences in random order, of like length together, the batches in random order again."""
+        order = self.parts.train[torch.randperm(len(self.parts.train), generator=generator).numpy()]
+        batches: list[NDArray[np.int64]] = []
+        for start in range(0, len(order), POOL * self.batch):
+            alike = sorted(order[start : start + POOL * self.batch], key=lambda i: len(self.inputs[i]))
+            batches += [np.array(alike[i : i + self.batch]) for i in range(0, len(alike), self.batch)]
+        for i in torch.randperm(len(batches), generator=generator).tolist():
+            yield self.collated([self.inputs[j] for j in batches[i]], self.truth[batches[i]])
+
+    def collated(self, inputs: Sequence[Tensor], truth: NDArray[np.int64]) -> Batch:
+        """Sequences (T, ...) and their classes (B,) as one batch on the model's device."""
+        device = self.model.head.weight.device
+        lengths = torch.tensor([len(x) for x in inputs], device=device)
+        return Batch(pad_sequence(list(inputs)).to(device), lengths, torch.from_numpy(truth).to(device))
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The mean cross entropy, in nats."""
+        return self._cross_entropy(self.model(batch.inputs, batch.lengths), batch.labels, self.config.smoothing)
+
+    def _cross_entropy(self, logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
+        weights = None if self.weights is None else self.weights.to(logits)
+        return cross_entropy(logits, labels, weight=weights, label_smoothing=smoothing)
+
+    def validate(self) -> float | None:
+        """The cross entropy of the validation part, or what its accuracy or macro-F1 lacks of 1; None without one."""
+        if not len(self.parts.validation):
+            return None
+        logits = self.logits([self.inputs[i] for i in self.parts.validation])
+        truth = self.truth[self.parts.validation]
+        if self.config.best == "loss":
+            return self._cross_entropy(logits, torch.from_numpy(truth)).item()
+        return 1 - classification_scores(logits.argmax(1).numpy(), truth, len(self.classes))[self.config.best]
+
+    # Use
+
+    @torch.no_grad()
+    def logits(self, inputs: Sequence[Tensor]) -> Tensor:
+        """The logits (n, K) of sequences as :meth:`read` gives them, on the CPU."""
+        self.model.eval()
+        order = sorted(range(len(inputs)), key=lambda i: len(inputs[i]))
+        found = torch.empty(len(inputs), len(self.classes))
+        for start in range(0, len(order), EVALUATED_AT_ONCE):
+            chosen = order[start : start + EVALUATED_AT_ONCE]
+            batch = self.collated([inputs[i] for i in chosen], np.zeros(len(chosen), dtype=np.int64))
+            found[chosen] = self.model(batch.inputs, batch.lengths).float().cpu()
+        return found
