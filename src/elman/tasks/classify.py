@@ -44,6 +44,7 @@ class ClassifyConfig(BaseModel):
     )
     level: Literal["char", "word"] = Field("char", description="what a text is a sequence of: char or word")
     fewest: int = Field(1, ge=1, description="times a token stands in training to be known")
+    ngrams: int = Field(1, ge=1, le=8, description="at each token the runs of up to so many that end there are read")
     embedding: int = Field(128, ge=1, description="size of a token's embedding")
     directions: int = Field(2, ge=1, le=2, description="2: read from both ends; 1: forwards alone")
     pooling: Literal["last", "mean", "max", "attention"] = Field(
@@ -102,10 +103,10 @@ class ClassifyNetwork(nn.Module):
         self.register_buffer("temperature", torch.ones(()))
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """The logits (B, K) of x: ids (T, B), or numbers (T, B, C); ``lengths`` (B,) from 1 to T."""
+        """The logits (B, K) of x: ids (T, B, N), or numbers (T, B, C); ``lengths`` (B,) from 1 to T."""
         valid = running(lengths, x.shape[0])
         if self.embedding is not None:
-            x = self.embedding(self._dropped(x))
+            x = self.embedding(self._dropped(x)).sum(2)
         output, _ = self.recurrent(self.drop_input(x), lengths=lengths)
         return self.head(self.drop_head(self._pooled(output, valid)))
 
@@ -126,7 +127,7 @@ class ClassifyNetwork(nn.Module):
 
 @dataclass(frozen=True)
 class Batch:
-    """``inputs``: ids (T, B) or numbers (T, B, C), padded; ``lengths`` (B,) and ``labels`` (B,), numbers of classes."""
+    """``inputs``: ids (T, B, N) or numbers (T, B, C), padded; ``lengths`` (B,); ``labels`` (B,), numbers of classes."""
 
     inputs: Tensor
     lengths: Tensor
@@ -162,12 +163,12 @@ class Classify:
         """What makes numbers of sequences, from the training part alone."""
         trained = [parts.data.sequences[i] for i in parts.train]
         if parts.data.is_text:
-            return Vocabulary.of(trained, config.level, config.fewest)
+            return Vocabulary.of(trained, config.level, config.fewest, config.ngrams)
         values = np.concatenate(trained)
         return Scaler.fit(filled(values, np.zeros(values.shape[1])))
 
     def read(self, sequences: Sequence[str] | Sequence[NDArray[np.float64]]) -> list[Tensor]:
-        """Texts as ids (T,), or numbers standardised (T, C), on the CPU."""
+        """Texts as ids (T, N), or numbers standardised (T, C), on the CPU."""
         if isinstance(self.reader, Vocabulary):
             return [torch.from_numpy(self.reader.ids(str(text))) for text in sequences]
         mean = self.reader.shift
@@ -187,7 +188,9 @@ class Classify:
         if self.model.embedding is None:
             inputs = contract.Field("inputs", "T B C", "standardised numbers")
         else:
-            inputs = contract.Field("inputs", "T B", "ids of tokens", count, (0, self.model.embedding.num_embeddings))
+            inputs = contract.Field(
+                "inputs", "T B N", "ids of tokens and of runs", count, (0, self.model.embedding.num_embeddings)
+            )
         return (
             inputs,
             contract.Field("lengths", "B", "steps that count", count, (1, self.batch_sizes()["T"] + 1)),
@@ -195,9 +198,9 @@ class Classify:
         )
 
     def batch_sizes(self) -> Mapping[str, int]:
-        """T the longest training sequence, B batch, C channels."""
+        """T the longest training sequence, B batch, C channels, N the longest run of tokens."""
         longest = max(len(self.inputs[i]) for i in self.parts.train)
-        return {"T": longest, "B": self.batch, "C": self.parts.data.channels}
+        return {"T": longest, "B": self.batch, "C": self.parts.data.channels, "N": self.config.ngrams}
 
     # Training: the Trainable contract
 
