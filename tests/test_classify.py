@@ -172,7 +172,7 @@ def test_nothing_outside_the_training_part_moves_training(kind):
 
 
 def test_two_trainings_are_equal_to_the_bit():
-    runs = [Classifier("gru", **QUICK, input_dropout=0.3, token_dropout=0.1, head_dropout=0.2) for _ in range(2)]
+    runs = [Classifier("gru", **QUICK, embedding_dropout=0.3, token_dropout=0.1, head_dropout=0.2) for _ in range(2)]
     for classifier in runs:
         classifier.fit(films())
     a, b = (classifier.predict(["so good", "bad"]).probabilities for classifier in runs)
@@ -225,7 +225,7 @@ def test_a_run_is_loaded_to_the_same_scores(tmp_path, kind):
 
 
 def test_an_interrupted_training_goes_on_to_the_same_bits(tmp_path, monkeypatch):
-    whole = Classifier("gru", **QUICK, input_dropout=0.2)
+    whole = Classifier("gru", **QUICK, embedding_dropout=0.2)
     whole.fit(films(400), run=tmp_path / "whole")
     original, seen = Classify.loss, []
 
@@ -236,7 +236,7 @@ def test_an_interrupted_training_goes_on_to_the_same_bits(tmp_path, monkeypatch)
         return original(self, batch)
 
     monkeypatch.setattr(Classify, "loss", stopping)
-    cut = Classifier("gru", **QUICK, input_dropout=0.2)
+    cut = Classifier("gru", **QUICK, embedding_dropout=0.2)
     assert cut.fit(films(400), run=tmp_path / "cut").interrupted
     monkeypatch.undo()
     resumed, history = Classifier.resume(tmp_path / "cut", choices={"hidden": 6})
@@ -318,9 +318,9 @@ def test_config_json_holds_all_that_reading_needs(tmp_path):
 
 
 def test_epochs_follow_from_the_size_of_the_data():
-    assert default_epochs(3000, 32) == 32
+    assert default_epochs(3000, 32) == 16
     classifier = Classifier("rnn", hidden=2, embedding=2, batch=50)
-    assert classifier.fit(films()).epochs == 200
+    assert classifier.fit(films()).epochs == 400
     assert Classifier("rnn", epochs=3).recipe.epochs == 3
     assert ClassifyConfig().split == (80, 10, 10)
     assert len(parted(films(), (80, 10, 10)).train) == 48

@@ -38,7 +38,7 @@ def train(
     id: Annotated[str | None, option("Column that says which sequence a row, one step, belongs to.")] = None,
     validation: Annotated[str | None, option("Validate on this, read as DATA is; nothing is cut off for it.")] = None,
     test: Annotated[str | None, option("Test on this, read as DATA is; nothing is cut off for it.")] = None,
-    epochs: Annotated[int | None, option("Passes over the training part. [as many as make 3000 steps, 10-200]")] = None,
+    epochs: Annotated[int | None, option("Passes over the training part. [as many as make 1500 steps, 8-400]")] = None,
     resume: options.Resume = False,
     json: Json = False,
 ) -> int:
@@ -99,7 +99,8 @@ def draw(classifier: Any, run: Path, folder: Path, kind: str) -> list[Path]:
         title = f"{name}, {classifier.network.cell}: test part, accuracy {right:.2%}"
         drawn.append(pictures.draw_confusion(folder / f"confusion.{kind}", counts, classifier.classes, title))
     rows = classifier.run.metrics() if classifier.run is not None else []
-    unit = "cross entropy, nats"
+    best = classifier.config.best
+    unit = "cross entropy, nats" + ("" if best == "loss" else f"; validation: 1 - {best.replace('_', ' ')}")
     return [*drawn, pictures.draw_losses(folder / f"loss.{kind}", rows, f"{run}: loss", unit)]
 
 

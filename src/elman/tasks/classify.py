@@ -26,6 +26,8 @@ from elman.metrics import classification_scores
 from elman.sequences import running
 from elman.tasks import contract
 
+# How far embeddings begin from 0. Of words most are seen rarely, and should say little rather than something random.
+EMBEDDING_SPREAD = {"char": 1.0, "word": 0.05}
 EVALUATED_AT_ONCE = 512  # sequences in a forward pass without gradient
 POOL = 50  # batches whose sequences are sorted by length together
 
@@ -55,10 +57,10 @@ class ClassifyConfig(BaseModel):
     )
     smoothing: float = Field(0.0, ge=0, lt=1, description="label smoothing")
     token_dropout: float = Field(0.0, ge=0, lt=1, description="share of tokens that training takes for unknown")
-    input_dropout: float = Field(0.0, ge=0, lt=1, description="dropout of embeddings or channels")
+    embedding_dropout: float = Field(0.3, ge=0, lt=1, description="dropout of embeddings")
     head_dropout: float = Field(0.0, ge=0, lt=1, description="dropout of what the head reads")
     best: Literal["loss", "accuracy", "macro_f1"] = Field(
-        "loss", description="the validation score that says which weights are best: loss, accuracy or macro_f1"
+        "accuracy", description="the validation score that says which weights are best: loss, accuracy or macro_f1"
     )
 
 
@@ -95,10 +97,12 @@ class ClassifyNetwork(nn.Module):
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(tokens, recurrent.input_size) if tokens else None
+        if self.embedding is not None:
+            nn.init.normal_(self.embedding.weight, std=EMBEDDING_SPREAD[config.level])
         self.recurrent = recurrent
         self.attention = nn.Linear(recurrent.output_size, 1) if config.pooling == "attention" else None
         self.head = nn.Linear(recurrent.output_size, classes)
-        self.drop_input, self.drop_head = nn.Dropout(config.input_dropout), nn.Dropout(config.head_dropout)
+        self.drop_embedding, self.drop_head = nn.Dropout(config.embedding_dropout), nn.Dropout(config.head_dropout)
         # Divides the logits where probabilities are wanted; set after training, on the validation part.
         self.register_buffer("temperature", torch.ones(()))
 
@@ -106,8 +110,8 @@ class ClassifyNetwork(nn.Module):
         """The logits (B, K) of x: ids (T, B, N), or numbers (T, B, C); ``lengths`` (B,) from 1 to T."""
         valid = running(lengths, x.shape[0])
         if self.embedding is not None:
-            x = self.embedding(self._dropped(x)).sum(2)
-        output, _ = self.recurrent(self.drop_input(x), lengths=lengths)
+            x = self.drop_embedding(self.embedding(self._dropped(x)).sum(2))
+        output, _ = self.recurrent(x, lengths=lengths)
         return self.head(self.drop_head(self._pooled(output, valid)))
 
     def _dropped(self, ids: Tensor) -> Tensor:
