@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
-from elman.equations import TABLE, Cell, cell, clamp, exp, maximum, relu, sigmoid, sqrt, tanh, where
+from elman.equations import (
+    TABLE,
+    Cell,
+    cell,
+    clamp,
+    exp,
+    maximum,
+    relu,
+    rsqrt,
+    sigmoid,
+    sqrt,
+    tanh,
+    total,
+    units,
+    where,
+)
 
 
 @cell
@@ -71,7 +86,36 @@ def readout(x, h, p):
     return new * new - h, new
 
 
-OWN = [coupled, indrnn, mingru, odd, slow_and_fast, squashed_operand, gaps, two_inputs, raw, readout]
+@cell(inputs={"other": 3})
+def scalar_gate(x, h, p, *, other):
+    """Projections of size 1, one of them two products deep, and what they gate."""
+    g = sigmoid(p.g(x, h, size=1))
+    n = tanh(p.n(g * h, other) + p.s(h, size=1))
+    return h + g * (n - h)
+
+
+@cell(sizes={"s": "embedding"})
+def delayed(x, h, s, old, p):
+    """A product of a product of x alone, a state that another's old value becomes, and a product of a new state."""
+    e = tanh(p.e(p.d(x, size="narrow"), size="embedding"))
+    h = tanh(p.h(e, h, old) + p.b(s))
+    return h, 0.5 * s + p.s(h, e), h + old
+
+
+@cell
+def centred(x, h, c, p):
+    """Totals of totals, of values of two stages, and one that only a learned number's gradient needs."""
+    a = p.a(x, h)
+    a = a - total(a) / units(a)
+    scale = rsqrt(total(a * a, c) ** 2 / units(a) + 1.0)
+    c = 0.5 * c + p.c(a * scale) * p.size(size=1)
+    return tanh(a * total(c * scale)) * scale + 0.1 * h, c
+
+
+OWN = [
+    coupled, indrnn, mingru, odd, slow_and_fast, squashed_operand, gaps, two_inputs, raw, readout, scalar_gate,
+    delayed, centred,
+]  # fmt: skip
 
 # What each row is tried on: a value from about -2 to 2, brought to where the row and its derivative are tame.
 _POSITIVE = {"log", "sqrt", "rsqrt", "log1p"}

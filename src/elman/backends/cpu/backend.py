@@ -70,19 +70,7 @@ def _program(call: Call) -> str | None:
         return "needs the package llvmlite, which is not installed"
     from elman.backends.cpu.engine import engine
 
-    found = engine(call.program, call.sizes)
-    if found.reason is not None:
-        return found.reason
-    return _unsupported(call, found.unsupported) if found.unsupported else None
-
-
-def _unsupported(call: Call, reasons: dict[str, str]) -> str | None:
-    """Gradients that have no kernel: refused only where they are asked for."""
-    if not torch.is_grad_enabled():
-        return None
-    named = {"input": call.x, **{f"extra:{name}": value for name, value in call.extras.items()}}
-    named |= {f"state:{s.name}": value for s, value in zip(call.program.states, call.states, strict=True)}
-    return next((why for name, why in reasons.items() if name.startswith("state") or named[name].requires_grad), None)
+    return engine(call.program, call.sizes).reason
 
 
 @operator.constant
@@ -92,8 +80,7 @@ def _constant_reason(program: Program, sizes: tuple[int, ...]) -> str:
         return "needs the package llvmlite, which is not installed"
     from elman.backends.cpu.engine import of_values
 
-    found = of_values(program.to_json(), sizes)
-    return found.reason or next(iter(found.unsupported.values()), "")
+    return of_values(program.to_json(), sizes).reason or ""
 
 
 @functools.cache

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from elman.backends.cpu import compiler, machine, threads
-from elman.backends.cpu.forward import Variant
 from elman.backends.cpu.inputs import Inputs, Wanted
 from elman.backends.cpu.inputs import wanted as inputs_wanted
 from elman.backends.cpu.parts import Refused
 from elman.backends.cpu.plan import Plan
 from elman.backends.cpu.runner import Runner
+from elman.backends.cpu.timeline import Variant
 from elman.equations import Program
 
 # Tiles are chosen for one of these counts of rows a thread, so that a new batch size seldom means a new kernel.
@@ -34,12 +34,9 @@ class Engine:
         except Refused as refused:
             self.reason = str(refused)
             return
-        self.unsupported = plan.unsupported
         self.state_sizes = [self.sizes[s.size] for s in program.states]
         self.output_size = self.sizes[program.output_size]
-        # Multiply-adds of a step and row; the pointwise work counts as if it were products.
-        self.work = sum(p.count * self.sizes[f.size] for f in plan.forward for r in f.runs for p in r.pieces)
-        self.work += 20 * plan.count
+        self.work = plan.work
 
     def plan(self, with_reset: bool) -> Plan:
         """The plan; raises :class:`Refused`."""

@@ -81,9 +81,16 @@ def _operand(c: Entry, plan: Plan, index: int, batch: Any) -> dict[str, Any]:
         name = "x" if node.op == "input" else f"extra:{node.name}"
         places = {"operand": c.number(name), "operand_step": c.number(f"{name}_step")}
         return {**nowhere, **places, "operand_row": c.number(f"{name}_row")}
+    if node.op == "vector":
+        parameter, row = plan.rows_of(index)
+        operand = c.add(c.number(f"parameter:{parameter}"), 4 * row)
+        return {**nowhere, "operand": operand, "operand_step": 0, "operand_row": 0}
     places = {"operand_step": c.mul(batch, n), "operand_row": n}
     if node.op != "state":
-        return {**nowhere, **places, "operand": c.number(f"operand:{index}")}
+        stored = f"operand:{index}"
+        if index in plan.from_state:
+            stored = f"new:{plan.program.states[plan.from_state[index]].name}"
+        return {**nowhere, **places, "operand": c.number(stored)}
     name = next(s.name for s in plan.program.states if s.old == index)
     return {
         **places, "operand": c.number(f"new:{name}"), "shift": c.number("stride"), "initial_step": c.number("first"),
@@ -108,7 +115,7 @@ def emit_vectors(c: Entry, plan: Plan, gather_at: list[int], gather_width: int) 
             with c.loop(0, count, carry=[zero]) as j:
                 start = j.values[0] if gather.total else zero
                 with c.loop(0, c.number("chunks"), carry=[start]) as share:
-                    place = c.add(c.mul(share.index, gather_width), at)
+                    place = c.add(c.mul(share.index, 2 * gather_width), gather_width + at)
                     value = c.load(c.at(c.pointer("gathered"), c.add(place, j.index)))
                     share.next = [c.b.fadd(share.values[0], value)]
                 j.next = share.values

@@ -112,7 +112,8 @@ def emit_packing(c: Part, plan: Plan, phase: Phase, size: int, packed: Any) -> N
 
 def emit_phase(
     c: Part, phase: Phase, size: int, packed: Any, low: Any, high: Any,
-    operand: Callable[[Run], tuple[Any, Any]], body: Callable[[Any, Any, Any, dict[int, Any]], None],
+    operand: Callable[[Run], tuple[Any, Any]], begin: Callable[[Any], Any],
+    body: Callable[[Any, Any, Any, dict[int, Any]], None],
 ) -> None:  # fmt: skip
     """A narrow phase for the rows from ``low`` to ``high``; see :func:`elman.backends.cpu.tiles.emit_phase`."""
     operands = [operand(run) for run in phase.runs]
@@ -124,7 +125,8 @@ def emit_phase(
             for g in run.sums:
                 sums[g] = _dot(c, run.length, line, c.at(packed, at), sums[g])
                 at += size * _padded(run, c.width)
-        body(row.index, i64(0), c.lanes(size), {s.root: _gather(c, v) for s, v in zip(phase.sums, sums, strict=True)})
+        found = {s.root: _gather(c, v) for s, v in zip(phase.sums, sums, strict=True)}
+        body(begin(row.index), i64(0), c.lanes(size), found)
 
 
 def _dot(c: Part, length: int, line: Any, weights: Any, sums: list[Any]) -> list[Any]:
@@ -146,13 +148,19 @@ def _dot(c: Part, length: int, line: Any, weights: Any, sums: list[Any]) -> list
 
 
 def _gather(c: Code, sums: list[Any]) -> Any:
-    """The sum over the lanes of each vector, in one vector, by halving."""
+    """The sum over the lanes of each vector, in one vector."""
     result = c.splat(0.0)
     for u, value in enumerate(sums):
-        half = c.width // 2
-        while half:
-            lanes = ir.Constant(ir.VectorType(I32, c.width), [(i + half) % c.width for i in range(c.width)])
-            value = c.b.fadd(value, c.b.shuffle_vector(value, value, lanes))
-            half //= 2
-        result = c.b.insert_element(result, c.b.extract_element(value, ir.Constant(I32, 0)), ir.Constant(I32, u))
+        one = c.b.extract_element(in_every_lane(c, value), ir.Constant(I32, 0))
+        result = c.b.insert_element(result, one, ir.Constant(I32, u))
     return result
+
+
+def in_every_lane(c: Code, value: Any) -> Any:
+    """The sum over a vector's lanes, in every lane, by halving."""
+    half = c.width // 2
+    while half:
+        lanes = ir.Constant(ir.VectorType(I32, c.width), [(i + half) % c.width for i in range(c.width)])
+        value = c.b.fadd(value, c.b.shuffle_vector(value, value, lanes))
+        half //= 2
+    return value

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from elman.backends.cpu.sums import Sum
 
 
 class Refused(Exception):
     """The CPU backend cannot take this program; the message is the reason."""
+
+
+class At(NamedTuple):
+    """When a value of a step is known: in which stage, and in which of its passes over the units of a row."""
+
+    stage: int
+    turn: int
 
 
 @dataclass(frozen=True)
@@ -36,12 +45,53 @@ class Run:
 
 @dataclass(frozen=True)
 class Phase:
-    """Sums of one size, taken together, and what is done with them."""
+    """Sums of one size, taken together."""
 
-    key: str
     size: str
     sums: tuple[Sum, ...]
     runs: tuple[Run, ...]
+
+
+@dataclass(frozen=True)
+class Store:
+    """The sum of ``nodes``, written to where ``kind`` and ``name`` say; without nodes, zeros of size ``size``.
+
+    ``condition`` names the gradient that must be wanted for it.
+    """
+
+    kind: str
+    name: str | int
+    nodes: tuple[int, ...]
+    size: str
+    condition: str = ""
+
+
+@dataclass
+class Work:
+    """What one pass does for the units of one size."""
+
+    stores: list[Store] = field(default_factory=list)
+    totals: list[tuple[int, int]] = field(default_factory=list)  # (total, the value of this size it adds up)
+    reads: set[int] = field(default_factory=set)  # values that were stored before, and are read
+    joined: dict[int, tuple[int, ...]] = field(default_factory=dict)  # by sum, what was added and stored before
+    singles: set[int] = field(default_factory=set)  # values of one unit: the same for all units of a row
+
+
+@dataclass
+class Stage:
+    """Products, then passes over the units of each row. A total of one pass is known in the next.
+
+    A stage of one pass is ``fused``: its pass runs where a product's sums are in registers still.
+    """
+
+    condition: str
+    phases: tuple[Phase, ...] = ()
+    passes: list[dict[str, Work]] = field(default_factory=list)
+
+    @property
+    def fused(self) -> bool:
+        """Whether the pass runs behind each tile of a product."""
+        return len(self.passes) == 1
 
 
 @dataclass(frozen=True)
@@ -57,7 +107,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Gather:
-    """Rows of a learned vector's gradient, summed in the loop: of a node, over units too where it is a total."""
+    """Rows of a learned vector's gradient, summed in the loop: of nodes, over units too where it is a total."""
 
     parameter: str
     row: int
@@ -65,3 +115,17 @@ class Gather:
     nodes: tuple[int, ...]
     size: str
     total: bool
+
+
+def offsets(widths: Sequence[int]) -> tuple[list[int], int]:
+    """Where each of several values stands in a row of them all, and the row's length.
+
+    Single numbers stand last, and behind them a row of wide values is filled up, so that these stay in line with the
+    processor's cache.
+    """
+    at = 0
+    found = [0] * len(widths)
+    for i in sorted(range(len(widths)), key=lambda i: widths[i] == 1):
+        found[i] = at
+        at += widths[i]
+    return found, -(-at // 16) * 16 if 1 in widths and at >= 64 else at

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from elman.backends.cpu import backward, compiler, forward, jobs, workspace
-from elman.backends.cpu.forward import Variant
 from elman.backends.cpu.inputs import Inputs, Wanted
 from elman.backends.cpu.kernel import Kernel
 from elman.backends.cpu.plan import Plan
+from elman.backends.cpu.timeline import Variant
 
 _ONES = torch.ones(1, dtype=torch.bool)
 # Said in full: a program may have set another default.
@@ -31,9 +31,10 @@ class Runner:
         # What is kept for the backward pass, (T, B, n) each: the states' steps, saved values, computed operands.
         new = self.state_sizes[1:] if self.shares_output else self.state_sizes
         self.kept_sizes = [*new, plan.saved_width, *(plan.n(i) for i in plan.computed)]
-        self.packed_forward = forward.packed_length(plan, plan.forward, variant)
-        self.packed_backward = forward.packed_length(plan, plan.backward, variant)
-        self.crossing = backward.crossing_offsets(plan)[1]
+        self.packed_forward = forward.packed_length(plan, plan.forward.phases, variant)
+        self.packed_backward = forward.packed_length(plan, plan.backward.phases, variant)
+        self.crossing = plan.backward.crossing_width
+        self.carried = sum(self.state_sizes)
         self.gathered = backward.gather_offsets(plan)[1]
         self.room = jobs.rooms(plan, variant.width)
         self.sums = -(-plan.width // 16) * 16
@@ -63,10 +64,11 @@ class Runner:
         finals = [empty(batch, n) for n in self.state_sizes]
         # Without a backward pass the states need a ring of two steps, and the rest the room of one.
         kept = [empty(steps if keep else 2, batch, n) for n in self.kept_sizes]
-        packed = workspace.take(self.packed_forward)
+        packed = workspace.take(self.packed_forward + self.plan.forward.crossing_width * batch)
         values = inputs.table(team, chunks, not keep, packed.data_ptr())
         self._add_kept(values, output, kept)
         values += [final.data_ptr() for final in finals]
+        values.append(packed.data_ptr() + 4 * self.packed_forward)
         self.forward_kernel(values)
         workspace.give_back(packed)
         return [output, *finals], kept if keep else []
@@ -84,19 +86,21 @@ class Runner:
         """The gradients in the order of :class:`Inputs`; ``grads`` are those of the output and the final states."""
         plan, (steps, batch, _) = self.plan, inputs.x.shape
         columns, packed_length = workspace.take(steps * batch * plan.width), self.packed_backward
-        room = workspace.take(packed_length + self.crossing * batch + self.room * team + self.sums)
+        # Packed weights, the sums of the columns, the room of the products, what crosses, the carries' other place:
+        # the first of them at 64 bytes each.
+        room = workspace.take(packed_length + self.sums + self.room * team + (self.crossing + self.carried) * batch)
+        sums = room.data_ptr() + 4 * packed_length
+        products = sums + 4 * self.sums
+        crossing = products + 4 * self.room * team
+        spare = crossing + 4 * self.crossing * batch
         values = inputs.table(team, chunks, False, room.data_ptr())
         self._add_kept(values, output, kept)
         grad = _readable(grads[0], output.shape[-1])
         values += (grad.data_ptr(), *grad.stride()[-3:-1]) if grad.dim() == 3 else (grad.data_ptr(), 0, 0)
-        carries, initials, held = self._add_states(values, grads[1:], inputs)
+        carries, initials, held = self._add_states(values, grads[1:], inputs, spare)
         x, extras = self._add_leaving(values, inputs, wanted)
         parameters = self._add_parameters(values, inputs, wanted)
-        gathered = _zeros(chunks, self.gathered) if self.gathered else columns
-        # Packed weights, the sums of the columns, what crosses, and the room of the products: each at 64 bytes.
-        sums = room.data_ptr() + 4 * packed_length
-        products = sums + 4 * self.sums
-        crossing = products + 4 * self.room * team
+        gathered = _zeros(chunks, 2 * self.gathered) if self.gathered else columns
         values += (
             columns.data_ptr(), crossing, gathered.data_ptr(), sums, products, inputs.valid is not None,
             _ONES.data_ptr(),
@@ -114,7 +118,7 @@ class Runner:
         return [g if w else None for g, w in zip(flat, wants, strict=True)]
 
     def _add_states(
-        self, values: list[int], grads: Sequence[Tensor | None], inputs: Inputs
+        self, values: list[int], grads: Sequence[Tensor | None], inputs: Inputs, spare: int
     ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         batch = inputs.x.shape[1]
         carries = [inputs.x.new_empty(batch, n) for n in self.state_sizes]
@@ -122,7 +126,8 @@ class Runner:
         held = [_readable(g, n) for g, n in zip(grads, self.state_sizes, strict=True)]
         for k, (given, carry) in enumerate(zip(held, carries, strict=True)):
             row = given.stride(0) if given.dim() == 2 else 0
-            values += (given.data_ptr(), row, carry.data_ptr(), initials[k].data_ptr() if initials else 0)
+            values += (given.data_ptr(), row, carry.data_ptr(), initials[k].data_ptr() if initials else 0, spare)
+            spare += 4 * carry.numel()
         return carries, initials, held
 
     def _add_leaving(

@@ -10,6 +10,7 @@ from llvmlite import ir
 from elman.backends.cpu.emit import I8, i64
 from elman.backends.cpu.kernel import Part
 from elman.backends.cpu.lowering import LOWERINGS
+from elman.backends.cpu.parts import Work
 from elman.backends.cpu.plan import Plan
 from elman.equations import TABLE
 
@@ -20,15 +21,15 @@ Rows = Callable[[int], Any]
 class Body:
     """Values at one place of one row: units from ``unit`` on, those lanes that ``mask`` names.
 
-    ``rows`` finds a leaf's row; ``sums`` holds finished sums by root, ``read`` how values that are kept are read.
+    ``rows`` finds the row of a leaf or of a value that ``work`` reads, ``joined`` that of what a sum got before;
+    ``sums`` holds finished products by root, ``known`` values that are the same for the whole row.
     """
 
-    def __init__(self, c: Part, plan: Plan, unit: Any, mask: Any, rows: Rows) -> None:
-        self.c, self.plan, self.unit, self.mask, self.rows = c, plan, unit, mask, rows
-        self.known: dict[int, Any] = {}
-        self.sums: dict[int, Any] = {}
-        self.added: frozenset[int] = frozenset()  # what is in ``sums`` already beside products and vectors
-        self.read: Mapping[int, Callable[[], Any]] = {}
+    def __init__(self, c: Part, plan: Plan, unit: Any, mask: Any, rows: Rows, work: Work, known: Mapping[int, Any]):
+        self.c, self.plan, self.unit, self.mask, self.rows, self.work = c, plan, unit, mask, rows, work
+        self.known = dict(known)
+        self.sums: Callable[[int], Any] = lambda i: None
+        self.joined: Callable[[tuple[int, ...]], Any] = lambda key: None
 
     def value(self, index: int) -> Any:
         """The value of node ``index``."""
@@ -36,23 +37,26 @@ class Body:
             self.known[index] = self._compute(index)
         return self.known[index]
 
+    def added(self, nodes: tuple[int, ...]) -> Any:
+        """The sum of some nodes' values; of none, 0."""
+        if not nodes:
+            return self.c.splat(0.0)
+        value = self.value(nodes[0])
+        for node in nodes[1:]:
+            value = self.c.b.fadd(value, self.value(node))
+        return value
+
     def _compute(self, index: int) -> Any:
         c, node = self.c, self.plan.nodes[index]
-        if index in self.read:
-            return self.read[index]()
-        if index in self.sums:
-            value = self.sums[index]
-            for other in self.plan.sums[index].others:
-                if other not in self.added:
-                    value = c.b.fadd(value, self.value(other))
-            return value
+        if index in self.work.reads or node.op in ("input", "state", "extra", "cotangent"):
+            return self.load(self.rows(index), node.size == "1")
+        if index in self.plan.sums:
+            return self._sum(index)
         if node.op == "constant":
             number = node.value
             if isinstance(number, tuple):
                 return c.splat(sum(self.plan.sizes[s] for s in number))
             return c.splat(float(number or 0.0))
-        if node.op in ("input", "state", "extra", "cotangent"):
-            return self.load(self.rows(index), node.size == "1")
         if node.op == "vector":
             name, row = self.plan.rows_of(index)
             return self.load(c.at(c.pointer(f"parameter:{name}"), row), node.size == "1")
@@ -60,6 +64,16 @@ class Body:
         numbers = {i: self.plan.nodes[node.args[i]].value for i in operation.number_arguments}
         args = [numbers[i] if i in numbers else self.value(a) for i, a in enumerate(node.args)]
         return LOWERINGS[node.op](c, *args)
+
+    def _sum(self, index: int) -> Any:
+        value = self.sums(index)
+        before = self.work.joined.get(index, ())
+        if before:
+            value = self.c.b.fadd(value, self.load(self.joined(before), self.plan.nodes[before[0]].size == "1"))
+        for other in self.plan.sums[index].others:
+            if other not in before:
+                value = self.c.b.fadd(value, self.value(other))
+        return value
 
     def load(self, address: Any, single: bool = False) -> Any:
         """This place's vector of a row, or its one number in every lane."""
@@ -75,11 +89,7 @@ class Body:
 def flag(c: Part, name: str, step: Any, row: Any) -> Any:
     """Whether the (T, B) mask ``name`` is set at a step and row."""
     at = c.add(c.mul(step, c.number("batch")), row)
-    return c.b.icmp_signed("!=", c.load(c.at(c.pointer(name), at, I8), I8, 1), _zero())
-
-
-def _zero() -> Any:
-    return ir.Constant(I8, 0)
+    return c.b.icmp_signed("!=", c.load(c.at(c.pointer(name), at, I8), I8, 1), ir.Constant(I8, 0))
 
 
 def chunk_loop(c: Part) -> Any:

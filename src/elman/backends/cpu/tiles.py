@@ -6,7 +6,7 @@ run after run, so that the inner loop reads them in order.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -178,6 +178,7 @@ def emit_phase(
     low: Any,
     high: Any,
     operand: Callable[[Run], tuple[Any, Any]],
+    begin: Callable[[Any], Any],
     body: Callable[[Any, Any, Any, dict[int, Any]], None],
     turn: Any,
 ) -> None:
@@ -186,14 +187,15 @@ def emit_phase(
     Every other ``turn`` of the time loop takes the panels from the last to the first: those the turn before ended
     with are still in the nearest cache.
 
-    ``operand`` gives the address and the row's length of a run's operand; ``body(row, unit, mask, sums)`` writes what
-    is done with the finished sums, by root, of one vector of units of one row.
+    ``operand`` gives the address and the row's length of a run's operand. ``begin(row)`` writes what comes before the
+    units of a row, and ``body(begun, unit, mask, sums)`` what is done with the finished sums, by root, of one vector
+    of units of that row.
     """
     if not phase.sums:
-        emit_plain(c, cut, low, high, body)
+        emit_plain(c, cut.size, low, high, begin, lambda row, unit, mask: body(row, unit, mask, {}))
         return
     if narrow.is_narrow(phase, cut.size):
-        narrow.emit_phase(c, phase, cut.size, packed, low, high, operand, body)
+        narrow.emit_phase(c, phase, cut.size, packed, low, high, operand, begin, body)
         return
     scratch = c.buffer(cut.rows * cut.accumulators * cut.width)
     operands = [operand(run) for run in phase.runs]
@@ -204,23 +206,38 @@ def emit_phase(
         with c.loop(low, high, cut.rows) as tile:
             _tile(c, phase, cut, weights, operands, tile.index, high, scratch)
             with c.loop(0, c.least(i64(cut.rows), c.b.sub(high, tile.index))) as line:
-                row = c.add(tile.index, line.index)
                 base = c.at(scratch, c.mul(line.index, cut.accumulators * cut.width))
                 first = c.mul(panel, cut.units)
-                _units(c, phase, cut, base, row, first, body)
+                _units(c, phase, cut, base, begin(c.add(tile.index, line.index)), first, body)
 
 
-def emit_plain(c: Part, cut: Shape, low: Any, high: Any, body: Callable[[Any, Any, Any, Any], None]) -> None:
+def emit_plain(
+    c: Part, size: int, low: Any, high: Any, begin: Callable[[Any], Any], body: Callable[[Any, Any, Any], None]
+) -> None:
     """A phase without products: every vector of every row."""
     with c.loop(low, high) as row:
-        if cut.size // cut.width:
-            with c.loop(0, cut.size // cut.width) as v:
-                body(row.index, c.mul(v.index, cut.width), None, {})
-        if cut.tail:
-            body(row.index, i64(cut.size - cut.tail), c.lanes(cut.tail), {})
+        begun = begin(row.index)
+
+        def vector(unit: Any, mask: Any, _: Any) -> list[Any]:
+            body(begun, unit, mask)
+            return []
+
+        each_vector(c, size, vector)
 
 
-def _units(c: Part, phase: Phase, cut: Shape, base: Any, row: Any, first: Any, body: Any) -> None:
+def each_vector(
+    c: Code, size: int, body: Callable[[Any, Any, list[Any]], list[Any]], carry: Sequence[Any] = ()
+) -> list[Any]:
+    """``body(unit, mask, carried)`` for each vector of ``size`` units; it returns what is carried on, as this does."""
+    whole, tail, values = size // c.width, size % c.width, list(carry)
+    if whole:
+        with c.loop(0, whole, carry=values) as v:
+            v.next = body(c.mul(v.index, c.width), None, v.values)
+        values = v.values
+    return body(i64(size - tail), c.lanes(tail), values) if tail else values
+
+
+def _units(c: Part, phase: Phase, cut: Shape, base: Any, begun: Any, first: Any, body: Any) -> None:
     """The vectors of units of one row of a tile."""
 
     def one(u: Any, mask: Any) -> None:
@@ -230,7 +247,7 @@ def _units(c: Part, phase: Phase, cut: Shape, base: Any, row: Any, first: Any, b
             each.root: c.load_vector(c.at(base, c.add(at, g * cut.units * cut.width)), align=4 * cut.width)
             for g, each in enumerate(phase.sums)
         }
-        body(row, unit, mask, sums)
+        body(begun, unit, mask, sums)
 
     full = c.b.sub(i64(cut.size // cut.width), first)
     if cut.size // cut.width:

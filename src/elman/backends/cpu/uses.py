@@ -1,0 +1,79 @@
+"""How the gradients of parameters come out of a step: columns, large products behind the loop, and sums in it.
+
+The cotangent of a product is a *column* of the buffer (T, B, width) that all steps fill.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from elman.backends.cpu.parts import Gather, Job, offsets
+from elman.equations.adjoint import Adjoint, Contribution
+from elman.equations.program import Parameter
+
+
+class Uses:
+    """The uses of a program's parameters at given sizes."""
+
+    def __init__(self, adjoint: Adjoint, sizes: Mapping[str, int]) -> None:
+        self.adjoint, self.nodes, self.sizes = adjoint, adjoint.nodes, sizes
+        self.parameters: dict[str, Parameter] = {p.name: p for p in adjoint.program.parameters}
+        self.columns, self.width = self._columns()
+        self.jobs = self._jobs()
+        self.column_vectors, self.gathers = self._vectors()
+
+    def _n(self, index: int) -> int:
+        return self.sizes[self.nodes[index].size]
+
+    def _span(self, use: Contribution) -> tuple[int, int]:
+        return self.parameters[use.parameter].span(use.rows, self.sizes)
+
+    def _columns(self) -> tuple[dict[int, int], int]:
+        """The cotangents of products and where they stand in a row of all of them, and the row's length.
+
+        Those that only x's weights use come first, those that only the states' use last: then the columns of either
+        are one stretch.
+        """
+        users: dict[int, set[bool]] = {}
+        for use in self.adjoint.contributions:
+            if use.operand is not None:
+                users.setdefault(use.cotangent, set()).add(use.operand in self.adjoint.program.recurrent)
+        backwards = list(users)[::-1]
+        order = sorted(backwards, key=lambda i: sum(users[i]) / len(users[i]))
+        found, width = offsets([self._n(i) for i in order])
+        return dict(zip(order, found, strict=True)), width
+
+    def _jobs(self) -> tuple[Job, ...]:
+        jobs = []
+        for use in self.adjoint.contributions:
+            if use.operand is not None:
+                start, stop = self._span(use)
+                jobs.append(Job(use.parameter, start, self.columns[use.cotangent], stop - start, use.operand))
+        merged: list[Job] = []
+        for job in sorted(jobs, key=lambda j: (j.parameter, j.row)):
+            last = merged[-1] if merged else None
+            if (
+                last and (last.parameter, last.operand) == (job.parameter, job.operand)
+                and (last.row + last.width, last.column + last.width) == (job.row, job.column)
+            ):  # fmt: skip
+                merged[-1] = Job(last.parameter, last.row, last.column, last.width + job.width, last.operand)
+            else:
+                merged.append(job)
+        return tuple(merged)
+
+    def _vectors(self) -> tuple[tuple[tuple[str, int, int, int], ...], tuple[Gather, ...]]:
+        """Learned vectors whose gradient is a sum of columns: (parameter, row, column, width); and the others."""
+        in_columns, gathers = [], []
+        for use in self.adjoint.contributions:
+            if use.operand is not None:
+                continue
+            start, stop = self._span(use)
+            if use.cotangent in self.columns:
+                in_columns.append((use.parameter, start, self.columns[use.cotangent], stop - start))
+                continue
+            # A total that is summed over rows and steps anyway need not be known in the step.
+            parts = self.nodes[use.cotangent].args
+            total = self.nodes[use.cotangent].op == "total" and len({self.nodes[p].size for p in parts}) == 1
+            parts = parts if total else (use.cotangent,)
+            gathers.append(Gather(use.parameter, start, stop - start, parts, self.nodes[parts[0]].size, total))
+        return tuple(in_columns), tuple(gathers)
