@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import cells_outside
 from elman.equations import (
     TABLE,
     Cell,
+    blocks,
     cell,
     clamp,
     exp,
@@ -17,7 +19,7 @@ from elman.equations import (
     total,
     units,
     where,
-)
+)  # fmt: skip
 
 
 @cell
@@ -112,9 +114,29 @@ def centred(x, h, c, p):
     return tanh(a * total(c * scale)) * scale + 0.1 * h, c
 
 
+@cell(sizes={"s": "context"})
+def in_blocks(x, h, s, p):
+    """Products in two and in four blocks, from one size to another, and of a value computed in the step."""
+    a = tanh(p.a(x, blocks(h, 4), s))
+    s = 0.5 * s + 0.5 * tanh(p.s(blocks(a, 2), blocks(s, 4)))
+    return tanh(p.h(blocks(a * h, 2), size="hidden")) + 0.1 * h, s
+
+
+@cell
+def three_heads(x, h, c, n, m, p):
+    """sLSTM in three heads."""
+    return cells_outside.slstm(x, h, c, n, m, p, heads=3)
+
+
+@cell
+def four_heads(x, h, c, n, m, p):
+    """sLSTM in four heads."""
+    return cells_outside.slstm(x, h, c, n, m, p, heads=4)
+
+
 OWN = [
     coupled, indrnn, mingru, odd, slow_and_fast, squashed_operand, gaps, two_inputs, raw, readout, scalar_gate,
-    delayed, centred,
+    delayed, centred, in_blocks, three_heads, four_heads,
 ]  # fmt: skip
 
 # What each row is tried on: a value from about -2 to 2, brought to where the row and its derivative are tame.

@@ -10,11 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cells_outside import OUTSIDE, cfc
-from cpu_cells import OWN, centred, coupled, gaps, odd, raw, row_groups, rows_cell, scalar_gate
+from cpu_cells import OWN, centred, coupled, gaps, odd, raw, row_groups, rows_cell, scalar_gate, three_heads
 from elman import cells
 from elman.backends.cpu import Cpu, machine
 from elman.backends.reference import Reference
-from elman.equations import blocks, cell, tanh
 from elman.layers import Recurrent
 from oracle import assert_matches_reference, cast, error, leaves, make_call, outcome
 
@@ -22,6 +21,8 @@ CPU = Cpu()
 SINGLE = {"dtype": torch.float32, "backend": CPU}
 # `decay` divides by what may be small: in float32 its gradients err a hundred times more than rounding.
 EVERY = [*OWN, *(c for c in OUTSIDE if c.name not in {"decay", *(own.name for own in OWN)})]
+# One of each kind: a stage, several, comparisons, a learned number, totals, blocks.
+KINDS = [cells.get("lstm"), cells.get("gru_cho"), odd, raw, centred, three_heads]
 
 
 def resets(T, B):
@@ -60,7 +61,9 @@ def test_every_row_of_the_table(names):
 
 
 @pytest.mark.parametrize("width", machine.WIDTHS)
-@pytest.mark.parametrize("chosen", [cells.get("lstm"), cells.get("gru_cho"), odd, raw, centred], ids=lambda c: c.name)
+@pytest.mark.parametrize(
+    "chosen", [cells.get("lstm"), cells.get("gru_cho"), odd, raw, centred, three_heads], ids=lambda c: c.name
+)
 def test_every_vector_width(chosen, width):
     if width not in machine.widths():
         pytest.skip(f"this processor has no vectors of {width} floats")
@@ -181,14 +184,8 @@ def test_changing_the_output_in_place_is_noticed():
         output.sum().backward()
 
 
-@cell
-def in_blocks(x, h, p):
-    return tanh(p.a(x, blocks(h, 2)))
-
-
 REFUSED = [
     (lambda: make_call(cells.get("lstm")), "computes in float32 and got float64"),
-    (lambda: make_call(in_blocks, dtype=torch.float32), "blocks"),
     (lambda: replace(make_call(cells.get("rnn"), dtype=torch.float32), record=(9,)), "does not record"),
     (lambda: replace(make_call(cells.get("rnn"), dtype=torch.float32), x=torch.ones(2, 3, 2, device="meta")), "meta"),
 ]

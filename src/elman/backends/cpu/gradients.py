@@ -13,7 +13,7 @@ from typing import Any
 from llvmlite import ir
 
 from elman.backends.cpu import machine
-from elman.backends.cpu.emit import F32, I8, I32, Code, i64
+from elman.backends.cpu.emit import F32, I8, I32, I64, Code, i64
 from elman.backends.cpu.kernel import Flushed, Part
 
 BLOCK = 256  # steps times rows that are summed in one go
@@ -96,6 +96,9 @@ class Wide:
         self._copy_operand(steps, rows)
         with c.loop(low, high, SLAB) as slab:
             tiles = c.least(i64(SLAB), c.b.sub(high, slab.index))
+            with c.loop(0, tiles) as i:
+                m = c.mul(c.add(slab.index, i.index), self.down)
+                c.b.store(self._grouped(m, "column_step"), c.at(self.tile_columns, i.index, I64), align=8)
             self._copy_columns(steps, rows, slab.index, tiles)
             with c.loop(0, tiles) as i:
                 columns = c.at(self.slab, c.mul(i.index, BLOCK * self.down))
@@ -138,6 +141,17 @@ class Wide:
                     value = c.load_vector(c.at(source, first), lanes_below(c, c.b.sub(count, first)))
                     c.store_vector(value, c.at(target, c.add(c.mul(p.index, BLOCK * self.span), v * c.width)))
 
+    def _grouped(self, m: Any, step: str) -> Any:
+        """Where row ``m`` of the product stands, among columns or rows of the gradient that may lie in groups."""
+        c = self.c
+        group = c.b.sdiv(m, c.number("group"))
+        return c.add(c.mul(group, c.number(step)), c.b.sub(m, c.mul(group, c.number("group"))))
+
+    @functools.cached_property
+    def tile_columns(self) -> Any:
+        """Room for the place of each tile of a slab among the columns."""
+        return self.c.room(ir.ArrayType(I64, SLAB), 8)
+
     def _copy_columns(self, steps: tuple[Any, Any], rows: tuple[Any, Any], first: Any, tiles: Any) -> None:
         c, down = self.c, self.down
         with self._rows(steps, rows) as (t, b, k):
@@ -147,14 +161,15 @@ class Wide:
             with c.loop(0, tiles) as i:
                 m = c.mul(c.add(first, i.index), down)
                 left = c.b.sub(c.number("m"), m)
+                begin = c.at(source, c.load(c.at(self.tile_columns, i.index, I64), I64, 8))
                 whole = c.b.icmp_signed(">=", left, i64(down))
                 to = c.at(target, c.mul(i.index, BLOCK * down))
                 with c.b.if_else(whole) as (then, otherwise):
                     with then:
-                        c.b.store(c.b.load(c.at(source, m), typ=self.few, align=4), to, align=4)
+                        c.b.store(c.b.load(begin, typ=self.few, align=4), to, align=4)
                     with otherwise, c.loop(0, down) as j:
                         inside = c.b.icmp_signed("<", j.index, left)
-                        value = c.load(c.at(source, c.add(m, c.b.select(inside, j.index, i64(0)))))
+                        value = c.load(c.at(begin, c.b.select(inside, j.index, i64(0))))
                         c.b.store(c.b.select(inside, value, ir.Constant(F32, 0.0)), c.at(to, j.index), align=4)
 
     def _sum(self, columns: Any, count: Any, m: Any, is_first: Any) -> None:
@@ -164,10 +179,10 @@ class Wide:
         with c.loop(0, count, carry=[zero]) as k:
             value = c.b.load(c.at(columns, c.mul(k.index, down)), typ=self.few, align=4)
             k.next = [c.b.fadd(k.values[0], value)]
-        kept = self.few_room
+        kept, first = self.few_room, self._grouped(m, "column_step")
         c.b.store(k.values[0], kept, align=4)
         with c.loop(0, c.least(i64(down), c.b.sub(c.number("m"), m))) as j:
-            to = c.at(c.pointer("sums"), c.add(m, j.index))
+            to = c.at(c.pointer("sums"), c.add(first, j.index))
             old = c.b.select(is_first, ir.Constant(F32, 0.0), c.load(to))
             c.b.store(c.b.fadd(old, c.load(c.at(kept, j.index))), to, align=4)
 
@@ -194,9 +209,9 @@ class Wide:
         room = self.tile_room
         for i, value in enumerate(k.values):
             c.store_vector(value, c.at(room, i * width), align=4 * width)
-        first = c.mul(panel, self.span)
+        first, top = c.mul(panel, self.span), self._grouped(m, "row_step")
         with c.loop(0, c.least(i64(down), c.b.sub(c.number("m"), m))) as r:
-            row = c.at(c.pointer("gradient"), c.add(c.mul(c.add(m, r.index), c.number("n")), first))
+            row = c.at(c.pointer("gradient"), c.add(c.mul(c.add(top, r.index), c.number("n")), first))
             for v in range(across):
                 mask = lanes_below(c, c.b.sub(c.number("n"), c.add(first, v * width)))
                 to = c.at(row, v * width)

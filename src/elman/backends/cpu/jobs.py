@@ -10,13 +10,15 @@ from elman.backends.cpu import compiler, kernel
 from elman.backends.cpu.emit import F32, PTR, i64
 from elman.backends.cpu.gradients import BLOCK, Wide, room, tile
 from elman.backends.cpu.kernel import Arguments, Entry, Kernel, Part
-from elman.backends.cpu.narrow import NARROW, NarrowGradient
+from elman.backends.cpu.narrow import NarrowGradient
+from elman.backends.cpu.parts import Job
 from elman.backends.cpu.plan import Plan
+from elman.backends.cpu.uses import NARROW
 
 _LAYOUT = [
     "team", "m", "n", "steps", "batch", "room", "room_each", "block_rows", "block_steps", "columns", "columns_row",
-    "gradient", "sums", "masked", "valid", "initial", "initial_row", "initial_step", "shift",
-    "operand", "operand_step", "operand_row",
+    "group", "column_step", "row_step", "gradient", "sums", "masked", "valid", "initial", "initial_row",
+    "initial_step", "shift", "operand", "operand_step", "operand_row",
 ]  # fmt: skip
 _KERNELS: dict[tuple[int, int, int], Kernel] = {}
 
@@ -38,63 +40,67 @@ def _write(module: ir.Module, arguments: Arguments, width: int, down: int, acros
 
 def rooms(plan: Plan, width: int) -> int:
     """Floats of working room a member needs for the largest of a plan's products."""
-    return max((-(-room(plan.n(job.operand), width) // 16) * 16 for job in plan.jobs), default=0)
+    return max((-(-room(job.count, width) // 16) * 16 for job in plan.jobs), default=0)
 
 
 def emit_jobs(c: Entry, plan: Plan, width: int) -> None:
     """After the loop: every product that is wanted, one after the other, each on the whole team."""
     summed: set[int] = set()
     for job in plan.jobs:
-        own = set(range(job.column, job.column + job.width))
+        own = {job.column + g * job.column_step + j for g in range(job.groups) for j in range(job.width)}
         sums = i64(0)
         if own - summed:
             whole = c.number("sums")
             here = c.add(whole, 4 * job.column)
             sums = c.b.select(c.b.icmp_signed("!=", whole, i64(0)), here, i64(0))
             summed |= own
-        n = plan.n(job.operand)
+        n = job.count
         gradient = c.number(f"gradient:parameter:{job.parameter}")
         with c.when(c.b.icmp_signed("!=", gradient, i64(0))):
             batch = c.number("batch")
             rows = c.least(batch, i64(BLOCK))
             values = {
-                "team": c.number("team"), "m": job.width, "n": n, "steps": c.number("steps"), "batch": batch,
+                "team": c.number("team"), "m": job.groups * job.width, "n": n,
+                "steps": c.number("steps"), "batch": batch,
                 "room": c.number("room"), "room_each": rooms(plan, width),
                 "block_rows": rows, "block_steps": c.b.sdiv(i64(BLOCK), rows),
                 "columns": c.add(c.number("columns"), 4 * job.column), "columns_row": plan.width,
+                "group": job.width, "column_step": job.column_step, "row_step": job.row_step,
                 "gradient": c.add(gradient, 4 * job.row * n), "sums": sums,
                 "masked": c.number("masked"),
                 # Where nothing is masked the flag is read all the same, from memory that is not 0.
                 "valid": c.b.select(
                     c.b.icmp_signed("!=", c.number("masked"), i64(0)), c.number("valid"), c.number("ones")
                 ),
-                **_operand(c, plan, job.operand, batch),
+                **_operand(c, plan, job, batch),
             }  # fmt: skip
             c.run(for_operand(n, width), values)
 
 
-def _operand(c: Entry, plan: Plan, index: int, batch: Any) -> dict[str, Any]:
+def _operand(c: Entry, plan: Plan, job: Job, batch: Any) -> dict[str, Any]:
     """Where a product's operand is found at every step."""
+    index, first = job.operand, 4 * job.offset
     node, n = plan.nodes[index], plan.n(index)
     nowhere = {"initial": 0, "initial_row": 0, "initial_step": -1, "shift": 0}
     if node.op in ("input", "extra"):
         name = "x" if node.op == "input" else f"extra:{node.name}"
-        places = {"operand": c.number(name), "operand_step": c.number(f"{name}_step")}
+        places = {"operand": c.add(c.number(name), first), "operand_step": c.number(f"{name}_step")}
         return {**nowhere, **places, "operand_row": c.number(f"{name}_row")}
     if node.op == "vector":
         parameter, row = plan.rows_of(index)
-        operand = c.add(c.number(f"parameter:{parameter}"), 4 * row)
+        operand = c.add(c.number(f"parameter:{parameter}"), 4 * row + first)
         return {**nowhere, "operand": operand, "operand_step": 0, "operand_row": 0}
     places = {"operand_step": c.mul(batch, n), "operand_row": n}
     if node.op != "state":
         stored = f"operand:{index}"
         if index in plan.from_state:
             stored = f"new:{plan.program.states[plan.from_state[index]].name}"
-        return {**nowhere, **places, "operand": c.number(stored)}
+        return {**nowhere, **places, "operand": c.add(c.number(stored), first)}
     name = next(s.name for s in plan.program.states if s.old == index)
+    initial = {"initial": c.add(c.number(f"initial:{name}"), first), "initial_row": c.number(f"initial_row:{name}")}
     return {
-        **places, "operand": c.number(f"new:{name}"), "shift": c.number("stride"), "initial_step": c.number("first"),
-        "initial": c.number(f"initial:{name}"), "initial_row": c.number(f"initial_row:{name}"),
+        **places, **initial, "operand": c.add(c.number(f"new:{name}"), first), "shift": c.number("stride"),
+        "initial_step": c.number("first"),
     }  # fmt: skip
 
 

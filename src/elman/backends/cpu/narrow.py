@@ -15,8 +15,7 @@ from elman.backends.cpu.gradients import lanes_below, operand_row, runs
 from elman.backends.cpu.kernel import Flushed, Part
 from elman.backends.cpu.parts import Phase, Run
 from elman.backends.cpu.plan import Plan
-
-NARROW = 4  # up to so many units
+from elman.backends.cpu.uses import NARROW
 
 
 class NarrowGradient:
@@ -80,7 +79,7 @@ class NarrowGradient:
 
 def is_narrow(phase: Phase, size: int) -> bool:
     """Whether a phase's products are taken here: products of columns, for few units."""
-    return bool(phase.sums) and size <= NARROW and all(run.source is None for run in phase.runs)
+    return bool(phase.sums) and size <= NARROW and all(run.source is None and run.blocks == 1 for run in phase.runs)
 
 
 def _padded(run: Run, width: int) -> int:

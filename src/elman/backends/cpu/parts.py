@@ -34,13 +34,17 @@ class Piece:
 
 @dataclass(frozen=True)
 class Run:
-    """A stretch of an operand's row that several sums multiply: ``length`` turns of the product's inner loop."""
+    """A stretch of an operand's row that several sums multiply: ``length`` turns of the product's inner loop.
+
+    Of a product in ``blocks``, each block of units multiplies a stretch of its own; they lie one behind the other.
+    """
 
     source: int | None  # the operand's node; None stands for the columns
     offset: int
     length: int
     sums: tuple[int, ...]
     pieces: tuple[Piece, ...]
+    blocks: int = 1
 
 
 @dataclass(frozen=True)
@@ -96,13 +100,20 @@ class Stage:
 
 @dataclass(frozen=True)
 class Job:
-    """Rows of a parameter's gradient: columns ``column`` ... of all steps, transposed, times an operand."""
+    """Rows of a parameter's gradient: columns ``column`` ... of all steps, transposed, times ``count`` units of an
+    operand from ``offset`` on. There may be ``groups`` of them, so far apart in the gradient and in the columns.
+    """
 
     parameter: str
     row: int
     column: int
     width: int
     operand: int
+    offset: int
+    count: int
+    groups: int = 1
+    row_step: int = 0
+    column_step: int = 0
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,8 @@ class Plan:
 
     def columns_of(self, parameter: str) -> int:
         """The length of a parameter's rows."""
-        return self.sizes[self.parameters[parameter].columns]
+        weight = self.parameters[parameter]
+        return self.sizes[weight.columns] // weight.blocks
 
     @property
     def work(self) -> int:
@@ -151,37 +152,37 @@ class Plan:
         return Schedule(values, stores, self.sizes, self._runs_backward, self.columns)
 
     def _runs_forward(self, sums: Sequence[Sum]) -> tuple[Run, ...]:
-        by_operand: dict[tuple[int, int], list[Piece]] = {}
+        by_operand: dict[tuple[int, int, int], list[Piece]] = {}
         for g, each in enumerate(sums):
-            seen: dict[int, int] = {}
+            seen: dict[tuple[int, int], int] = {}
             for p in each.products:
-                operand = self.nodes[p].args[0]
-                turn = seen[operand] = seen.get(operand, -1) + 1
-                piece = Piece(g, 0, self.n(operand), *self.rows_of(p), transposed=False)
-                by_operand.setdefault((operand, turn), []).append(piece)
+                operand, blocks = self.nodes[p].args[0], self.nodes[p].blocks
+                turn = seen[operand, blocks] = seen.get((operand, blocks), -1) + 1
+                piece = Piece(g, 0, self.n(operand) // blocks, *self.rows_of(p), transposed=False)
+                by_operand.setdefault((operand, blocks, turn), []).append(piece)
         return tuple(
-            Run(operand, 0, self.n(operand), tuple(p.sum for p in pieces), tuple(pieces))
-            for (operand, _), pieces in by_operand.items()
+            Run(operand, 0, pieces[0].count, tuple(p.sum for p in pieces), tuple(pieces), blocks)
+            for (operand, blocks, _), pieces in by_operand.items()
         )
 
     def _runs_backward(self, sums: Sequence[Sum]) -> tuple[Run, ...]:
         """Neighbouring columns that feed the same sums become one run."""
-        feeds: dict[int, list[tuple[int, str, int]]] = {}
+        feeds: dict[tuple[int, int], list[tuple[int, str, int]]] = {}
         for g, each in enumerate(sums):
             for p in each.products:
-                feeds.setdefault(self.nodes[p].args[0], []).append((g, *self.rows_of(p)))
+                feeds.setdefault((self.nodes[p].args[0], self.nodes[p].blocks), []).append((g, *self.rows_of(p)))
         runs: list[Run] = []
-        for column in sorted(feeds, key=lambda i: self.columns[i]):
-            entries, count, offset = feeds[column], self.n(column), self.columns[column]
+        for column, blocks in sorted(feeds, key=lambda key: (key[1], self.columns[key[0]])):
+            entries, count, offset = feeds[column, blocks], self.n(column) // blocks, self.columns[column]
             members = tuple(g for g, _, _ in entries)
-            last = runs[-1] if runs else None
+            last = runs[-1] if runs and runs[-1].blocks == blocks == 1 else None
             joined = last and last.sums == members and last.offset + last.length == offset
             k = last.length if last and joined else 0
             pieces = tuple(Piece(g, k, count, parameter, row, True) for g, parameter, row in entries)
             if last and joined:
                 runs[-1] = Run(None, last.offset, last.length + count, members, last.pieces + pieces)
             else:
-                runs.append(Run(None, offset, count, members, pieces))
+                runs.append(Run(None, offset, count, members, pieces, blocks))
         return tuple(runs)
 
 
@@ -189,5 +190,3 @@ def _check(program: Program) -> None:
     for node in program.nodes:
         if node.op in TABLE and node.op not in LOWERINGS:
             raise Refused(f"has no vector form of '{node.op}'")
-        if node.op == "product" and node.blocks > 1:
-            raise Refused("has no block-diagonal products (blocks) yet")

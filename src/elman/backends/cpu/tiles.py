@@ -1,11 +1,13 @@
 """The product inside a step: packed weights, and a tile of rows times vectors held in registers.
 
 A panel is all the sums of ``units`` neighbouring vectors of units. Its weights are packed ``[k][sum x unit][lanes]``,
-run after run, so that the inner loop reads them in order.
+run after run, so that the inner loop reads them in order. Where a product is in blocks, each block of units is cut by
+itself: its panels multiply the block's own stretch of the operand and hold no zeros of other blocks.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +25,7 @@ BYTES_A_MULTIPLY_ADD = 22  # what comes from the second-level cache in the time 
 
 @dataclass(frozen=True)
 class Shape:
-    """How a phase is cut: ``vectors`` of units in all, ``units`` of them and ``rows`` rows a tile."""
+    """How a phase is cut: ``stretches`` of units, ``vectors`` in each, ``units`` of these and ``rows`` rows a tile."""
 
     size: int
     width: int
@@ -31,11 +33,22 @@ class Shape:
     units: int
     rows: int
     gates: int
+    stretches: int = 1
+
+    @property
+    def each(self) -> int:
+        """Panels of a stretch."""
+        return -(-self.vectors // self.units)
 
     @property
     def panels(self) -> int:
         """Panels in all."""
-        return -(-self.vectors // self.units)
+        return self.stretches * self.each
+
+    @property
+    def span(self) -> int:
+        """Units of a stretch."""
+        return self.size // self.stretches
 
     @property
     def accumulators(self) -> int:
@@ -49,12 +62,17 @@ class Shape:
     @property
     def tail(self) -> int:
         """Lanes in use of the last vector, 0 where it is full."""
-        return self.size % self.width
+        return self.span % self.width
+
+    def block(self, c: Code, run: Run, stretch: Any) -> Any:
+        """The block of a run that a stretch lies in."""
+        return c.b.sdiv(c.mul(stretch, run.blocks), i64(self.stretches))
 
 
 def shape(phase: Phase, size: int, rows: int, width: int) -> Shape:
     """Cut a phase for about ``rows`` rows a thread."""
-    gates, vectors = max(1, len(phase.sums)), -(-size // width)
+    gates, stretches = max(1, len(phase.sums)), math.lcm(*(run.blocks for run in phase.runs))
+    vectors = -(-(size // stretches) // width)
     free = machine.registers(width) - 6 if width == 16 else machine.registers(width) - 4
     if not phase.sums:
         return Shape(size, width, vectors, 1, 1, 0)
@@ -64,7 +82,8 @@ def shape(phase: Phase, size: int, rows: int, width: int) -> Shape:
         # A turn of the inner loop: the multiply-adds, at least as long as they take to come back, or its loads.
         turn = max(gates * units * tile, 4, (gates * units + tile) * (1.0 if width == 16 else 1.2))
         # With one tile a step there is little to do while weights come from the second-level cache.
-        wait = _streamed(phase, Shape(size, width, vectors, units, tile, gates)) if down == 1 else 0.0
+        whole = Shape(size, width, vectors, units, tile, gates, stretches)
+        wait = _streamed(phase, whole) / stretches if down == 1 else 0.0
         return across / units * down * (turn + 0.5) + wait
 
     options = [
@@ -74,7 +93,7 @@ def shape(phase: Phase, size: int, rows: int, width: int) -> Shape:
         if gates * units * tile <= free or (units == 1 and tile == 1)
     ]
     _, tile, units = min(options)
-    return Shape(size, width, vectors, units, -tile, gates)
+    return Shape(size, width, vectors, units, -tile, gates, stretches)
 
 
 def _streamed(phase: Phase, cut: Shape) -> float:
@@ -106,9 +125,10 @@ def emit_packing(c: Part, plan: Plan, phase: Phase, cut: Shape, packed: Any) -> 
     copy_across, copy_along = _copy(c, across=True), _copy(c, across=False)
     with c.loop(c.member, cut.panels, c.members) as panel:
         start = c.at(packed, c.mul(panel.index, panel_length(phase, cut)))
+        stretch, turn = _of_stretch(c, cut, panel.index)
         for u in range(cut.units):
-            first = c.mul(c.add(c.mul(panel.index, cut.units), u), cut.width)
-            count = c.b.sub(i64(cut.size), first)
+            inside = c.mul(c.add(c.mul(turn, cut.units), u), cut.width)
+            first, count = c.add(c.mul(stretch, cut.span), inside), c.b.sub(i64(cut.span), inside)
             at = 0
             for run in phase.runs:
                 step = len(run.sums) * cut.units * cut.width
@@ -118,12 +138,21 @@ def emit_packing(c: Part, plan: Plan, phase: Phase, cut: Shape, packed: Any) -> 
                     columns = plan.columns_of(piece.parameter)
                     source = c.at(c.pointer(f"parameter:{piece.parameter}"), piece.row * columns)
                     copy = copy_along if piece.transposed else copy_across
-                    source = c.at(source, first if piece.transposed else c.mul(first, columns))
+                    block = cut.block(c, run, stretch)
+                    begin = c.b.sub(first, c.mul(block, cut.size // run.blocks))
+                    along = c.add(c.mul(block, piece.count * columns), begin)
+                    source = c.at(source, along if piece.transposed else c.mul(first, columns))
                     c.b.call(copy, [target, source, i64(piece.count), i64(columns), count, i64(step)])
                 at += cut.length(run)
             for g, each in enumerate(phase.sums):
                 target = c.at(start, at + (g * cut.units + u) * cut.width)
                 _pack_vectors(c, plan, each.vectors, target, first, count)
+
+
+def _of_stretch(c: Code, cut: Shape, panel: Any) -> tuple[Any, Any]:
+    """A panel's stretch, and which of the stretch's panels it is."""
+    stretch = c.b.sdiv(panel, i64(cut.each))
+    return stretch, c.b.sub(panel, c.mul(stretch, cut.each))
 
 
 def _mask(c: Code, count: Any) -> Any:
@@ -203,12 +232,14 @@ def emit_phase(
     with c.loop(0, cut.panels) as each:
         panel = c.b.select(is_odd, c.b.sub(i64(cut.panels - 1), each.index), each.index)
         weights = c.at(packed, c.mul(panel, panel_length(phase, cut)))
+        stretch, number = _of_stretch(c, cut, panel)
+        starts = [c.add(c.mul(cut.block(c, run, stretch), run.length), run.offset) for run in phase.runs]
         with c.loop(low, high, cut.rows) as tile:
-            _tile(c, phase, cut, weights, operands, tile.index, high, scratch)
+            _tile(c, phase, cut, weights, operands, starts, tile.index, high, scratch)
             with c.loop(0, c.least(i64(cut.rows), c.b.sub(high, tile.index))) as line:
                 base = c.at(scratch, c.mul(line.index, cut.accumulators * cut.width))
-                first = c.mul(panel, cut.units)
-                _units(c, phase, cut, base, begin(c.add(tile.index, line.index)), first, body)
+                begun = begin(c.add(tile.index, line.index))
+                _units(c, phase, cut, base, begun, c.mul(stretch, cut.span), c.mul(number, cut.units), body)
 
 
 def emit_plain(
@@ -237,11 +268,11 @@ def each_vector(
     return body(i64(size - tail), c.lanes(tail), values) if tail else values
 
 
-def _units(c: Part, phase: Phase, cut: Shape, base: Any, begun: Any, first: Any, body: Any) -> None:
-    """The vectors of units of one row of a tile."""
+def _units(c: Part, phase: Phase, cut: Shape, base: Any, begun: Any, start: Any, first: Any, body: Any) -> None:
+    """The vectors of units of one row of a tile, from vector ``first`` of the stretch that starts at ``start``."""
 
     def one(u: Any, mask: Any) -> None:
-        unit = c.mul(c.add(first, u), cut.width)
+        unit = c.add(start, c.mul(c.add(first, u), cut.width))
         at = c.mul(u, cut.width)
         sums = {
             each.root: c.load_vector(c.at(base, c.add(at, g * cut.units * cut.width)), align=4 * cut.width)
@@ -249,8 +280,8 @@ def _units(c: Part, phase: Phase, cut: Shape, base: Any, begun: Any, first: Any,
         }
         body(begun, unit, mask, sums)
 
-    full = c.b.sub(i64(cut.size // cut.width), first)
-    if cut.size // cut.width:
+    full = c.b.sub(i64(cut.span // cut.width), first)
+    if cut.span // cut.width:
         with c.loop(0, c.least(i64(cut.units), full)) as u:
             one(u.index, None)
     if cut.tail:
@@ -258,7 +289,9 @@ def _units(c: Part, phase: Phase, cut: Shape, base: Any, begun: Any, first: Any,
             one(full, c.lanes(cut.tail))
 
 
-def _tile(c: Part, phase: Phase, cut: Shape, weights: Any, operands: Any, start: Any, high: Any, scratch: Any) -> None:
+def _tile(
+    c: Part, phase: Phase, cut: Shape, weights: Any, operands: Any, starts: Any, start: Any, high: Any, scratch: Any
+) -> None:
     """The products of ``cut.rows`` rows and one panel, into ``scratch``; rows past the end repeat the last."""
     width, units = cut.width, cut.units
     last = c.b.sub(high, i64(1))
@@ -267,8 +300,8 @@ def _tile(c: Part, phase: Phase, cut: Shape, weights: Any, operands: Any, start:
     begin = [c.load_vector(c.at(weights, at + a * width), align=4 * width) for a in range(cut.accumulators)]
     values = {(r, a): begin[a] for r in range(cut.rows) for a in range(cut.accumulators)}
     at = 0
-    for run, (operand, stride) in zip(phase.runs, operands, strict=True):
-        lines = [c.at(operand, c.add(c.mul(row, stride), run.offset)) for row in rows]
+    for run, (operand, stride), begin_at in zip(phase.runs, operands, starts, strict=True):
+        lines = [c.at(operand, c.add(c.mul(row, stride), begin_at)) for row in rows]
         used = [g * units + u for g in run.sums for u in range(units)]
         keys = [(r, a) for r in range(cut.rows) for a in used]
         panel = c.at(weights, at)

@@ -6,10 +6,14 @@ The cotangent of a product is a *column* of the buffer (T, B, width) that all st
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from elman.backends.cpu.parts import Gather, Job, offsets
 from elman.equations.adjoint import Adjoint, Contribution
 from elman.equations.program import Parameter
+
+NARROW = 4  # up to so many units of an operand, these are the scalars of the product that forms a gradient
+GROUP = 8  # columns of a tile of that product: what is grouped is a multiple of it
 
 
 class Uses:
@@ -44,22 +48,30 @@ class Uses:
         return dict(zip(order, found, strict=True)), width
 
     def _jobs(self) -> tuple[Job, ...]:
-        jobs = []
-        for use in self.adjoint.contributions:
-            if use.operand is not None:
-                start, stop = self._span(use)
-                jobs.append(Job(use.parameter, start, self.columns[use.cotangent], stop - start, use.operand))
+        jobs = [
+            job
+            for use in self.adjoint.contributions
+            if use.operand is not None
+            for job in self._blocks(use, use.operand)
+        ]
         merged: list[Job] = []
-        for job in sorted(jobs, key=lambda j: (j.parameter, j.row)):
-            last = merged[-1] if merged else None
-            if (
-                last and (last.parameter, last.operand) == (job.parameter, job.operand)
-                and (last.row + last.width, last.column + last.width) == (job.row, job.column)
-            ):  # fmt: skip
-                merged[-1] = Job(last.parameter, last.row, last.column, last.width + job.width, last.operand)
+        for job in sorted(jobs, key=lambda j: (j.parameter, j.operand, j.offset, j.row)):
+            joined = _joined(merged[-1], job) if merged else None
+            if joined:
+                merged[-1] = joined
             else:
                 merged.append(job)
         return tuple(merged)
+
+    def _blocks(self, use: Contribution, operand: int) -> list[Job]:
+        """A product's jobs: one for each of its blocks."""
+        start, stop = self._span(use)
+        width, count = (stop - start) // use.blocks, self._n(operand) // use.blocks
+        column = self.columns[use.cotangent]
+        return [
+            Job(use.parameter, start + b * width, column + b * width, width, operand, b * count, count)
+            for b in range(use.blocks)
+        ]
 
     def _vectors(self) -> tuple[tuple[tuple[str, int, int, int], ...], tuple[Gather, ...]]:
         """Learned vectors whose gradient is a sum of columns: (parameter, row, column, width); and the others."""
@@ -77,3 +89,18 @@ class Uses:
             parts = parts if total else (use.cotangent,)
             gathers.append(Gather(use.parameter, start, stop - start, parts, self.nodes[parts[0]].size, total))
         return tuple(in_columns), tuple(gathers)
+
+
+def _joined(first: Job, second: Job) -> Job | None:
+    """Both jobs as one, where they multiply the same and stand in line."""
+    if (first.parameter, first.operand, first.offset) != (second.parameter, second.operand, second.offset):
+        return None
+    if first.groups == 1 and (second.row, second.column) == (first.row + first.width, first.column + first.width):
+        return replace(first, width=first.width + second.width)
+    rows, columns = (second.row - first.row), (second.column - first.column)
+    if first.groups > 1:
+        rows, columns = rows - (first.groups - 1) * first.row_step, columns - (first.groups - 1) * first.column_step
+        if (rows, columns) != (first.row_step, first.column_step):
+            return None
+    in_line = first.width == second.width and first.width % GROUP == 0 and first.count > NARROW
+    return replace(first, groups=first.groups + 1, row_step=rows, column_step=columns) if in_line else None
