@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cells_outside import OUTSIDE, cfc
-from cpu_cells import OWN, centred, coupled, gaps, odd, raw, row_groups, rows_cell, scalar_gate, three_heads
+from cpu_cells import OWN, centred, coupled, four_heads, gaps, odd, raw, row_groups, rows_cell, scalar_gate, three_heads
 from elman import cells
 from elman.backends.cpu import Cpu, machine
 from elman.backends.reference import Reference
@@ -49,9 +49,37 @@ def test_equals_the_reference(cell, shape):
     assert_matches_reference(cell, **SINGLE, **shape)
 
 
+@pytest.mark.parametrize("cell", [pytest.param(c, id=c.name) for c in EVERY])  # the catalogue: test_contract.py
+def test_equals_the_reference_in_float64(cell):
+    shape = {"B": 5, "T": 6, "I": 3, "H": 17, "lengths": [6, 0, 3, 1, 6], "reset": resets(6, 5), "initial": True}
+    assert_matches_reference(cell, CPU, dtype=torch.float64, **shape)
+
+
+@pytest.mark.parametrize("chosen", [cells.get("lstm"), cells.get("gru_cho"), centred, four_heads], ids=lambda c: c.name)
+def test_gradcheck_through_the_kernels(chosen):
+    call = make_call(chosen, B=2, T=3, I=2, H=4)
+    wanted = leaves(call)
+    states, parameters = [f"initial {s.name}" for s in call.program.states], list(call.parameters)
+
+    def run(*tensors):
+        given = dict(zip(wanted, tensors, strict=True))
+        result = CPU.run(
+            replace(
+                call,
+                x=given["x"],
+                states=tuple(given[n] for n in states),
+                parameters={n: given[n] for n in parameters},
+            )
+        )
+        return result.output, *result.states
+
+    assert torch.autograd.gradcheck(run, list(wanted.values()))
+
+
 def test_takes_every_cell():
     taken = [*EVERY, *cells.REGISTRY.values()]
-    assert not [c.name for c in taken if CPU.refuses(make_call(c, dtype=torch.float32))]
+    for dtype in (torch.float32, torch.float64):
+        assert not [c.name for c in taken if CPU.refuses(make_call(c, dtype=dtype))]
 
 
 @pytest.mark.parametrize("names", row_groups(), ids=",".join)
@@ -68,7 +96,9 @@ def test_every_vector_width(chosen, width):
     if width not in machine.widths():
         pytest.skip(f"this processor has no vectors of {width} floats")
     with machine.forced(width):
-        assert_matches_reference(chosen, **SINGLE, B=9, T=5, I=6, H=19, lengths=[5, 4, 1, 0, 5, 2, 5, 3, 5])
+        shape = {"B": 9, "T": 5, "I": 6, "H": 19, "lengths": [5, 4, 1, 0, 5, 2, 5, 3, 5]}
+        assert_matches_reference(chosen, **SINGLE, **shape)
+        assert_matches_reference(chosen, CPU, dtype=torch.float64, **shape)
 
 
 @settings(max_examples=12, deadline=None)
@@ -185,7 +215,8 @@ def test_changing_the_output_in_place_is_noticed():
 
 
 REFUSED = [
-    (lambda: make_call(cells.get("lstm")), "computes in float32 and got float64"),
+    (lambda: make_call(cells.get("lstm"), dtype=torch.bfloat16), "computes in float32 and float64 and got bfloat16"),
+    (lambda: replace(make_call(cells.get("rnn")), x=torch.ones(7, 3, 2)), "one dtype at a time and got float32 and"),
     (lambda: replace(make_call(cells.get("rnn"), dtype=torch.float32), record=(9,)), "does not record"),
     (lambda: replace(make_call(cells.get("rnn"), dtype=torch.float32), x=torch.ones(2, 3, 2, device="meta")), "meta"),
 ]

@@ -6,6 +6,7 @@ import ctypes
 import math
 from functools import cache
 
+import mpmath
 import numpy as np
 import pytest
 from llvmlite import ir
@@ -25,53 +26,75 @@ TRUTH = {
     "atan": np.arctan,
     "erf": np.vectorize(math.erf),
 }
-DENORMAL = 1.18e-38
+ITEMS = {4: np.float32, 8: np.float64}
 
 
 @cache
-def functions(width):
-    """Each function over an array, at a vector width."""
+def functions(vectors):
+    """Each function over an array, for these vectors."""
     module = ir.Module()
     for name in ULPS:
-        c = Code(module, name, [PTR, PTR, I64], width)
+        c = Code(module, name, [PTR, PTR, I64], vectors)
         source, target, count = c.function.args
-        with c.loop(0, count, width) as turn:
+        with c.loop(0, count, c.width) as turn:
             value = LOWERINGS[name](c, c.load_vector(c.at(source, turn.index)))
             c.store_vector(value, c.at(target, turn.index))
         c.finish()
     kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
-    return {n: kind(address) for n, address in compiler.build(str(module), width, tuple(ULPS)).items()}
+    return {n: kind(address) for n, address in compiler.build(str(module), vectors.floats, tuple(ULPS)).items()}
 
 
-def compute(name, x, width=None):
-    whole = np.resize(np.asarray(x, np.float32), -(-len(x) // 16) * 16)
+def compute(name, x, width=None, item=4):
+    whole = np.resize(np.asarray(x, ITEMS[item]), -(-len(x) // 16) * 16)
     result = np.empty_like(whole)
-    functions(width or machine.width())[name](whole.ctypes.data, result.ctypes.data, len(whole))
+    found = functions(machine.Vectors(width or machine.width(), item))[name]
+    found(whole.ctypes.data, result.ctypes.data, len(whole))
     return result[: len(x)]
 
 
-def points(name):
-    """Dense over what float32 can tell apart: small and large sizes, both signs, and evenly where it bends."""
-    random = np.random.default_rng(0)
-    sizes = np.exp(random.uniform(-40, 4.6, 60_000)) * random.choice([-1, 1], 60_000)
-    even = [np.linspace(-bound, bound, 60_000) for bound in (2, 20, 104)]
-    x = np.concatenate([sizes, *even]).astype(np.float32)
+def points(name, item):
+    """Dense over what the format can tell apart: small and large sizes, both signs, and evenly where it bends."""
+    random, count = np.random.default_rng(0), 60_000 if item == 4 else 6_000
+    sizes = np.exp(random.uniform(-40, 4.6, count)) * random.choice([-1, 1], count)
+    even = [np.linspace(-bound, bound, count) for bound in (2, 20, 104, 104 if item == 4 else 745)]
+    x = np.concatenate([sizes, *even]).astype(ITEMS[item])
     if name in ("log", "sqrt", "rsqrt"):
-        x = np.concatenate([abs(x), np.exp(random.uniform(-87, 88, 60_000)).astype(np.float32)])
+        top = 87 if item == 4 else 700
+        x = np.concatenate([abs(x), np.exp(random.uniform(-top, top, count)).astype(ITEMS[item])])
     return x[x > -1] if name == "log1p" else x
 
 
+@cache
+def truth(name, item):
+    """The exact values at the points: for float32 from float64, for float64 from mpmath with 80 bits."""
+    x = points(name, item)
+    if item == 4:
+        with np.errstate(all="ignore"):
+            return TRUTH.get(name, getattr(np, name, None))(x.astype(np.float64))
+    exact = mpmath.mp.clone()
+    exact.prec = 80
+    functions = {
+        "sigmoid": lambda v: 1 / (1 + exact.exp(-v)),
+        "softplus": lambda v: exact.log1p(exact.exp(v)),
+        "rsqrt": lambda v: 1 / exact.sqrt(v),
+    }
+    function = functions.get(name) or getattr(exact, name)
+    return [function(exact.mpf(float(v))) for v in x]
+
+
+@pytest.mark.parametrize("item", ITEMS, ids=["float32", "float64"])
 @pytest.mark.parametrize("width", machine.WIDTHS)
 @pytest.mark.parametrize("name", ULPS)
-def test_ulps(name, width):
+def test_ulps(name, width, item):
     if width not in machine.widths():
         pytest.skip(f"this processor has no vectors of {width} floats")
-    x = points(name)
-    with np.errstate(all="ignore"):
-        want = TRUTH.get(name, getattr(np, name, None))(x.astype(np.float64))
-    found = compute(name, x, width)
-    normal = (abs(want) > DENORMAL) & (abs(want) < np.finfo(np.float32).max)
-    ulps = abs(found - want)[normal] / np.spacing(abs(want[normal]).astype(np.float32))
+    x = points(name, item)
+    found, want = compute(name, x, width, item), truth(name, item)
+    near = np.asarray([float(w) for w in want])
+    error = np.abs(np.asarray([float(f - w) for f, w in zip(found, want, strict=True)]))
+    limits = np.finfo(ITEMS[item])
+    normal = (abs(near) > limits.tiny) & (abs(near) < limits.max)
+    ulps = error[normal] / np.spacing(abs(near[normal]).astype(ITEMS[item]))
     worst = ulps.argmax()
     assert ulps[worst] <= ULPS[name], f"{ulps[worst]:.2f} ulp at {x[normal][worst]!r}"
 
@@ -88,16 +111,22 @@ EDGES = {
     "sin": {inf: nan, nan: nan, 0: 0},
     "cos": {inf: nan, nan: nan, 0: 1},
     "atan": {inf: math.pi / 2, -inf: -math.pi / 2, nan: nan, 0: 0},
-    "erf": {inf: 1, -inf: -1, nan: nan, 0: 0, 5: 1},
+    "erf": {inf: 1, -inf: -1, nan: nan, 0: 0, 7: 1},
     "sqrt": {inf: inf, -1: nan, nan: nan, 0: 0},
     "rsqrt": {inf: 0, -1: nan, nan: nan, 0: inf},
 }
 
 
+@pytest.mark.parametrize("item", ITEMS, ids=["float32", "float64"])
 @pytest.mark.parametrize("name", EDGES)
-def test_edges(name):
-    found = compute(name, list(EDGES[name]))
-    np.testing.assert_array_equal(found, np.array(list(EDGES[name].values()), np.float32))
+def test_edges(name, item):
+    # Ends that lie elsewhere in float64, whose range is wider.
+    edges = {v if item == 4 or abs(v) < 80 else 10 * v: want for v, want in EDGES[name].items()}
+    edges = {1e-310 if item == 8 and v == 1e-40 else v: want for v, want in edges.items()}
+    want = np.array(list(edges.values()), ITEMS[item])
+    if item == 8:
+        want = np.where(want == 200, 2000, want)
+    np.testing.assert_array_equal(compute(name, list(edges), item=item), want)
 
 
 def test_tails_are_relatively_exact():

@@ -41,13 +41,19 @@ class Cpu:
 def _tensors(call: Call) -> str | None:
     initial = () if call.initial is None or call.initial is call.states else call.initial
     for tensor in (call.x, *call.states, *initial, *call.parameters.values(), *call.extras.values()):
-        if tensor.dtype is not torch.float32:
-            return f"computes in float32 and got {str(tensor.dtype).removeprefix('torch.')}"
+        if tensor.dtype not in (torch.float32, torch.float64):
+            return f"computes in float32 and float64 and got {_names(tensor)}"
+        if tensor.dtype is not call.x.dtype:
+            return f"takes one dtype at a time and got {_names(call.x, tensor)}"
         if not tensor.is_cpu:
             return f"needs tensors on the CPU and got one on {tensor.device}"
         if tensor.layout is not torch.strided:
             return "needs dense tensors"
     return None
+
+
+def _names(*tensors: Tensor) -> str:
+    return " and ".join(str(tensor.dtype).removeprefix("torch.") for tensor in tensors)
 
 
 def _mode() -> str | None:

@@ -136,13 +136,13 @@ def build(plan: Plan, variant: Variant) -> Kernel:
     """Compile the backward kernel, with the products that form the weights' gradients behind it."""
 
     def write(module: ir.Module, arguments: Arguments) -> Part:
-        c = Part(module, arguments, "run", variant.width)
+        c = Part(module, arguments, "run", variant.vectors)
         _Backward(c, plan, variant).run()
         return c
 
     def after(c: kernel.Entry) -> None:
-        jobs.emit_jobs(c, plan, variant.width)
+        jobs.emit_jobs(c, plan)
         jobs.emit_vectors(c, plan, *gather_offsets(plan))
 
     pack = packing(plan, plan.backward.phases, variant)
-    return kernel.build("backward", variant.width, layout(plan), pack, write, after=after)
+    return kernel.build("backward", variant.vectors, layout(plan), pack, write, after=after)

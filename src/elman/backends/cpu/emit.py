@@ -8,6 +8,8 @@ from typing import Any
 
 from llvmlite import ir
 
+from elman.backends.cpu.machine import Vectors
+
 F32, F64 = ir.FloatType(), ir.DoubleType()
 I1, I8, I32, I64 = ir.IntType(1), ir.IntType(8), ir.IntType(32), ir.IntType(64)
 PTR = ir.PointerType()
@@ -31,13 +33,17 @@ class Loop:
 class Code:
     """One function being written."""
 
-    def __init__(self, module: ir.Module, name: str, arguments: Sequence[Any], width: int, internal: bool = False):
+    def __init__(
+        self, module: ir.Module, name: str, arguments: Sequence[Any], vectors: Vectors, internal: bool = False
+    ) -> None:
         self.module = module
         self.function = ir.Function(module, ir.FunctionType(VOID, arguments), name)
         if internal:
             self.function.linkage = "internal"
-        self.width = width
-        self.vector = ir.VectorType(F32, width)
+        self.vectors, self.width, self.item = vectors, vectors.lanes, vectors.item
+        self.real = F64 if self.item == 8 else F32
+        self.vector = ir.VectorType(self.real, self.width)
+        self.line = self.item * self.width  # bytes of a vector
         self.entry = self.function.append_basic_block("entry")
         self.b = ir.IRBuilder(self.entry)
 
@@ -67,7 +73,7 @@ class Code:
 
     def fma(self, a: Any, b: Any, c: Any) -> Any:
         """a b + c, rounded once where the processor can."""
-        return self.call(f"llvm.fmuladd.{_suffix(a.type)}", a.type, a, b, c)
+        return self.call(f"llvm.fmuladd.{suffix(a.type)}", a.type, a, b, c)
 
     def mul(self, a: Any, b: Any) -> Any:
         """a b, of indices."""
@@ -83,27 +89,34 @@ class Code:
 
     # Memory
 
-    def at(self, pointer: Any, index: Any, kind: Any = F32) -> Any:
+    def at(self, pointer: Any, index: Any, kind: Any = None) -> Any:
         """The address of element ``index``."""
+        kind = kind or self.real
         return self.b.gep(pointer, [i64(index) if isinstance(index, int) else index], source_etype=kind)
 
-    def load(self, pointer: Any, kind: Any = F32, align: int = 4) -> Any:
+    def load(self, pointer: Any, kind: Any = None, align: int = 0) -> Any:
         """One element."""
-        return self.b.load(pointer, typ=kind, align=align)
+        return self.b.load(pointer, typ=kind or self.real, align=align or self.item)
 
-    def load_vector(self, pointer: Any, mask: Any = None, align: int = 4) -> Any:
-        """``width`` floats; with a mask, those it names, and 0 in the others."""
+    def store(self, value: Any, pointer: Any) -> None:
+        """Write one number."""
+        self.b.store(value, pointer, align=self.item)
+
+    def load_vector(self, pointer: Any, mask: Any = None, align: int = 0) -> Any:
+        """``width`` numbers; with a mask, those it names, and 0 in the others."""
+        align = align or self.item
         if mask is None:
             return self.b.load(pointer, typ=self.vector, align=align)
-        name = f"llvm.masked.load.v{self.width}f32.p0"
+        name = f"llvm.masked.load.{suffix(self.vector)}.p0"
         return self.call(name, self.vector, pointer, ir.Constant(I32, align), mask, self.splat(0.0))
 
-    def store_vector(self, value: Any, pointer: Any, mask: Any = None, align: int = 4) -> None:
-        """Write ``width`` floats; with a mask, those it names."""
+    def store_vector(self, value: Any, pointer: Any, mask: Any = None, align: int = 0) -> None:
+        """Write ``width`` numbers; with a mask, those it names."""
+        align = align or self.item
         if mask is None:
             self.b.store(value, pointer, align=align)
             return
-        self.call(f"llvm.masked.store.v{self.width}f32.p0", VOID, value, pointer, ir.Constant(I32, align), mask)
+        self.call(f"llvm.masked.store.{suffix(self.vector)}.p0", VOID, value, pointer, ir.Constant(I32, align), mask)
 
     def lanes(self, count: int) -> Any:
         """The mask of the first ``count`` lanes; None where that is all of them."""
@@ -112,8 +125,8 @@ class Code:
         return ir.Constant(ir.VectorType(I1, self.width), [int(i < count) for i in range(self.width)])
 
     def buffer(self, count: int) -> Any:
-        """Room for ``count`` floats on the stack."""
-        return self.room(ir.ArrayType(F32, count), 64)
+        """Room for ``count`` numbers on the stack."""
+        return self.room(ir.ArrayType(self.real, count), 64)
 
     def room(self, kind: Any, align: int) -> Any:
         """Room for one value of a kind on the stack."""
@@ -152,7 +165,8 @@ class Code:
         return self.b.if_then(condition)
 
 
-def _suffix(kind: Any) -> str:
+def suffix(kind: Any) -> str:
+    """How an intrinsic's name ends for a type."""
     if isinstance(kind, ir.VectorType):
-        return f"v{kind.count}{_suffix(kind.element)}"
+        return f"v{kind.count}{suffix(kind.element)}"
     return "f64" if kind == F64 else "f32"

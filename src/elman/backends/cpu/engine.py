@@ -10,6 +10,7 @@ from torch import Tensor
 from elman.backends.cpu import compiler, machine, threads
 from elman.backends.cpu.inputs import Inputs, Wanted
 from elman.backends.cpu.inputs import wanted as inputs_wanted
+from elman.backends.cpu.machine import Vectors
 from elman.backends.cpu.parts import Refused
 from elman.backends.cpu.plan import Plan
 from elman.backends.cpu.runner import Runner
@@ -27,7 +28,7 @@ class Engine:
     def __init__(self, program: Program, sizes: Mapping[str, int]) -> None:
         self.program, self.sizes = program, dict(sizes)
         self.reason: str | None = None
-        self._runners: dict[tuple[int, int, bool, bool], Runner] = {}
+        self._runners: dict[tuple[int, Vectors, bool, bool], Runner] = {}
         self._plans: dict[bool, Plan] = {}
         try:
             plan = self.plan(False)
@@ -49,18 +50,19 @@ class Engine:
         steps, batch = inputs.x.shape[:2]
         team = threads.team() if steps * batch * self.work > _SMALL else 1
         chunks = min(team, batch)
-        key = (-(-batch // chunks), machine.width(), inputs.valid is not None, inputs.reset is not None)
+        vectors = Vectors(machine.width(), inputs.x.element_size())
+        key = (-(-batch // chunks), vectors, inputs.valid is not None, inputs.reset is not None)
         runner = self._runners.get(key)
         if runner is None:
             runner = self._runners[key] = self._new_runner(*key)
         return runner, team, chunks
 
-    def _new_runner(self, each: int, width: int, masked: bool, resets: bool) -> Runner:
+    def _new_runner(self, each: int, vectors: Vectors, masked: bool, resets: bool) -> Runner:
         rows = max(r for r in _ROWS if r <= each)
         with compiler.LOCK:
-            same = (-rows, width, masked, resets)
+            same = (-rows, vectors, masked, resets)
             if same not in self._runners:
-                self._runners[same] = Runner(self.plan(resets), Variant(rows, width, masked, resets))
+                self._runners[same] = Runner(self.plan(resets), Variant(rows, vectors, masked, resets))
             return self._runners[same]
 
     def forward(self, inputs: Inputs, keep: bool) -> tuple[list[Tensor], list[Tensor]]:
@@ -73,7 +75,7 @@ class Engine:
 
     def kept_sizes(self, masked: bool, resets: bool) -> list[int]:
         """The sizes n of what is kept for the backward pass, (T, B, n) each."""
-        return Runner(self.plan(resets), Variant(1, machine.width(), masked, resets)).kept_sizes
+        return Runner(self.plan(resets), Variant(1, Vectors(machine.width()), masked, resets)).kept_sizes
 
     def _nothing(self, inputs: Inputs, keep: bool) -> tuple[list[Tensor], list[Tensor]]:
         """The results where there are no steps or no rows: the states stay as they are."""

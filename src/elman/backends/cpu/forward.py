@@ -23,11 +23,11 @@ from elman.backends.cpu.timeline import Time, Variant
 
 def cuts(plan: Plan, phases: Any, variant: Variant) -> list[tiles.Shape]:
     """How each phase is cut."""
-    return [tiles.shape(phase, plan.sizes[phase.size], variant.rows, variant.width) for phase in phases]
+    return [tiles.shape(phase, plan.sizes[phase.size], variant.rows, variant.vectors) for phase in phases]
 
 
 def packed_length(plan: Plan, phases: Any, variant: Variant) -> int:
-    """Floats of packed weights in all."""
+    """Numbers of packed weights in all."""
     return sum(tiles.packed_length(p, cut) for p, cut in zip(phases, cuts(plan, phases, variant), strict=True))
 
 
@@ -35,7 +35,7 @@ def packing(plan: Plan, phases: Any, variant: Variant) -> Any:
     """The part of a kernel that packs the weights of ``phases``."""
 
     def write(module: ir.Module, arguments: Arguments) -> Part:
-        c = Part(module, arguments, "pack", variant.width)
+        c = Part(module, arguments, "pack", variant.vectors)
         for phase, cut, packed in packed_places(c, plan, phases, variant):
             tiles.emit_packing(c, plan, phase, cut, packed)
         return c
@@ -142,8 +142,8 @@ def build(plan: Plan, variant: Variant) -> Kernel:
     """Compile the forward kernel."""
 
     def write(module: ir.Module, arguments: Arguments) -> Part:
-        c = Part(module, arguments, "run", variant.width)
+        c = Part(module, arguments, "run", variant.vectors)
         _Forward(c, plan, variant, plan.forward).run()
         return c
 
-    return kernel.build("forward", variant.width, layout(plan), packing(plan, plan.forward.phases, variant), write)
+    return kernel.build("forward", variant.vectors, layout(plan), packing(plan, plan.forward.phases, variant), write)

@@ -13,33 +13,34 @@ from typing import Any
 from llvmlite import ir
 
 from elman.backends.cpu import machine
-from elman.backends.cpu.emit import F32, I8, I32, I64, Code, i64
+from elman.backends.cpu.emit import I8, I32, I64, Code, i64
 from elman.backends.cpu.kernel import Flushed, Part
+from elman.backends.cpu.machine import Vectors
 
 BLOCK = 256  # steps times rows that are summed in one go
 SLAB = 8  # tiles of columns copied at once
 
 
 @functools.cache
-def tile(count: int, width: int) -> tuple[int, int]:
+def tile(count: int, vectors: Vectors) -> tuple[int, int]:
     """Columns and vectors of the operand a tile, for an operand of ``count`` units."""
-    vectors = -(-count // width)
-    wide = machine.registers(width) == 32
+    lanes = -(-count // vectors.lanes)
+    wide = machine.registers(vectors.floats) == 32
 
     def cost(across: int, down: int) -> float:
         turn = max(across * down, 4, across + down)
-        return -(-vectors // across) * turn / down
+        return -(-lanes // across) * turn / down
 
     options = [(1, 8), (2, 8), (3, 8), (4, 4)] if wide else [(1, 8), (2, 4), (3, 4)]
     across, down = min(options, key=lambda o: cost(*o))
     return down, across
 
 
-def room(count: int, width: int) -> int:
-    """Floats of working room a member needs."""
-    down, across = tile(count, width)
-    panels = -(-count // (across * width))
-    return BLOCK * (panels * across * width + SLAB * down)
+def room(count: int, vectors: Vectors) -> int:
+    """Numbers of working room a member needs."""
+    down, across = tile(count, vectors)
+    span = across * vectors.lanes
+    return BLOCK * (-(-count // span) * span + SLAB * down)
 
 
 def lanes_below(c: Code, count: Any) -> Any:
@@ -70,7 +71,7 @@ class Wide:
     def __init__(self, c: Part, down: int, across: int) -> None:
         self.c, self.down, self.across = c, down, across
         self.span = across * c.width
-        self.few = ir.VectorType(F32, down)
+        self.few = ir.VectorType(c.real, down)
 
     def write(self) -> None:
         """Write the whole kernel."""
@@ -166,25 +167,25 @@ class Wide:
                 to = c.at(target, c.mul(i.index, BLOCK * down))
                 with c.b.if_else(whole) as (then, otherwise):
                     with then:
-                        c.b.store(c.b.load(begin, typ=self.few, align=4), to, align=4)
+                        c.b.store(c.b.load(begin, typ=self.few, align=c.item), to, align=c.item)
                     with otherwise, c.loop(0, down) as j:
                         inside = c.b.icmp_signed("<", j.index, left)
                         value = c.load(c.at(begin, c.b.select(inside, j.index, i64(0))))
-                        c.b.store(c.b.select(inside, value, ir.Constant(F32, 0.0)), c.at(to, j.index), align=4)
+                        c.store(c.b.select(inside, value, ir.Constant(c.real, 0.0)), c.at(to, j.index))
 
     def _sum(self, columns: Any, count: Any, m: Any, is_first: Any) -> None:
         """The sums of the columns themselves: the gradients of biases."""
         c, down = self.c, self.down
         zero = ir.Constant(self.few, [0.0] * down)
         with c.loop(0, count, carry=[zero]) as k:
-            value = c.b.load(c.at(columns, c.mul(k.index, down)), typ=self.few, align=4)
+            value = c.b.load(c.at(columns, c.mul(k.index, down)), typ=self.few, align=c.item)
             k.next = [c.b.fadd(k.values[0], value)]
         kept, first = self.few_room, self._grouped(m, "column_step")
-        c.b.store(k.values[0], kept, align=4)
+        c.b.store(k.values[0], kept, align=c.item)
         with c.loop(0, c.least(i64(down), c.b.sub(c.number("m"), m))) as j:
             to = c.at(c.pointer("sums"), c.add(first, j.index))
-            old = c.b.select(is_first, ir.Constant(F32, 0.0), c.load(to))
-            c.b.store(c.b.fadd(old, c.load(c.at(kept, j.index))), to, align=4)
+            old = c.b.select(is_first, ir.Constant(c.real, 0.0), c.load(to))
+            c.store(c.b.fadd(old, c.load(c.at(kept, j.index))), to)
 
     @functools.cached_property
     def few_room(self) -> Any:
@@ -208,7 +209,7 @@ class Wide:
             ]
         room = self.tile_room
         for i, value in enumerate(k.values):
-            c.store_vector(value, c.at(room, i * width), align=4 * width)
+            c.store_vector(value, c.at(room, i * width), align=c.line)
         first, top = c.mul(panel, self.span), self._grouped(m, "row_step")
         with c.loop(0, c.least(i64(down), c.b.sub(c.number("m"), m))) as r:
             row = c.at(c.pointer("gradient"), c.add(c.mul(c.add(top, r.index), c.number("n")), first))
@@ -216,5 +217,5 @@ class Wide:
                 mask = lanes_below(c, c.b.sub(c.number("n"), c.add(first, v * width)))
                 to = c.at(row, v * width)
                 old = c.b.select(is_first, c.splat(0.0), c.load_vector(to, mask))
-                value = c.load_vector(c.at(room, c.add(c.mul(r.index, self.span), v * width)), align=4 * width)
+                value = c.load_vector(c.at(room, c.add(c.mul(r.index, self.span), v * width)), align=c.line)
                 c.store_vector(c.b.fadd(old, value), to, mask)

@@ -7,9 +7,10 @@ from typing import Any
 from llvmlite import ir
 
 from elman.backends.cpu import compiler, kernel
-from elman.backends.cpu.emit import F32, PTR, i64
+from elman.backends.cpu.emit import PTR, i64
 from elman.backends.cpu.gradients import BLOCK, Wide, room, tile
 from elman.backends.cpu.kernel import Arguments, Entry, Kernel, Part
+from elman.backends.cpu.machine import Vectors
 from elman.backends.cpu.narrow import NarrowGradient
 from elman.backends.cpu.parts import Job
 from elman.backends.cpu.plan import Plan
@@ -20,30 +21,30 @@ _LAYOUT = [
     "group", "column_step", "row_step", "gradient", "sums", "masked", "valid", "initial", "initial_row",
     "initial_step", "shift", "operand", "operand_step", "operand_row",
 ]  # fmt: skip
-_KERNELS: dict[tuple[int, int, int], Kernel] = {}
+_KERNELS: dict[tuple[Vectors, int, int], Kernel] = {}
 
 
-def for_operand(count: int, width: int) -> Kernel:
+def for_operand(count: int, vectors: Vectors) -> Kernel:
     """The kernel for an operand of ``count`` units."""
-    key = (width, count, 0) if count <= NARROW else (width, *tile(count, width))
+    key = (vectors, count, 0) if count <= NARROW else (vectors, *tile(count, vectors))
     with compiler.LOCK:
         if key not in _KERNELS:
-            _KERNELS[key] = kernel.build("gradient", width, _LAYOUT, lambda m, a: _write(m, a, *key))
+            _KERNELS[key] = kernel.build("gradient", vectors, _LAYOUT, lambda m, a: _write(m, a, *key))
         return _KERNELS[key]
 
 
-def _write(module: ir.Module, arguments: Arguments, width: int, down: int, across: int) -> Part:
-    c = Part(module, arguments, "run", width)
+def _write(module: ir.Module, arguments: Arguments, vectors: Vectors, down: int, across: int) -> Part:
+    c = Part(module, arguments, "run", vectors)
     (Wide(c, down, across) if across else NarrowGradient(c, down)).write()
     return c
 
 
-def rooms(plan: Plan, width: int) -> int:
-    """Floats of working room a member needs for the largest of a plan's products."""
-    return max((-(-room(job.count, width) // 16) * 16 for job in plan.jobs), default=0)
+def rooms(plan: Plan, vectors: Vectors) -> int:
+    """Numbers of working room a member needs for the largest of a plan's products."""
+    return max((-(-room(job.count, vectors) // 16) * 16 for job in plan.jobs), default=0)
 
 
-def emit_jobs(c: Entry, plan: Plan, width: int) -> None:
+def emit_jobs(c: Entry, plan: Plan) -> None:
     """After the loop: every product that is wanted, one after the other, each on the whole team."""
     summed: set[int] = set()
     for job in plan.jobs:
@@ -51,7 +52,7 @@ def emit_jobs(c: Entry, plan: Plan, width: int) -> None:
         sums = i64(0)
         if own - summed:
             whole = c.number("sums")
-            here = c.add(whole, 4 * job.column)
+            here = c.add(whole, c.item * job.column)
             sums = c.b.select(c.b.icmp_signed("!=", whole, i64(0)), here, i64(0))
             summed |= own
         n = job.count
@@ -62,11 +63,11 @@ def emit_jobs(c: Entry, plan: Plan, width: int) -> None:
             values = {
                 "team": c.number("team"), "m": job.groups * job.width, "n": n,
                 "steps": c.number("steps"), "batch": batch,
-                "room": c.number("room"), "room_each": rooms(plan, width),
+                "room": c.number("room"), "room_each": rooms(plan, c.vectors),
                 "block_rows": rows, "block_steps": c.b.sdiv(i64(BLOCK), rows),
-                "columns": c.add(c.number("columns"), 4 * job.column), "columns_row": plan.width,
+                "columns": c.add(c.number("columns"), c.item * job.column), "columns_row": plan.width,
                 "group": job.width, "column_step": job.column_step, "row_step": job.row_step,
-                "gradient": c.add(gradient, 4 * job.row * n), "sums": sums,
+                "gradient": c.add(gradient, c.item * job.row * n), "sums": sums,
                 "masked": c.number("masked"),
                 # Where nothing is masked the flag is read all the same, from memory that is not 0.
                 "valid": c.b.select(
@@ -74,12 +75,12 @@ def emit_jobs(c: Entry, plan: Plan, width: int) -> None:
                 ),
                 **_operand(c, plan, job, batch),
             }  # fmt: skip
-            c.run(for_operand(n, width), values)
+            c.run(for_operand(n, c.vectors), values)
 
 
 def _operand(c: Entry, plan: Plan, job: Job, batch: Any) -> dict[str, Any]:
     """Where a product's operand is found at every step."""
-    index, first = job.operand, 4 * job.offset
+    index, first = job.operand, c.item * job.offset
     node, n = plan.nodes[index], plan.n(index)
     nowhere = {"initial": 0, "initial_row": 0, "initial_step": -1, "shift": 0}
     if node.op in ("input", "extra"):
@@ -88,7 +89,7 @@ def _operand(c: Entry, plan: Plan, job: Job, batch: Any) -> dict[str, Any]:
         return {**nowhere, **places, "operand_row": c.number(f"{name}_row")}
     if node.op == "vector":
         parameter, row = plan.rows_of(index)
-        operand = c.add(c.number(f"parameter:{parameter}"), 4 * row + first)
+        operand = c.add(c.number(f"parameter:{parameter}"), c.item * row + first)
         return {**nowhere, "operand": operand, "operand_step": 0, "operand_row": 0}
     places = {"operand_step": c.mul(batch, n), "operand_row": n}
     if node.op != "state":
@@ -111,8 +112,8 @@ def emit_vectors(c: Entry, plan: Plan, gather_at: list[int], gather_width: int) 
         with c.when(c.b.icmp_signed("!=", gradient, i64(0))), c.loop(0, width) as j:
             value = c.load(c.at(c.at(c.pointer("sums"), column), j.index))
             target = c.at(c.b.inttoptr(gradient, PTR), row)
-            c.b.store(value, c.at(target, j.index), align=4)
-    zero = ir.Constant(F32, 0.0)
+            c.store(value, c.at(target, j.index))
+    zero = ir.Constant(c.real, 0.0)
     for gather, at in zip(plan.gathers, gather_at, strict=True):
         gradient = c.number(f"gradient:parameter:{gather.parameter}")
         count = plan.sizes[gather.size]
@@ -125,4 +126,4 @@ def emit_vectors(c: Entry, plan: Plan, gather_at: list[int], gather_width: int) 
                     value = c.load(c.at(c.pointer("gathered"), c.add(place, j.index)))
                     share.next = [c.b.fadd(share.values[0], value)]
                 j.next = share.values
-                c.b.store(share.values[0], c.at(target, i64(0) if gather.total else j.index), align=4)
+                c.store(share.values[0], c.at(target, i64(0) if gather.total else j.index))

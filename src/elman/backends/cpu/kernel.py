@@ -13,6 +13,7 @@ from llvmlite import ir
 
 from elman.backends.cpu import compiler, machine, threads
 from elman.backends.cpu.emit import I32, I64, PTR, VOID, Code, i64
+from elman.backends.cpu.machine import Vectors
 
 
 class Arguments:
@@ -29,8 +30,8 @@ class Arguments:
 class Part(Code):
     """``pack`` or ``run`` of a kernel: code with the kernel's arguments at hand."""
 
-    def __init__(self, module: ir.Module, arguments: Arguments, name: str, width: int) -> None:
-        super().__init__(module, name, [PTR, I64, I64], width, internal=True)
+    def __init__(self, module: ir.Module, arguments: Arguments, name: str, vectors: Vectors) -> None:
+        super().__init__(module, name, [PTR, I64, I64], vectors, internal=True)
         self.arguments = arguments
         self.table, self.member, self.members = self.function.args
         self._read: dict[str, Any] = {}
@@ -68,7 +69,7 @@ class Kernel:
 
 def build(
     name: str,
-    width: int,
+    vectors: Vectors,
     names: Sequence[str],
     *parts: Callable[[ir.Module, Arguments], Part],
     after: Callable[[Entry], None] | None = None,
@@ -78,15 +79,15 @@ def build(
     written = [part(module, arguments) for part in parts]
     for part in written:
         part.finish()
-    _entry(module, arguments, written, width, after)
-    return Kernel(compiler.build(str(module), width, ("entry",))["entry"], arguments.names)
+    _entry(module, arguments, written, vectors, after)
+    return Kernel(compiler.build(str(module), vectors.floats, ("entry",))["entry"], arguments.names)
 
 
 class Entry(Code):
     """The function that Python calls."""
 
-    def __init__(self, module: ir.Module, arguments: Arguments, width: int) -> None:
-        super().__init__(module, "entry", [PTR], width)
+    def __init__(self, module: ir.Module, arguments: Arguments, vectors: Vectors) -> None:
+        super().__init__(module, "entry", [PTR], vectors)
         self.arguments, self.table = arguments, self.function.args[0]
 
     def number(self, name: str) -> Any:
@@ -109,9 +110,9 @@ class Entry(Code):
 
 
 def _entry(
-    module: ir.Module, arguments: Arguments, parts: list[Part], width: int, after: Callable[[Entry], None] | None
+    module: ir.Module, arguments: Arguments, parts: list[Part], vectors: Vectors, after: Callable[[Entry], None] | None
 ) -> None:
-    c = Entry(module, arguments, width)
+    c = Entry(module, arguments, vectors)
     table, team = c.table, c.number("team")
     alone = c.b.icmp_signed("<=", team, i64(1))
     pool = threads.pool()
@@ -124,7 +125,7 @@ def _entry(
                 if pool is None:
                     c.b.call(part.function, [table, i64(0), i64(1)])
                 else:
-                    wrapper = _member(module, part, width, pool)
+                    wrapper = _member(module, part, vectors, pool)
                     kind = ir.FunctionType(VOID, [PTR, PTR, I32, I32])
                     start = _address(pool.parallel, kind)
                     c.b.call(start, [wrapper.function, table, c.b.trunc(team, I32), ir.Constant(I32, 0)])
@@ -133,9 +134,9 @@ def _entry(
     c.finish()
 
 
-def _member(module: ir.Module, part: Part, width: int, pool: threads.Pool) -> Code:
+def _member(module: ir.Module, part: Part, vectors: Vectors, pool: threads.Pool) -> Code:
     """What OpenMP starts on every thread: it asks which one it is."""
-    c = Code(module, part.function.name + "_member", [PTR], width, internal=True)
+    c = Code(module, part.function.name + "_member", [PTR], vectors, internal=True)
     kind = ir.FunctionType(I32, [])
     member = c.b.sext(c.b.call(_address(pool.member, kind), []), I64)
     members = c.b.sext(c.b.call(_address(pool.members, kind), []), I64)

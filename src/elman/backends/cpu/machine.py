@@ -9,6 +9,7 @@ import functools
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,19 @@ def first_cache() -> int:
         return int(text.strip().removesuffix("K")) << 10
     except (OSError, ValueError):
         return 1 << 15
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """A kernel's vectors: as many lanes as floats of float32 fit in, or half of them of float64."""
+
+    floats: int
+    item: int = 4  # bytes of a lane
+
+    @property
+    def lanes(self) -> int:
+        """Numbers in a vector."""
+        return self.floats * 4 // self.item
 
 
 def registers(wanted: int) -> int:

@@ -1,7 +1,7 @@
-"""Vector functions, derived from one exponential and one logarithm.
+"""Vector functions, derived from one exponential and one logarithm, in float32 or float64 as the code's vectors are.
 
-Float32 in, float32 out, at most 2 units in the last place for exp, log, tanh and sigmoid over their whole range,
-both tails included; tests/test_cpu_maths.py measures them. Every function takes the code being written and vectors.
+At most 2 units in the last place for exp, log, tanh and sigmoid over their whole range, both tails included;
+tests/test_cpu_maths.py measures them. Every function takes the code being written and vectors.
 """
 
 from __future__ import annotations
@@ -10,13 +10,15 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from llvmlite import ir
 
-from elman.backends.cpu.emit import I32, Code
+from elman.backends.cpu.emit import Code, suffix
+from elman.backends.cpu.precision import DOUBLE, LOG, NEAR, SINGLE, Precision
 
-LN2_HIGH = 0.693145751953125  # ln 2 cut after 15 bits: a whole number of these up to 2^9 is exact
-LN2_LOW = math.log(2) - LN2_HIGH
+
+def precision(c: Code) -> Precision:
+    """The format of the code's numbers."""
+    return DOUBLE if c.item == 8 else SINGLE
 
 
 def polynomial(c: Code, x: Any, coefficients: Sequence[float]) -> Any:
@@ -40,27 +42,28 @@ def select(c: Code, condition: Any, a: Any, b: Any) -> Any:
 
 def absolute(c: Code, x: Any) -> Any:
     """|x|."""
-    return c.call(f"llvm.fabs.v{c.width}f32", x.type, x)
+    return c.call(f"llvm.fabs.{suffix(x.type)}", x.type, x)
 
 
 def like_sign(c: Code, size: Any, sign: Any) -> Any:
     """``size`` with the sign of ``sign``."""
-    return c.call(f"llvm.copysign.v{c.width}f32", size.type, size, sign)
+    return c.call(f"llvm.copysign.{suffix(size.type)}", size.type, size, sign)
 
 
 def ints(c: Code) -> Any:
-    """The type of a vector of int32."""
-    return ir.VectorType(I32, c.width)
+    """The type of a vector of whole numbers as wide as the code's numbers."""
+    return ir.VectorType(ir.IntType(precision(c).bits), c.width)
 
 
 def whole(c: Code, value: int) -> Any:
-    """A whole number in every lane, as int32."""
+    """A whole number in every lane."""
     return ir.Constant(ints(c), [value] * c.width)
 
 
 def _power_of_two(c: Code, n: Any) -> Any:
-    """2^n for whole n from -126 to 127, by its exponent bits."""
-    bits = c.b.shl(c.b.add(n, whole(c, 127)), whole(c, 23))
+    """2^n for whole n that an exponent can hold, by its bits."""
+    f = precision(c)
+    bits = c.b.shl(c.b.add(n, whole(c, f.bias)), whole(c, f.mantissa))
     return c.b.bitcast(bits, c.vector)
 
 
@@ -70,80 +73,70 @@ def _held(c: Code, x: Any, low: float, high: float) -> Any:
     return select(c, c.b.fcmp_ordered(">", x, c.splat(high)), c.splat(high), x)
 
 
-_MAGIC = 12582912.0  # 1.5 2^23: added to |x| < 2^22 it rounds to a whole number, which its low bits then hold
+def _reduced(c: Code, x: Any, exact: bool = False) -> tuple[Any, Any, Any]:
+    """x = n ln 2 + r with |r| <= ln(2) / 2: n as a number, n in the low bits of an int, and e^r - 1.
 
-
-def _reduced(c: Code, x: Any) -> tuple[Any, Any, Any]:
-    """x = n ln 2 + r with |r| <= ln(2) / 2: n as float, n in the low bits of an int, and e^r - 1."""
-    shifted = c.fma(x, c.splat(1 / math.log(2)), c.splat(_MAGIC))
-    n = c.b.fsub(shifted, c.splat(_MAGIC))
-    r = c.fma(n, c.splat(-LN2_HIGH), x)
-    r = c.fma(n, c.splat(-LN2_LOW), r)
-    p = c.fma(c.b.fmul(r, r), polynomial(c, r, _EXP), r)
+    If that must be ``exact``, what the rounding of r lost is added to it.
+    """
+    f = precision(c)
+    shifted = c.fma(x, c.splat(1 / math.log(2)), c.splat(f.magic))
+    n = c.b.fsub(shifted, c.splat(f.magic))
+    first = c.fma(n, c.splat(-f.ln2[0]), x)
+    r = c.fma(n, c.splat(-f.ln2[1]), first)
+    p = polynomial(c, r, f.exp)
+    if exact:
+        lost = c.fma(n, c.splat(-f.ln2[1]), c.b.fsub(first, r))
+        p = c.b.fadd(r, c.fma(c.b.fmul(r, r), p, lost))
+    else:
+        p = c.fma(c.b.fmul(r, r), p, r)
     return n, c.b.bitcast(shifted, ints(c)), p
 
 
-def fitted(function: Any, low: float, high: float, degree: int) -> list[float]:
-    """A nearly minimax polynomial: interpolation at Chebyshev's points, highest power first."""
-    fit = np.polynomial.Chebyshev.interpolate(function, degree, [low, high])
-    return [float(v) for v in fit.convert(kind=np.polynomial.Polynomial).coef[::-1]]
-
-
-# e^r = 1 + r + r^2 q(r) on |r| <= ln(2) / 2.
-_EXP = fitted(lambda r: sum(r**k / math.factorial(k + 2) for k in range(14)), -0.347, 0.347, 4)
-
-
 def _halves(c: Code, bits: Any) -> tuple[Any, Any]:
-    """2^n as the product of two powers, since 2^n itself may lie outside of what a float holds."""
-    n = c.b.sub(bits, whole(c, _BITS_OF_MAGIC))
+    """2^n as the product of two powers, since 2^n itself may lie outside of what the format holds."""
+    n = c.b.sub(bits, whole(c, precision(c).magic_bits))
     half = c.b.ashr(n, whole(c, 1))
     return _power_of_two(c, half), _power_of_two(c, c.b.sub(n, half))
 
 
-_BITS_OF_MAGIC = 0x4B400000
-
-
 def exp(c: Code, x: Any) -> Any:
-    """e^x; below -87.3 it goes to 0, above 88.72 to infinity."""
-    _, bits, p = _reduced(c, _held(c, x, -104.0, 89.0))
+    """e^x; in float32 it goes to 0 below -87.3 and to infinity above 88.72."""
+    _, bits, p = _reduced(c, _held(c, x, *precision(c).exp_range))
     a, b = _halves(c, bits)
     return c.b.fmul(c.b.fmul(c.b.fadd(p, c.splat(1.0)), a), b)
 
 
 def expm1(c: Code, x: Any) -> Any:
     """e^x - 1, relatively exact around 0."""
-    n, bits, p = _reduced(c, _held(c, x, -104.0, 89.0))
+    n, bits, p = _reduced(c, _held(c, x, *precision(c).exp_range), exact=True)
     a, b = _halves(c, bits)
-    # (p + 1) a b - 1 = ((p a) b) + (a b - 1); above n = 100 the one does not count and a b would overflow.
+    # (p + 1) a b - 1 = ((p a) b) + (a b - 1); at the upper end the one does not count and a b would overflow.
     ab = c.b.fmul(a, b)
     small = c.fma(c.b.fmul(p, a), b, c.b.fsub(ab, c.splat(1.0)))
     large = c.b.fmul(c.b.fmul(c.b.fadd(p, c.splat(1.0)), a), b)
-    value = select(c, c.b.fcmp_ordered(">", n, c.splat(100.0)), large, small)
+    value = select(c, c.b.fcmp_ordered(">", n, c.splat(precision(c).bias - 27.0)), large, small)
     # Of a tiny x the reduction would lose the sign of a zero.
     return select(c, c.b.fcmp_ordered("==", x, c.splat(0.0)), x, value)
 
 
 def _exp_below(c: Code, x: Any) -> Any:
-    """e^x for x below 0: one step of scaling is enough. At n = -127 the exponent's bits are 0, and so is 2^n."""
-    low = c.splat(-88.0)
+    """e^x for x below 0: one step of scaling is enough. At the lowest n the exponent's bits are 0, and so is 2^n."""
+    f = precision(c)
+    low = c.splat(f.exp_below)
     _, bits, p = _reduced(c, select(c, c.b.fcmp_ordered("<", x, low), low, x))
     # The low bits of the shifted n, moved to where the exponent stands; what is above them falls off.
-    scale = c.b.bitcast(c.b.shl(c.b.add(bits, whole(c, 127)), whole(c, 23)), c.vector)
+    scale = c.b.bitcast(c.b.shl(c.b.add(bits, whole(c, f.bias)), whole(c, f.mantissa)), c.vector)
     return c.fma(scale, p, scale)
-
-
-_NEAR = 0.6  # where tanh goes from its polynomial to the exponential
-_TANH = fitted(lambda s: (np.tanh(np.sqrt(s)) / np.sqrt(s) - 1) / s, 1e-9, _NEAR**2, 4)
 
 
 def tanh(c: Code, x: Any) -> Any:
     """An odd polynomial near 0; beyond, 1 - 2 e / (1 + e) with e = e^(-2 |x|), and x's sign."""
     size, square = absolute(c, x), c.b.fmul(x, x)
-    near = c.fma(c.b.fmul(square, x), polynomial(c, square, _TANH), x)
+    near = c.fma(c.b.fmul(square, x), polynomial(c, square, precision(c).tanh), x)
     e = _exp_below(c, c.b.fmul(size, c.splat(-2.0)))
     part = c.b.fdiv(c.b.fadd(e, e), c.b.fadd(e, c.splat(1.0)))
     far = like_sign(c, c.b.fsub(c.splat(1.0), part), x)
-    return select(c, c.b.fcmp_ordered(">", size, c.splat(_NEAR)), far, near)
+    return select(c, c.b.fcmp_ordered(">", size, c.splat(NEAR)), far, near)
 
 
 def sigmoid(c: Code, x: Any) -> Any:
@@ -163,30 +156,40 @@ _LOG = [
 
 def log_parts(c: Code, x: Any) -> tuple[Any, Any]:
     """x = 2^n (1 + f) with f between sqrt(1/2) - 1 and sqrt(2) - 1: (n, f), for positive normal x."""
-    bits = c.b.bitcast(x, ints(c))
-    # 0x3f3504f3 is sqrt(1/2): counting from there centres the mantissa on 1.
-    shifted = c.b.sub(bits, whole(c, 0x3F3504F3))
-    n = c.b.ashr(shifted, whole(c, 23))
-    mantissa = c.b.add(c.b.and_(shifted, whole(c, 0x007FFFFF)), whole(c, 0x3F3504F3))
+    form = precision(c)
+    bits, middle = c.b.bitcast(x, ints(c)), whole(c, form.half_root_bits)
+    # Counting from sqrt(1/2) centres the mantissa on 1.
+    shifted = c.b.sub(bits, middle)
+    n = c.b.ashr(shifted, whole(c, form.mantissa))
+    mantissa = c.b.add(c.b.and_(shifted, whole(c, 2**form.mantissa - 1)), middle)
     f = c.b.fsub(c.b.bitcast(mantissa, c.vector), c.splat(1.0))
     return c.b.sitofp(n, c.vector), f
 
 
 def _log_of(c: Code, x: Any, correction: Any = None) -> Any:
     n, f = log_parts(c, x)
-    square = c.b.fmul(f, f)
-    y = c.b.fmul(c.b.fmul(square, f), polynomial(c, f, _LOG))
-    y = c.fma(n, c.splat(LN2_LOW), y)
+    square, (high, low) = c.b.fmul(f, f), precision(c).ln2
+    y = c.fma(n, c.splat(low), _log_rest(c, f, square))
     if correction is not None:
         y = c.b.fadd(y, correction)
     y = c.fma(square, c.splat(-0.5), y)
-    return c.fma(n, c.splat(LN2_HIGH), c.b.fadd(f, y))
+    return c.fma(n, c.splat(high), c.b.fadd(f, y))
+
+
+def _log_rest(c: Code, f: Any, square: Any) -> Any:
+    """ln(1 + f) - f + f^2 / 2."""
+    if precision(c) is SINGLE:
+        return c.b.fmul(c.b.fmul(square, f), polynomial(c, f, _LOG))
+    # With s = f / (2 + f) this is s (f^2 / 2 + s^2 q(s^2)).
+    s = c.b.fdiv(f, c.b.fadd(f, c.splat(2.0)))
+    z = c.b.fmul(s, s)
+    return c.b.fmul(s, c.fma(z, polynomial(c, z, LOG), c.b.fmul(square, c.splat(0.5))))
 
 
 def _log_edges(c: Code, x: Any, value: Any) -> Any:
     """The logarithm's ends: -inf of 0 (and of a denormal, which counts as 0), NaN below, inf of inf."""
     infinity, nan = c.splat(math.inf), c.splat(math.nan)
-    value = select(c, c.b.fcmp_ordered("<", x, c.splat(1.17549435e-38)), c.splat(-math.inf), value)
+    value = select(c, c.b.fcmp_ordered("<", x, c.splat(precision(c).tiny)), c.splat(-math.inf), value)
     value = select(c, c.b.fcmp_ordered("<", x, c.splat(0.0)), nan, value)
     return select(c, c.b.fcmp_unordered("==", x, infinity), x, value)
 

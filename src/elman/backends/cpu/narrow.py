@@ -10,7 +10,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from elman.backends.cpu.emit import F32, I32, Code, i64
+from elman.backends.cpu.emit import I32, Code, i64
 from elman.backends.cpu.gradients import lanes_below, operand_row, runs
 from elman.backends.cpu.kernel import Flushed, Part
 from elman.backends.cpu.parts import Phase, Run
@@ -53,7 +53,7 @@ class NarrowGradient:
         row = c.at(c.pointer("columns"), c.add(at, m))
         columns = [c.load_vector(c.at(row, v * c.width), mask) for v, mask in enumerate(masks)]
         source, is_on = operand_row(c, t, b), runs(c, t, b)
-        factors = [c.b.select(is_on, c.load(c.at(source, n)), ir.Constant(F32, 0.0)) for n in range(self.count)]
+        factors = [c.b.select(is_on, c.load(c.at(source, n)), ir.Constant(c.real, 0.0)) for n in range(self.count)]
         across = self.ACROSS
         products = [
             c.fma(c.spread(factor), columns[v], sums[n * across + v])
@@ -70,11 +70,11 @@ class NarrowGradient:
                 c.store_vector(sums[self.count * across + v], to, mask)
         room = c.buffer(self.count * self.span)
         for i, value in enumerate(sums[: self.count * across]):
-            c.store_vector(value, c.at(room, i * c.width), align=4 * c.width)
+            c.store_vector(value, c.at(room, i * c.width), align=c.line)
         with c.loop(0, c.least(i64(self.span), c.b.sub(c.number("m"), m))) as j:
             row = c.at(c.pointer("gradient"), c.mul(c.add(m, j.index), self.count))
             for n in range(self.count):
-                c.b.store(c.load(c.at(room, c.add(j.index, n * self.span))), c.at(row, n), align=4)
+                c.store(c.load(c.at(room, c.add(j.index, n * self.span))), c.at(row, n))
 
 
 def is_narrow(phase: Phase, size: int) -> bool:
@@ -87,7 +87,7 @@ def _padded(run: Run, width: int) -> int:
 
 
 def packed_length(phase: Phase, size: int, width: int) -> int:
-    """Floats of a narrow phase's packed weights: a row of columns for every unit of every sum."""
+    """Numbers of a narrow phase's packed weights: a row of columns for every unit of every sum."""
     return sum(_padded(run, width) * len(run.sums) * size for run in phase.runs)
 
 
@@ -95,7 +95,7 @@ def emit_packing(c: Part, plan: Plan, phase: Phase, size: int, packed: Any) -> N
     """Pack a narrow phase's weights, columns in order, with zeros behind the last."""
     with c.when(c.b.icmp_signed("==", c.member, i64(0))):
         with c.loop(0, packed_length(phase, size, c.width)) as i:
-            c.b.store(ir.Constant(F32, 0.0), c.at(packed, i.index), align=4)
+            c.store(ir.Constant(c.real, 0.0), c.at(packed, i.index))
         at = 0
         for run in phase.runs:
             length = _padded(run, c.width)
@@ -105,7 +105,7 @@ def emit_packing(c: Part, plan: Plan, phase: Phase, size: int, packed: Any) -> N
                 start = c.at(packed, at + run.sums.index(piece.sum) * size * length + piece.k)
                 with c.loop(0, size) as u, c.loop(0, piece.count) as k:
                     value = c.load(c.at(source, c.add(c.mul(k.index, columns), u.index)))
-                    c.b.store(value, c.at(start, c.add(c.mul(u.index, length), k.index)), align=4)
+                    c.store(value, c.at(start, c.add(c.mul(u.index, length), k.index)))
             at += length * len(run.sums) * size
 
 
@@ -135,7 +135,7 @@ def _dot(c: Part, length: int, line: Any, weights: Any, sums: list[Any]) -> list
     def add(k: Any, mask: Any, sums: list[Any]) -> list[Any]:
         columns = c.load_vector(c.at(line, k), mask)
         return [
-            c.fma(columns, c.load_vector(c.at(weights, c.add(k, u * step)), align=4 * c.width), value)
+            c.fma(columns, c.load_vector(c.at(weights, c.add(k, u * step)), align=c.line), value)
             for u, value in enumerate(sums)
         ]
 

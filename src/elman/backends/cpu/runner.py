@@ -15,8 +15,6 @@ from elman.backends.cpu.plan import Plan
 from elman.backends.cpu.timeline import Variant
 
 _ONES = torch.ones(1, dtype=torch.bool)
-# Said in full: a program may have set another default.
-_zeros = functools.partial(torch.zeros, dtype=torch.float32, device="cpu")
 
 
 class Runner:
@@ -25,6 +23,10 @@ class Runner:
     def __init__(self, plan: Plan, variant: Variant) -> None:
         self.plan, self.variant, self.program = plan, variant, plan.program
         sizes = plan.sizes
+        self.item = variant.vectors.item
+        self.dtype = torch.float64 if self.item == 8 else torch.float32
+        # Said in full: a program may have set another default.
+        self.zeros = functools.partial(torch.zeros, dtype=self.dtype, device="cpu")
         self.state_sizes = [sizes[s.size] for s in self.program.states]
         self.output_size = sizes[self.program.output_size]
         self.shares_output = variant.shares_output(plan)
@@ -36,7 +38,7 @@ class Runner:
         self.crossing = plan.backward.crossing_width
         self.carried = sum(self.state_sizes)
         self.gathered = backward.gather_offsets(plan)[1]
-        self.room = jobs.rooms(plan, variant.width)
+        self.room = jobs.rooms(plan, variant.vectors)
         self.sums = -(-plan.width // 16) * 16
         self.flows = {name for name, _ in plan.targets()}
         self.whole = _whole(plan)
@@ -64,14 +66,17 @@ class Runner:
         finals = [empty(batch, n) for n in self.state_sizes]
         # Without a backward pass the states need a ring of two steps, and the rest the room of one.
         kept = [empty(steps if keep else 2, batch, n) for n in self.kept_sizes]
-        packed = workspace.take(self.packed_forward + self.plan.forward.crossing_width * batch)
+        packed = self._take(self.packed_forward + self.plan.forward.crossing_width * batch)
         values = inputs.table(team, chunks, not keep, packed.data_ptr())
         self._add_kept(values, output, kept)
         values += [final.data_ptr() for final in finals]
-        values.append(packed.data_ptr() + 4 * self.packed_forward)
+        values.append(packed.data_ptr() + self.item * self.packed_forward)
         self.forward_kernel(values)
         workspace.give_back(packed)
         return [output, *finals], kept if keep else []
+
+    def _take(self, count: int) -> Tensor:
+        return workspace.take(count * self.item // 4)
 
     def _add_kept(self, values: list[int], output: Tensor, kept: Sequence[Tensor]) -> None:
         values.append(output.data_ptr())
@@ -85,22 +90,22 @@ class Runner:
     ) -> list[Tensor | None]:  # fmt: skip
         """The gradients in the order of :class:`Inputs`; ``grads`` are those of the output and the final states."""
         plan, (steps, batch, _) = self.plan, inputs.x.shape
-        columns, packed_length = workspace.take(steps * batch * plan.width), self.packed_backward
+        columns, packed_length = self._take(steps * batch * plan.width), self.packed_backward
         # Packed weights, the sums of the columns, the room of the products, what crosses, the carries' other place:
         # the first of them at 64 bytes each.
-        room = workspace.take(packed_length + self.sums + self.room * team + (self.crossing + self.carried) * batch)
-        sums = room.data_ptr() + 4 * packed_length
-        products = sums + 4 * self.sums
-        crossing = products + 4 * self.room * team
-        spare = crossing + 4 * self.crossing * batch
+        room = self._take(packed_length + self.sums + self.room * team + (self.crossing + self.carried) * batch)
+        sums = room.data_ptr() + self.item * packed_length
+        products = sums + self.item * self.sums
+        crossing = products + self.item * self.room * team
+        spare = crossing + self.item * self.crossing * batch
         values = inputs.table(team, chunks, False, room.data_ptr())
         self._add_kept(values, output, kept)
-        grad = _readable(grads[0], output.shape[-1])
+        grad = _readable(grads[0], output.shape[-1], self.dtype)
         values += (grad.data_ptr(), *grad.stride()[-3:-1]) if grad.dim() == 3 else (grad.data_ptr(), 0, 0)
         carries, initials, held = self._add_states(values, grads[1:], inputs, spare)
         x, extras = self._add_leaving(values, inputs, wanted)
         parameters = self._add_parameters(values, inputs, wanted)
-        gathered = _zeros(chunks, 2 * self.gathered) if self.gathered else columns
+        gathered = self.zeros(chunks, 2 * self.gathered) if self.gathered else columns
         values += (
             columns.data_ptr(), crossing, gathered.data_ptr(), sums, products, inputs.valid is not None,
             _ONES.data_ptr(),
@@ -123,11 +128,11 @@ class Runner:
         batch = inputs.x.shape[1]
         carries = [inputs.x.new_empty(batch, n) for n in self.state_sizes]
         initials = [] if inputs.reset is None else [inputs.x.new_zeros(batch, n) for n in self.state_sizes]
-        held = [_readable(g, n) for g, n in zip(grads, self.state_sizes, strict=True)]
+        held = [_readable(g, n, self.dtype) for g, n in zip(grads, self.state_sizes, strict=True)]
         for k, (given, carry) in enumerate(zip(held, carries, strict=True)):
             row = given.stride(0) if given.dim() == 2 else 0
             values += (given.data_ptr(), row, carry.data_ptr(), initials[k].data_ptr() if initials else 0, spare)
-            spare += 4 * carry.numel()
+            spare += self.item * carry.numel()
         return carries, initials, held
 
     def _add_leaving(
@@ -159,14 +164,14 @@ class Runner:
 
 
 @functools.cache
-def _nothing(count: int) -> Tensor:
-    return _zeros(count)
+def _nothing(count: int, dtype: torch.dtype) -> Tensor:
+    return torch.zeros(count, dtype=dtype, device="cpu")
 
 
-def _readable(grad: Tensor | None, count: int) -> Tensor:
+def _readable(grad: Tensor | None, count: int, dtype: torch.dtype) -> Tensor:
     """A gradient with its rows in order in memory; one row of zeros, (n,), where there is none."""
     if grad is None:
-        return _nothing(count)
+        return _nothing(count, dtype)
     return grad if grad.stride(-1) == 1 or count == 1 else grad.contiguous()
 
 

@@ -17,6 +17,7 @@ from llvmlite import ir
 from elman.backends.cpu import machine, narrow
 from elman.backends.cpu.emit import I32, I64, PTR, Code, i64
 from elman.backends.cpu.kernel import Part
+from elman.backends.cpu.machine import Vectors
 from elman.backends.cpu.parts import Phase, Run
 from elman.backends.cpu.plan import Plan
 
@@ -56,7 +57,7 @@ class Shape:
         return self.gates * self.units
 
     def length(self, run: Run) -> int:
-        """Floats of a run in one panel."""
+        """Numbers of a run in one panel."""
         return run.length * len(run.sums) * self.units * self.width
 
     @property
@@ -69,47 +70,48 @@ class Shape:
         return c.b.sdiv(c.mul(stretch, run.blocks), i64(self.stretches))
 
 
-def shape(phase: Phase, size: int, rows: int, width: int) -> Shape:
+def shape(phase: Phase, size: int, rows: int, vectors: Vectors) -> Shape:
     """Cut a phase for about ``rows`` rows a thread."""
     gates, stretches = max(1, len(phase.sums)), math.lcm(*(run.blocks for run in phase.runs))
-    vectors = -(-(size // stretches) // width)
-    free = machine.registers(width) - 6 if width == 16 else machine.registers(width) - 4
+    width = vectors.lanes
+    count, wide = -(-(size // stretches) // width), vectors.floats == 16
+    free = machine.registers(vectors.floats) - (6 if wide else 4)
     if not phase.sums:
-        return Shape(size, width, vectors, 1, 1, 0)
+        return Shape(size, width, count, 1, 1, 0)
 
     def cost(units: int, tile: int) -> float:
-        across, down = -(-vectors // units) * units, -(-rows // tile)
+        across, down = -(-count // units) * units, -(-rows // tile)
         # A turn of the inner loop: the multiply-adds, at least as long as they take to come back, or its loads.
-        turn = max(gates * units * tile, 4, (gates * units + tile) * (1.0 if width == 16 else 1.2))
+        turn = max(gates * units * tile, 4, (gates * units + tile) * (1.0 if wide else 1.2))
         # With one tile a step there is little to do while weights come from the second-level cache.
-        whole = Shape(size, width, vectors, units, tile, gates, stretches)
-        wait = _streamed(phase, whole) / stretches if down == 1 else 0.0
+        whole = Shape(size, width, count, units, tile, gates, stretches)
+        wait = _streamed(phase, whole, vectors.item) / stretches if down == 1 else 0.0
         return across / units * down * (turn + 0.5) + wait
 
     options = [
         (cost(units, tile), -tile, units)
-        for units in range(1, min(vectors, 8) + 1)
+        for units in range(1, min(count, 8) + 1)
         for tile in range(1, min(rows, 8) + 1)
         if gates * units * tile <= free or (units == 1 and tile == 1)
     ]
     _, tile, units = min(options)
-    return Shape(size, width, vectors, units, -tile, gates, stretches)
+    return Shape(size, width, count, units, -tile, gates, stretches)
 
 
-def _streamed(phase: Phase, cut: Shape) -> float:
+def _streamed(phase: Phase, cut: Shape, item: int) -> float:
     """The time to read, at every step, what panels do not stay in the first-level cache: multiply-adds a turn of k."""
-    panel = 4 * panel_length(phase, cut)
+    panel = item * panel_length(phase, cut)
     stay = machine.first_cache() * 4 // 5 // panel
     return panel * max(cut.panels - stay, 0) / BYTES_A_MULTIPLY_ADD / max(1, sum(run.length for run in phase.runs))
 
 
 def panel_length(phase: Phase, cut: Shape) -> int:
-    """Floats of one packed panel, all runs and the vectors that start the sums."""
+    """Numbers of one packed panel, all runs and the vectors that start the sums."""
     return sum(cut.length(run) for run in phase.runs) + cut.accumulators * cut.width
 
 
 def packed_length(phase: Phase, cut: Shape) -> int:
-    """Floats of all packed panels of a phase."""
+    """Numbers of all packed panels of a phase."""
     if narrow.is_narrow(phase, cut.size):
         return narrow.packed_length(phase, cut.size, cut.width)
     return panel_length(phase, cut) * cut.panels if phase.sums else 0
@@ -178,7 +180,7 @@ def _copy(part: Part, across: bool) -> Any:
     name = "copy_across" if across else "copy_along"
     if name in part.module.globals:
         return part.module.globals[name]
-    c = Code(part.module, name, [PTR, PTR, I64, I64, I64, I64], part.width, internal=True)
+    c = Code(part.module, name, [PTR, PTR, I64, I64, I64, I64], part.vectors, internal=True)
     target, source, length, columns, count, step = c.function.args
     if across:
         with c.loop(0, c.width) as lane, c.b.if_else(c.b.icmp_signed("<", lane.index, count)) as (inside, outside):
@@ -186,9 +188,9 @@ def _copy(part: Part, across: bool) -> Any:
                 row = c.at(source, c.mul(lane.index, columns))
                 with c.loop(0, length) as k:
                     value = c.load(c.at(row, k.index))
-                    c.b.store(value, c.at(target, c.add(c.mul(k.index, step), lane.index)), align=4)
+                    c.store(value, c.at(target, c.add(c.mul(k.index, step), lane.index)))
             with outside, c.loop(0, length) as k:
-                c.b.store(ir.Constant(value.type, 0.0), c.at(target, c.add(c.mul(k.index, step), lane.index)), align=4)
+                c.store(ir.Constant(value.type, 0.0), c.at(target, c.add(c.mul(k.index, step), lane.index)))
     else:
         mask = _mask(c, count)
         with c.loop(0, length) as k:
@@ -275,7 +277,7 @@ def _units(c: Part, phase: Phase, cut: Shape, base: Any, begun: Any, start: Any,
         unit = c.add(start, c.mul(c.add(first, u), cut.width))
         at = c.mul(u, cut.width)
         sums = {
-            each.root: c.load_vector(c.at(base, c.add(at, g * cut.units * cut.width)), align=4 * cut.width)
+            each.root: c.load_vector(c.at(base, c.add(at, g * cut.units * cut.width)), align=c.line)
             for g, each in enumerate(phase.sums)
         }
         body(begun, unit, mask, sums)
@@ -297,7 +299,7 @@ def _tile(
     last = c.b.sub(high, i64(1))
     rows = [c.least(c.add(start, r), last) for r in range(cut.rows)]
     at = sum(cut.length(run) for run in phase.runs)
-    begin = [c.load_vector(c.at(weights, at + a * width), align=4 * width) for a in range(cut.accumulators)]
+    begin = [c.load_vector(c.at(weights, at + a * width), align=c.line) for a in range(cut.accumulators)]
     values = {(r, a): begin[a] for r in range(cut.rows) for a in range(cut.accumulators)}
     at = 0
     for run, (operand, stride), begin_at in zip(phase.runs, operands, starts, strict=True):
@@ -307,7 +309,7 @@ def _tile(
         panel = c.at(weights, at)
         with c.loop(0, run.length, carry=[values[key] for key in keys]) as k:
             here = c.at(panel, c.mul(k.index, len(used) * width))
-            columns = [c.load_vector(c.at(here, j * width), align=4 * width) for j in range(len(used))]
+            columns = [c.load_vector(c.at(here, j * width), align=c.line) for j in range(len(used))]
             factors = [c.spread(c.load(c.at(line, k.index))) for line in lines]
             k.next = [
                 c.fma(factors[r], columns[j], k.values[r * len(used) + j])
@@ -317,4 +319,4 @@ def _tile(
         values.update(zip(keys, k.values, strict=True))
         at += cut.length(run)
     for (r, a), value in values.items():
-        c.store_vector(value, c.at(scratch, (r * cut.accumulators + a) * width), align=4 * width)
+        c.store_vector(value, c.at(scratch, (r * cut.accumulators + a) * width), align=c.line)

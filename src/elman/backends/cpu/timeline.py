@@ -7,6 +7,7 @@ from typing import Any
 
 from elman.backends.cpu.emit import i64
 from elman.backends.cpu.kernel import Part
+from elman.backends.cpu.machine import Vectors
 from elman.backends.cpu.plan import Plan
 
 
@@ -15,7 +16,7 @@ class Variant:
     """What a kernel is built for beside the program and its sizes."""
 
     rows: int  # about how many rows a thread has
-    width: int
+    vectors: Vectors
     masked: bool  # some rows end early
     resets: bool  # some rows start anew
 
