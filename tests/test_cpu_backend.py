@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from cells_outside import OUTSIDE, cfc
 from cpu_cells import OWN, centred, coupled, four_heads, gaps, odd, raw, row_groups, rows_cell, scalar_gate, three_heads
 from elman import cells
-from elman.backends.cpu import Cpu, machine
+from elman.backends.cpu import Cpu, machine, runner
 from elman.backends.reference import Reference
 from elman.layers import Recurrent
 from oracle import assert_matches_reference, cast, error, leaves, make_call, outcome
@@ -74,6 +74,14 @@ def test_gradcheck_through_the_kernels(chosen):
         return result.output, *result.states
 
     assert torch.autograd.gradcheck(run, list(wanted.values()))
+
+
+@pytest.mark.parametrize("chosen", [cells.get("lstm"), cells.get("gru_cho"), centred, four_heads], ids=lambda c: c.name)
+def test_gradients_formed_in_several_stretches(chosen, monkeypatch):
+    monkeypatch.setattr(runner, "_COLUMNS", 1)
+    shape = {"B": 3, "T": 200, "I": 6, "H": 8, "lengths": [200, 85, 190], "reset": resets(200, 3)}
+    for reverse in (False, True):
+        assert_matches_reference(chosen, CPU, dtype=torch.float64, reverse=reverse, **shape)
 
 
 def test_takes_every_cell():

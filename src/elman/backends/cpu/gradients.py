@@ -1,8 +1,9 @@
-"""The gradients of the weights: after the loop, one large product of the columns with an operand, over all steps.
+"""The gradients of the weights: after a stretch of the loop, one large product of the columns with an operand.
 
-gradient[m, n] = sum over steps and rows of columns[t, b, m] operand[t, b, n]. The members of the team share the rows
-m out, and each sums all steps in order, so the result does not depend on how many there are. Blocks of both are
-copied to where the inner loop reads them in order; what rows that are over hold is left out there.
+gradient[m, n] = sum over steps and rows of columns[t, b, m] operand[t, b, n]; what an earlier stretch left is added to.
+The members of the team share the rows m out, and each sums all steps in order, so the result does not depend on how
+many there are. Blocks of both are copied to where the inner loop reads them in order; what rows that are over hold is
+left out there.
 """
 
 from __future__ import annotations
@@ -94,6 +95,7 @@ class Wide:
         c = self.c
         count = c.mul(c.b.sub(steps[1], steps[0]), c.b.sub(rows[1], rows[0]))
         is_first = c.b.and_(c.b.icmp_signed("==", steps[0], i64(0)), c.b.icmp_signed("==", rows[0], i64(0)))
+        is_first = c.b.and_(is_first, c.b.icmp_signed("==", c.number("adds"), i64(0)))
         self._copy_operand(steps, rows)
         with c.loop(low, high, SLAB) as slab:
             tiles = c.least(i64(SLAB), c.b.sub(high, slab.index))

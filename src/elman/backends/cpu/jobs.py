@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from llvmlite import ir
@@ -17,9 +18,9 @@ from elman.backends.cpu.plan import Plan
 from elman.backends.cpu.uses import NARROW
 
 _LAYOUT = [
-    "team", "m", "n", "steps", "batch", "room", "room_each", "block_rows", "block_steps", "columns", "columns_row",
-    "group", "column_step", "row_step", "gradient", "sums", "masked", "valid", "initial", "initial_row",
-    "initial_step", "shift", "operand", "operand_step", "operand_row",
+    "team", "adds", "m", "n", "steps", "batch", "room", "room_each", "block_rows", "block_steps",
+    "columns", "columns_row", "group", "column_step", "row_step", "gradient", "sums", "masked", "valid",
+    "initial", "initial_row", "initial_step", "shift", "operand", "operand_step", "operand_row",
 ]  # fmt: skip
 _KERNELS: dict[tuple[Vectors, int, int], Kernel] = {}
 
@@ -45,24 +46,21 @@ def rooms(plan: Plan, vectors: Vectors) -> int:
 
 
 def emit_jobs(c: Entry, plan: Plan) -> None:
-    """After the loop: every product that is wanted, one after the other, each on the whole team."""
-    summed: set[int] = set()
+    """After a stretch of the loop: every product that is wanted, one after the other, each on the whole team."""
     for job in plan.jobs:
-        own = {job.column + g * job.column_step + j for g in range(job.groups) for j in range(job.width)}
         sums = i64(0)
-        if own - summed:
-            whole = c.number("sums")
-            here = c.add(whole, c.item * job.column)
-            sums = c.b.select(c.b.icmp_signed("!=", whole, i64(0)), here, i64(0))
-            summed |= own
+        if job in plan.sums_of_columns:
+            here = plan.sums_of_columns[job] * plan.width + job.column
+            sums = c.add(c.number("sums"), c.item * here)
         n = job.count
         gradient = c.number(f"gradient:parameter:{job.parameter}")
         with c.when(c.b.icmp_signed("!=", gradient, i64(0))):
             batch = c.number("batch")
             rows = c.least(batch, i64(BLOCK))
             values = {
-                "team": c.number("team"), "m": job.groups * job.width, "n": n,
-                "steps": c.number("steps"), "batch": batch,
+                "team": c.number("team"), "m": job.groups * job.width, "n": n, "batch": batch,
+                "steps": c.b.sub(c.number("stop"), c.number("start")),
+                "adds": c.b.sub(c.number("steps"), c.number("stop")),
                 "room": c.number("room"), "room_each": rooms(plan, c.vectors),
                 "block_rows": rows, "block_steps": c.b.sdiv(i64(BLOCK), rows),
                 "columns": c.add(c.number("columns"), c.item * job.column), "columns_row": plan.width,
@@ -71,7 +69,9 @@ def emit_jobs(c: Entry, plan: Plan) -> None:
                 "masked": c.number("masked"),
                 # Where nothing is masked the flag is read all the same, from memory that is not 0.
                 "valid": c.b.select(
-                    c.b.icmp_signed("!=", c.number("masked"), i64(0)), c.number("valid"), c.number("ones")
+                    c.b.icmp_signed("!=", c.number("masked"), i64(0)),
+                    c.add(c.number("valid"), c.mul(c.number("base"), batch)),
+                    c.number("ones"),
                 ),
                 **_operand(c, plan, job, batch),
             }  # fmt: skip
@@ -79,14 +79,18 @@ def emit_jobs(c: Entry, plan: Plan) -> None:
 
 
 def _operand(c: Entry, plan: Plan, job: Job, batch: Any) -> dict[str, Any]:
-    """Where a product's operand is found at every step."""
+    """Where a product's operand is found at every step, counted from the first of the stretch."""
+
+    def begin(name: str, step: Any) -> Any:
+        return c.add(c.add(c.number(name), first), c.mul(c.mul(c.number("base"), step), c.item))
+
     index, first = job.operand, c.item * job.offset
     node, n = plan.nodes[index], plan.n(index)
     nowhere = {"initial": 0, "initial_row": 0, "initial_step": -1, "shift": 0}
     if node.op in ("input", "extra"):
         name = "x" if node.op == "input" else f"extra:{node.name}"
-        places = {"operand": c.add(c.number(name), first), "operand_step": c.number(f"{name}_step")}
-        return {**nowhere, **places, "operand_row": c.number(f"{name}_row")}
+        step = c.number(f"{name}_step")
+        return {**nowhere, "operand": begin(name, step), "operand_step": step, "operand_row": c.number(f"{name}_row")}
     if node.op == "vector":
         parameter, row = plan.rows_of(index)
         operand = c.add(c.number(f"parameter:{parameter}"), c.item * row + first)
@@ -96,12 +100,12 @@ def _operand(c: Entry, plan: Plan, job: Job, batch: Any) -> dict[str, Any]:
         stored = f"operand:{index}"
         if index in plan.from_state:
             stored = f"new:{plan.program.states[plan.from_state[index]].name}"
-        return {**nowhere, **places, "operand": c.add(c.number(stored), first)}
+        return {**nowhere, **places, "operand": begin(stored, places["operand_step"])}
     name = next(s.name for s in plan.program.states if s.old == index)
     initial = {"initial": c.add(c.number(f"initial:{name}"), first), "initial_row": c.number(f"initial_row:{name}")}
     return {
-        **places, **initial, "operand": c.add(c.number(f"new:{name}"), first), "shift": c.number("stride"),
-        "initial_step": c.number("first"),
+        **places, **initial, "operand": begin(f"new:{name}", places["operand_step"]), "shift": c.number("stride"),
+        "initial_step": c.b.sub(c.number("first"), c.number("base")),
     }  # fmt: skip
 
 
@@ -109,10 +113,13 @@ def emit_vectors(c: Entry, plan: Plan, gather_at: list[int], gather_width: int) 
     """The gradients of learned vectors: sums of columns, and what each share of the rows gathered."""
     for name, row, column, width in plan.column_vectors:
         gradient = c.number(f"gradient:parameter:{name}")
-        with c.when(c.b.icmp_signed("!=", gradient, i64(0))), c.loop(0, width) as j:
-            value = c.load(c.at(c.at(c.pointer("sums"), column), j.index))
-            target = c.at(c.b.inttoptr(gradient, PTR), row)
-            c.store(value, c.at(target, j.index))
+        with c.when(c.b.icmp_signed("!=", gradient, i64(0))):
+            for sums, places in itertools.groupby(range(column, column + width), plan.sum_of_column.__getitem__):
+                first, *rest = places
+                source = c.at(c.pointer("sums"), sums * plan.width + first)
+                target = c.at(c.b.inttoptr(gradient, PTR), row + first - column)
+                with c.loop(0, 1 + len(rest)) as j:
+                    c.store(c.load(c.at(source, j.index)), c.at(target, j.index))
     zero = ir.Constant(c.real, 0.0)
     for gather, at in zip(plan.gathers, gather_at, strict=True):
         gradient = c.number(f"gradient:parameter:{gather.parameter}")

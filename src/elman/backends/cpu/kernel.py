@@ -6,6 +6,7 @@ OpenMP team where ``team`` is above 1, and by itself otherwise. Each of these ge
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -72,14 +73,17 @@ def build(
     vectors: Vectors,
     names: Sequence[str],
     *parts: Callable[[ir.Module, Arguments], Part],
-    after: Callable[[Entry], None] | None = None,
+    flow: Callable[..., None] | None = None,
 ) -> Kernel:
-    """Compile a kernel of these parts, which run one after the other, and then ``after`` on the calling thread."""
+    """Compile a kernel of these parts, which run one after the other, each on the whole team.
+
+    Where that is not all, ``flow(entry, *starts)`` writes it; each of ``starts`` writes the start of its part, once.
+    """
     module, arguments = ir.Module(name=name), Arguments(names)
     written = [part(module, arguments) for part in parts]
     for part in written:
         part.finish()
-    _entry(module, arguments, written, vectors, after)
+    _entry(module, arguments, written, vectors, flow or _in_turn)
     return Kernel(compiler.build(str(module), vectors.floats, ("entry",))["entry"], arguments.names)
 
 
@@ -98,6 +102,11 @@ class Entry(Code):
         """An argument that is an address."""
         return self.b.inttoptr(self.number(name), PTR)
 
+    def write(self, name: str, value: Any) -> None:
+        """Change the whole number called ``name``."""
+        place = self.at(self.table, self.arguments.names.index(name), I64)
+        self.b.store(value, place, align=8)
+
     def run(self, kernel: Kernel, values: dict[str, Any]) -> None:
         """Call another kernel with these numbers and addresses."""
         table = self.room(ir.ArrayType(I64, len(kernel.names)), 8)
@@ -109,29 +118,33 @@ class Entry(Code):
         self.b.call(_address(kernel.address, ir.FunctionType(VOID, [PTR])), [table])
 
 
+def _in_turn(c: Entry, *starts: Callable[[], None]) -> None:
+    for start in starts:
+        start()
+
+
 def _entry(
-    module: ir.Module, arguments: Arguments, parts: list[Part], vectors: Vectors, after: Callable[[Entry], None] | None
+    module: ir.Module, arguments: Arguments, parts: list[Part], vectors: Vectors, flow: Callable[..., None]
 ) -> None:
     c = Entry(module, arguments, vectors)
-    table, team = c.table, c.number("team")
-    alone = c.b.icmp_signed("<=", team, i64(1))
-    pool = threads.pool()
-    with c.b.if_else(alone) as (then, otherwise):
-        with then:
-            for part in parts:
-                c.b.call(part.function, [table, i64(0), i64(1)])
-        with otherwise:
-            for part in parts:
-                if pool is None:
-                    c.b.call(part.function, [table, i64(0), i64(1)])
-                else:
-                    wrapper = _member(module, part, vectors, pool)
-                    kind = ir.FunctionType(VOID, [PTR, PTR, I32, I32])
-                    start = _address(pool.parallel, kind)
-                    c.b.call(start, [wrapper.function, table, c.b.trunc(team, I32), ir.Constant(I32, 0)])
-    if after is not None:
-        after(c)
+    flow(c, *(functools.partial(_start, c, part) for part in parts))
     c.finish()
+
+
+def _start(c: Entry, part: Part) -> None:
+    """Run a part on torch's pool, or by itself where there is none or the team is of one."""
+    team, pool = c.number("team"), threads.pool()
+    alone = [c.table, i64(0), i64(1)]
+    if pool is None:
+        c.b.call(part.function, alone)
+        return
+    with c.b.if_else(c.b.icmp_signed("<=", team, i64(1))) as (then, otherwise):
+        with then:
+            c.b.call(part.function, alone)
+        with otherwise:
+            wrapper = _member(c.module, part, c.vectors, pool)
+            start = _address(pool.parallel, ir.FunctionType(VOID, [PTR, PTR, I32, I32]))
+            c.b.call(start, [wrapper.function, c.table, c.b.trunc(team, I32), ir.Constant(I32, 0)])
 
 
 def _member(module: ir.Module, part: Part, vectors: Vectors, pool: threads.Pool) -> Code:

@@ -64,17 +64,20 @@ class NarrowGradient:
 
     def _store(self, m: Any, masks: Any, sums: Any) -> None:
         c, across = self.c, self.ACROSS
+        adds = c.b.icmp_signed("!=", c.number("adds"), i64(0))
         with c.when(c.b.icmp_signed("!=", c.number("sums"), i64(0))):
             for v, mask in enumerate(masks):
                 to = c.at(c.pointer("sums"), c.add(m, v * c.width))
-                c.store_vector(sums[self.count * across + v], to, mask)
+                old = c.b.select(adds, c.load_vector(to, mask), c.splat(0.0))
+                c.store_vector(c.b.fadd(old, sums[self.count * across + v]), to, mask)
         room = c.buffer(self.count * self.span)
         for i, value in enumerate(sums[: self.count * across]):
             c.store_vector(value, c.at(room, i * c.width), align=c.line)
         with c.loop(0, c.least(i64(self.span), c.b.sub(c.number("m"), m))) as j:
             row = c.at(c.pointer("gradient"), c.mul(c.add(m, j.index), self.count))
             for n in range(self.count):
-                c.store(c.load(c.at(room, c.add(j.index, n * self.span))), c.at(row, n))
+                old = c.b.select(adds, c.load(c.at(row, n)), ir.Constant(c.real, 0.0))
+                c.store(c.b.fadd(old, c.load(c.at(room, c.add(j.index, n * self.span)))), c.at(row, n))
 
 
 def is_narrow(phase: Phase, size: int) -> bool:

@@ -36,6 +36,7 @@ class Plan:
         uses = Uses(self.adjoint, self.sizes)
         self.columns, self.width, self.jobs = uses.columns, uses.width, uses.jobs
         self.column_vectors, self.gathers = uses.column_vectors, uses.gathers
+        self.sums_of_columns, self.sum_of_column = uses.sums, uses.sum_of
         self.wanted = self._wanted()
         results = [program.output, *(s.new for s in program.states), *self.wanted]
         # Twice, so that what leaves the step is never taken for the inside of another sum.

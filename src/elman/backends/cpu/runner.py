@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 
 from elman.backends.cpu import backward, compiler, forward, jobs, workspace
+from elman.backends.cpu.gradients import BLOCK
 from elman.backends.cpu.inputs import Inputs, Wanted
 from elman.backends.cpu.kernel import Kernel
 from elman.backends.cpu.plan import Plan
 from elman.backends.cpu.timeline import Variant
 
+_COLUMNS = 1 << 18  # numbers of columns, about, that are written before the products read them
 _ONES = torch.ones(1, dtype=torch.bool)
 
 
@@ -39,7 +41,7 @@ class Runner:
         self.carried = sum(self.state_sizes)
         self.gathered = backward.gather_offsets(plan)[1]
         self.room = jobs.rooms(plan, variant.vectors)
-        self.sums = -(-plan.width // 16) * 16
+        self.sums = -(-plan.width * len(plan.sums_of_columns) // 16) * 16
         self.flows = {name for name, _ in plan.targets()}
         self.whole = _whole(plan)
         summed = {v[0] for v in plan.column_vectors}
@@ -90,7 +92,8 @@ class Runner:
     ) -> list[Tensor | None]:  # fmt: skip
         """The gradients in the order of :class:`Inputs`; ``grads`` are those of the output and the final states."""
         plan, (steps, batch, _) = self.plan, inputs.x.shape
-        columns, packed_length = self._take(steps * batch * plan.width), self.packed_backward
+        each, packed_length = _turns(batch, plan.width), self.packed_backward
+        columns = self._take(min(each, steps) * batch * plan.width)
         # Packed weights, the sums of the columns, the room of the products, what crosses, the carries' other place:
         # the first of them at 64 bytes each.
         room = self._take(packed_length + self.sums + self.room * team + (self.crossing + self.carried) * batch)
@@ -108,7 +111,7 @@ class Runner:
         gathered = self.zeros(chunks, 2 * self.gathered) if self.gathered else columns
         values += (
             columns.data_ptr(), crossing, gathered.data_ptr(), sums, products, inputs.valid is not None,
-            _ONES.data_ptr(),
+            _ONES.data_ptr(), each, 0, 0, 0,
         )  # fmt: skip
         self.backward_kernel(values)
         del held
@@ -161,6 +164,13 @@ class Runner:
                 found.append(None)
         values += [0 if g is None else g.data_ptr() for g in found]
         return found
+
+
+def _turns(batch: int, width: int) -> int:
+    """After how many turns of the backward loop the weights' gradients are formed: whole blocks of their product, and
+    columns that stay in the processor's cache."""
+    block = BLOCK // min(batch, BLOCK)
+    return block * max(1, _COLUMNS // (block * batch * max(width, 1)))
 
 
 @functools.cache

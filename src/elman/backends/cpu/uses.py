@@ -25,6 +25,7 @@ class Uses:
         self.columns, self.width = self._columns()
         self.jobs = self._jobs()
         self.column_vectors, self.gathers = self._vectors()
+        self.sums, self.sum_of = self._sums()
 
     def _n(self, index: int) -> int:
         return self.sizes[self.nodes[index].size]
@@ -72,6 +73,17 @@ class Uses:
             Job(use.parameter, start + b * width, column + b * width, width, operand, b * count, count)
             for b in range(use.blocks)
         ]
+
+    def _sums(self) -> tuple[dict[Job, int], dict[int, int]]:
+        """The jobs that sum their columns on the way, each in a row of its own, and which row has a column's sum."""
+        rows: dict[Job, int] = {}
+        row_of: dict[int, int] = {}
+        for job in self.jobs:
+            own = {job.column + g * job.column_step + j for g in range(job.groups) for j in range(job.width)}
+            if own - row_of.keys():
+                rows[job] = len(rows)
+                row_of = dict.fromkeys(own, rows[job]) | row_of
+        return rows, row_of
 
     def _vectors(self) -> tuple[tuple[tuple[str, int, int, int], ...], tuple[Gather, ...]]:
         """Learned vectors whose gradient is a sum of columns: (parameter, row, column, width); and the others."""
