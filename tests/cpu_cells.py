@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import cells_outside
+from elman import cells
 from elman.equations import (
     TABLE,
     Cell,
@@ -124,14 +124,14 @@ def in_blocks(x, h, s, p):
 
 @cell
 def three_heads(x, h, c, n, m, p):
-    """sLSTM in three heads."""
-    return cells_outside.slstm(x, h, c, n, m, p, heads=3)
+    """sLSTM in three heads, of a normaliser that is never near 0."""
+    return cells.get("slstm")(x, h, c, 1.0 + n * n, m, p, heads=3)
 
 
 @cell
 def four_heads(x, h, c, n, m, p):
-    """sLSTM in four heads."""
-    return cells_outside.slstm(x, h, c, n, m, p, heads=4)
+    """sLSTM in four heads, of a normaliser that is never near 0."""
+    return cells.get("slstm")(x, h, c, 1.0 + n * n, m, p, heads=4)
 
 
 OWN = [

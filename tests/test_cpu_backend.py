@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cells_outside import OUTSIDE, cfc
+from cells_outside import OUTSIDE
 from cpu_cells import OWN, centred, coupled, four_heads, gaps, odd, raw, row_groups, rows_cell, scalar_gate, three_heads
 from elman import cells
 from elman.backends.cpu import Cpu, machine, runner
@@ -126,7 +126,7 @@ def test_nothing_to_do(shape):
     assert found["gradient of initial c"].shape == (B, 5)
 
 
-@pytest.mark.parametrize("chosen", [gaps, cfc, scalar_gate], ids=lambda c: c.name)
+@pytest.mark.parametrize("chosen", [gaps, cells.get("cfc"), scalar_gate], ids=lambda c: c.name)
 def test_per_row_extras(chosen):
     assert_matches_reference(chosen, **SINGLE, B=4, T=5, I=2, H=6, per_row=list(chosen.inputs))
 
