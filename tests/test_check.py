@@ -87,6 +87,8 @@ class Wrong(Reference):
         self.fault = fault
 
     def run(self, call):
+        if self.fault == "raises":
+            raise IndexError("out of the kernel")
         if self.fault == "no lengths":
             call = replace(call, valid=None)
         if self.fault == "no resets":
@@ -114,6 +116,12 @@ def test_a_wrong_backend_is_found(monkeypatch, fault, failing):
     found = check(Subject(get("janet")))
     assert failing <= {name for name, verdict in verdicts(found).items() if verdict == "failed"}, verdicts(found)
     assert not found["ok"]
+
+
+def test_a_backend_that_breaks_is_a_failed_check(monkeypatch, capsys):
+    monkeypatch.setitem(BACKENDS, "cpu", Wrong("raises"))
+    assert run(["check", "janet", "--no-speed"]) == 2
+    assert "failed   finite    IndexError: out of the kernel" in capsys.readouterr().out
 
 
 CELLS = """import elman

@@ -14,6 +14,7 @@ from torch import Tensor
 from elman.backends import BACKENDS, Call
 from elman.checks.trial import Case, Shape, Subject, Tensors, errors, first_difference, outcome, waves
 from elman.equations import Program
+from elman.errors import ElmanError
 from elman.layers import Recurrent
 
 Counterexample = dict[str, Any]
@@ -55,6 +56,10 @@ def _verdict(subject: Subject, program: Program, run: Callable[..., Any]) -> dic
         result = run(subject, program)
     except Skipped as why:
         return {"verdict": "skipped", "shows": str(why)}
+    except ElmanError:
+        raise
+    except Exception as error:  # a backend that breaks is what is looked for here
+        return {"verdict": "failed", "shows": f"{type(error).__name__}: {error}"}
     if isinstance(result, str):
         return {"verdict": "ok", "shows": result}
     return {"verdict": "failed", "counter_example": result | {"seed": subject.seed}}

@@ -62,7 +62,7 @@ def _lines(result: Mapping[str, Any]) -> list[str]:
 
 
 def _shown(each: Mapping[str, Any]) -> str:
-    if each["verdict"] != "failed":
+    if "shows" in each:
         return each["shows"]
     found = each["counter_example"]
     entry = ", ".join(map(str, found["entry"]))
