@@ -14,6 +14,7 @@ from llvmlite import ir
 from elman.backends.cpu import kernel, tiles
 from elman.backends.cpu.emit import i64
 from elman.backends.cpu.kernel import Arguments, Flushed, Kernel, Part
+from elman.backends.cpu.packing import emit_packing
 from elman.backends.cpu.parts import Run, Store
 from elman.backends.cpu.plan import Plan
 from elman.backends.cpu.stages import Row, Stages
@@ -37,7 +38,7 @@ def packing(plan: Plan, phases: Any, variant: Variant) -> Any:
     def write(module: ir.Module, arguments: Arguments) -> Part:
         c = Part(module, arguments, "pack", variant.vectors)
         for phase, cut, packed in packed_places(c, plan, phases, variant):
-            tiles.emit_packing(c, plan, phase, cut, packed)
+            emit_packing(c, plan, phase, cut, packed)
         return c
 
     return write

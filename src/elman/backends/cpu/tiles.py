@@ -12,14 +12,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from llvmlite import ir
-
 from elman.backends.cpu import machine, narrow
-from elman.backends.cpu.emit import I32, I64, PTR, Code, i64
+from elman.backends.cpu.emit import Code, i64
 from elman.backends.cpu.kernel import Part
 from elman.backends.cpu.machine import Vectors
 from elman.backends.cpu.parts import Phase, Run
-from elman.backends.cpu.plan import Plan
 
 BYTES_A_MULTIPLY_ADD = 22  # what comes from the second-level cache in the time of one vector multiply-add, measured
 
@@ -117,88 +114,10 @@ def packed_length(phase: Phase, cut: Shape) -> int:
     return panel_length(phase, cut) * cut.panels if phase.sums else 0
 
 
-def emit_packing(c: Part, plan: Plan, phase: Phase, cut: Shape, packed: Any) -> None:
-    """Pack a phase's weights and the sums of its learned vectors; panels go round the team's members."""
-    if not phase.sums:
-        return
-    if narrow.is_narrow(phase, cut.size):
-        narrow.emit_packing(c, plan, phase, cut.size, packed)
-        return
-    copy_across, copy_along = _copy(c, across=True), _copy(c, across=False)
-    with c.loop(c.member, cut.panels, c.members) as panel:
-        start = c.at(packed, c.mul(panel.index, panel_length(phase, cut)))
-        stretch, turn = _of_stretch(c, cut, panel.index)
-        for u in range(cut.units):
-            inside = c.mul(c.add(c.mul(turn, cut.units), u), cut.width)
-            first, count = c.add(c.mul(stretch, cut.span), inside), c.b.sub(i64(cut.span), inside)
-            at = 0
-            for run in phase.runs:
-                step = len(run.sums) * cut.units * cut.width
-                for piece in run.pieces:
-                    lane = (run.sums.index(piece.sum) * cut.units + u) * cut.width
-                    target = c.at(start, at + piece.k * step + lane)
-                    columns = plan.columns_of(piece.parameter)
-                    source = c.at(c.pointer(f"parameter:{piece.parameter}"), piece.row * columns)
-                    copy = copy_along if piece.transposed else copy_across
-                    block = cut.block(c, run, stretch)
-                    begin = c.b.sub(first, c.mul(block, cut.size // run.blocks))
-                    along = c.add(c.mul(block, piece.count * columns), begin)
-                    source = c.at(source, along if piece.transposed else c.mul(first, columns))
-                    c.b.call(copy, [target, source, i64(piece.count), i64(columns), count, i64(step)])
-                at += cut.length(run)
-            for g, each in enumerate(phase.sums):
-                target = c.at(start, at + (g * cut.units + u) * cut.width)
-                _pack_vectors(c, plan, each.vectors, target, first, count)
-
-
-def _of_stretch(c: Code, cut: Shape, panel: Any) -> tuple[Any, Any]:
+def of_stretch(c: Code, cut: Shape, panel: Any) -> tuple[Any, Any]:
     """A panel's stretch, and which of the stretch's panels it is."""
     stretch = c.b.sdiv(panel, i64(cut.each))
     return stretch, c.b.sub(panel, c.mul(stretch, cut.each))
-
-
-def _mask(c: Code, count: Any) -> Any:
-    """The lanes below ``count``, which may be any number."""
-    bounded = c.b.select(c.b.icmp_signed("<", count, i64(0)), i64(0), c.least(count, i64(c.width)))
-    lanes = ir.Constant(ir.VectorType(I32, c.width), list(range(c.width)))
-    return c.b.icmp_signed("<", lanes, c.spread(c.b.trunc(bounded, I32)))
-
-
-def _pack_vectors(c: Part, plan: Plan, vectors: tuple[int, ...], target: Any, first: Any, count: Any) -> None:
-    value = c.splat(0.0)
-    for v in vectors:
-        name, row = plan.rows_of(v)
-        value = c.b.fadd(value, c.load_vector(c.at(c.pointer(f"parameter:{name}"), c.add(first, row)), _mask(c, count)))
-    c.store_vector(value, target)
-
-
-def _copy(part: Part, across: bool) -> Any:
-    """A function that copies ``length`` turns of one vector of weights; what lies beyond ``count`` units is 0.
-
-    Across: lane v of turn k is source[v columns + k]. Along: it is source[k columns + v].
-    """
-    name = "copy_across" if across else "copy_along"
-    if name in part.module.globals:
-        return part.module.globals[name]
-    c = Code(part.module, name, [PTR, PTR, I64, I64, I64, I64], part.vectors, internal=True)
-    target, source, length, columns, count, step = c.function.args
-    if across:
-        with c.loop(0, c.width) as lane, c.b.if_else(c.b.icmp_signed("<", lane.index, count)) as (inside, outside):
-            with inside:
-                row = c.at(source, c.mul(lane.index, columns))
-                with c.loop(0, length) as k:
-                    value = c.load(c.at(row, k.index))
-                    c.store(value, c.at(target, c.add(c.mul(k.index, step), lane.index)))
-            with outside, c.loop(0, length) as k:
-                c.store(ir.Constant(value.type, 0.0), c.at(target, c.add(c.mul(k.index, step), lane.index)))
-    else:
-        mask = _mask(c, count)
-        with c.loop(0, length) as k:
-            c.store_vector(
-                c.load_vector(c.at(source, c.mul(k.index, columns)), mask), c.at(target, c.mul(k.index, step))
-            )
-    c.finish()
-    return c.function
 
 
 def emit_phase(
@@ -234,7 +153,7 @@ def emit_phase(
     with c.loop(0, cut.panels) as each:
         panel = c.b.select(is_odd, c.b.sub(i64(cut.panels - 1), each.index), each.index)
         weights = c.at(packed, c.mul(panel, panel_length(phase, cut)))
-        stretch, number = _of_stretch(c, cut, panel)
+        stretch, number = of_stretch(c, cut, panel)
         starts = [c.add(c.mul(cut.block(c, run, stretch), run.length), run.offset) for run in phase.runs]
         with c.loop(low, high, cut.rows) as tile:
             _tile(c, phase, cut, weights, operands, starts, tile.index, high, scratch)

@@ -1,0 +1,88 @@
+"""The packing of weights into panels, as the product inside a step reads them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+
+from elman.backends.cpu import narrow
+from elman.backends.cpu.emit import I64, PTR, Code, i64
+from elman.backends.cpu.gradients import lanes_below
+from elman.backends.cpu.kernel import Part
+from elman.backends.cpu.parts import Phase
+from elman.backends.cpu.plan import Plan
+from elman.backends.cpu.tiles import Shape, of_stretch, panel_length
+
+
+def emit_packing(c: Part, plan: Plan, phase: Phase, cut: Shape, packed: Any) -> None:
+    """Pack a phase's weights and the sums of its learned vectors; panels go round the team's members."""
+    if not phase.sums:
+        return
+    if narrow.is_narrow(phase, cut.size):
+        narrow.emit_packing(c, plan, phase, cut.size, packed)
+        return
+    copy_across, copy_along = _copy(c, across=True), _copy(c, across=False)
+    with c.loop(c.member, cut.panels, c.members) as panel:
+        start = c.at(packed, c.mul(panel.index, panel_length(phase, cut)))
+        stretch, turn = of_stretch(c, cut, panel.index)
+        for u in range(cut.units):
+            inside = c.mul(c.add(c.mul(turn, cut.units), u), cut.width)
+            first, count = c.add(c.mul(stretch, cut.span), inside), c.b.sub(i64(cut.span), inside)
+            at = 0
+            for run in phase.runs:
+                step = len(run.sums) * cut.units * cut.width
+                for piece in run.pieces:
+                    lane = (run.sums.index(piece.sum) * cut.units + u) * cut.width
+                    target = c.at(start, at + piece.k * step + lane)
+                    columns = plan.columns_of(piece.parameter)
+                    source = c.at(c.pointer(f"parameter:{piece.parameter}"), piece.row * columns)
+                    copy = copy_along if piece.transposed else copy_across
+                    block = cut.block(c, run, stretch)
+                    begin = c.b.sub(first, c.mul(block, cut.size // run.blocks))
+                    along = c.add(c.mul(block, piece.count * columns), begin)
+                    source = c.at(source, along if piece.transposed else c.mul(first, columns))
+                    c.b.call(copy, [target, source, i64(piece.count), i64(columns), count, i64(step)])
+                at += cut.length(run)
+            for g, each in enumerate(phase.sums):
+                target = c.at(start, at + (g * cut.units + u) * cut.width)
+                _pack_vectors(c, plan, each.vectors, target, first, count)
+
+
+def _pack_vectors(c: Part, plan: Plan, vectors: tuple[int, ...], target: Any, first: Any, count: Any) -> None:
+    value = c.splat(0.0)
+    for v in vectors:
+        name, row = plan.rows_of(v)
+        value = c.b.fadd(
+            value, c.load_vector(c.at(c.pointer(f"parameter:{name}"), c.add(first, row)), lanes_below(c, count))
+        )
+    c.store_vector(value, target)
+
+
+def _copy(part: Part, across: bool) -> Any:
+    """A function that copies ``length`` turns of one vector of weights; what lies beyond ``count`` units is 0.
+
+    Across: lane v of turn k is source[v columns + k]. Along: it is source[k columns + v].
+    """
+    name = "copy_across" if across else "copy_along"
+    if name in part.module.globals:
+        return part.module.globals[name]
+    c = Code(part.module, name, [PTR, PTR, I64, I64, I64, I64], part.vectors, internal=True)
+    target, source, length, columns, count, step = c.function.args
+    if across:
+        with c.loop(0, c.width) as lane, c.b.if_else(c.b.icmp_signed("<", lane.index, count)) as (inside, outside):
+            with inside:
+                row = c.at(source, c.mul(lane.index, columns))
+                with c.loop(0, length) as k:
+                    value = c.load(c.at(row, k.index))
+                    c.store(value, c.at(target, c.add(c.mul(k.index, step), lane.index)))
+            with outside, c.loop(0, length) as k:
+                c.store(ir.Constant(value.type, 0.0), c.at(target, c.add(c.mul(k.index, step), lane.index)))
+    else:
+        mask = lanes_below(c, count)
+        with c.loop(0, length) as k:
+            c.store_vector(
+                c.load_vector(c.at(source, c.mul(k.index, columns)), mask), c.at(target, c.mul(k.index, step))
+            )
+    c.finish()
+    return c.function
