@@ -1,0 +1,132 @@
+"""Pictures of what a network remembers: its gradient flow, its memory, its gates, and where its gradient comes from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elman.insight import Activity, Memory, Shares
+from elman.pictures.figures import figure, numbers, save, short
+
+# A gradient below this share of the largest is drawn as this: the colours are for what can be told apart.
+FAINTEST = 1e-12
+# Lines that can be told apart by people who do not see all colours (Okabe & Ito 2008).
+COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#1f2937", "#f0e442"]
+STYLES = ["-", "--", "-.", ":"]
+MISSING = "#e5e7eb"
+
+
+def draw_gradient_flow(path: str | Path, heat: Any, title: str, state: str = "h") -> Path:
+    """Draw ||dL_t/ds_k|| (T, T), row t and column k, as a heat map on a logarithmic scale; grey where it is 0."""
+    from matplotlib.colors import LogNorm
+
+    values = numbers(heat)
+    shown = np.ma.masked_equal(values, 0.0)
+    largest = float(shown.max()) if shown.count() else 1.0
+    smallest = max(float(shown.min()), FAINTEST * largest) if shown.count() else 0.1
+    drawn, (axis,) = figure(1, height=5.2)
+    image = axis.imshow(
+        shown.clip(smallest), cmap=_colours("viridis"), norm=LogNorm(min(smallest, largest / 10), largest),
+        origin="upper", interpolation="nearest", aspect="auto",
+    )  # fmt: skip
+    axis.set_xlabel(f"step k of the state {state}")
+    axis.set_ylabel("step t of the loss")
+    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.yaxis.get_major_locator().set_params(integer=True)
+    axis.set_title(short(title, 90), parse_math=False)
+    clipped = shown.count() and float(shown.min()) < smallest
+    drawn.colorbar(image, ax=axis, label=f"‖∂Lₜ / ∂{state}ₖ‖", extend="min" if clipped else None)
+    return save(drawn, path)
+
+
+def draw_memories(path: str | Path, memories: Mapping[str, Memory], title: str) -> Path:
+    """Draw how far back an input moves the output, one line a network, and where each one's effective length ends."""
+    drawn, (axis,) = figure(1, height=4.0)
+    for i, (name, memory) in enumerate(memories.items()):
+        influence = numbers(memory.influence)
+        relative = np.ma.masked_equal(influence, 0.0) / (influence.max() or 1.0)
+        ends = f"{memory.length} steps" if memory.seen else f"{memory.length} steps or more"
+        colour, style = COLOURS[i % len(COLOURS)], STYLES[i // len(COLOURS) % len(STYLES)]
+        axis.plot(relative, style, color=colour, linewidth=1.6, label=f"{short(name, 30)}: {ends}")
+        axis.plot([memory.length], relative[memory.length : memory.length + 1], "o", color=colour, markersize=5)
+    threshold = next(iter(memories.values())).threshold
+    axis.axhline(threshold, color="#6b7280", linewidth=1, linestyle=":")
+    axis.annotate(f"{threshold:g}", (1.0, threshold), xycoords=("axes fraction", "data"), xytext=(4, 0),
+                  textcoords="offset points", va="center", color="#6b7280", annotation_clip=False)  # fmt: skip
+    axis.set_yscale("log")
+    axis.set_ylim(threshold / 100, 2)
+    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.set_xlabel("distance d of the input from the last output (steps)")
+    axis.set_ylabel("influence on the last output\n(relative to its largest)")
+    axis.set_title(short(title, 90), parse_math=False)
+    axis.grid(alpha=0.25)
+    drawn.legend(frameon=False, title="effective memory", loc="outside lower center", ncols=2)
+    return save(drawn, path)
+
+
+def draw_activity(path: str | Path, values: Mapping[str, Activity], title: str, row: int = 0) -> Path:
+    """Draw named values of one row over time, units under each other: one panel each, gates from 0 to 1."""
+    drawn, axes = figure(len(values), height=1.5)
+    for axis, (name, found) in zip(axes, values.items(), strict=True):
+        shown = numbers(found.values[:, row]).T
+        over = numbers(found.running[:, row]) == 0
+        low, high, colours = _scale(found, shown)
+        image = axis.imshow(
+            np.ma.masked_where(np.broadcast_to(over, shown.shape), shown),
+            cmap=_colours(colours), vmin=low, vmax=high, aspect="auto", interpolation="nearest",
+        )  # fmt: skip
+        axis.set_ylabel(f"{short(name, 20)}\nunit", parse_math=False)
+        axis.yaxis.get_major_locator().set_params(integer=True, nbins=4)
+        drawn.colorbar(image, ax=axis, pad=0.01, aspect=8)
+    axes[0].set_title(short(title, 90), parse_math=False)
+    axes[-1].xaxis.get_major_locator().set_params(integer=True)
+    axes[-1].set_xlabel("step t")
+    return save(drawn, path)
+
+
+def _scale(found: Activity, shown: NDArray[np.float64]) -> tuple[float, float, str]:
+    """From where to where the colours go, and which: one hue up from 0, two where values have both signs."""
+    low, high = found.bounds
+    if found.squashed and low >= 0:
+        return low, high, "viridis"
+    finite = shown[np.isfinite(shown)]
+    largest = max(map(abs, found.bounds)) if found.squashed else float(np.abs(finite).max(initial=0.0)) or 1.0
+    if low >= 0:
+        return 0.0, largest, "viridis"
+    return -largest, largest, "RdBu_r"
+
+
+def draw_shares(path: str | Path, shares: Mapping[str, Shares], title: str) -> Path:
+    """Draw how much of the whole gradient comes from within so many steps, by projection, one line a network.
+
+    The dotted line is the share by norm, which passes 1 where paths cancel.
+    """
+    drawn, (axis,) = figure(1, height=3.6)
+    for i, (name, found) in enumerate(shares.items()):
+        colour = COLOURS[i % len(COLOURS)]
+        axis.plot(found.within, numbers(found.projected()), "o-", color=colour, markersize=4, label=short(name, 30))
+        axis.plot(found.within, numbers(found.by_norm()), ":", color=colour, linewidth=1.2)
+    axis.plot([], [], ":", color="#6b7280", label="by norm")
+    axis.axhline(1.0, color="#6b7280", linewidth=0.8)
+    axis.set_xscale("log")
+    ticks = sorted({w for found in shares.values() for w in found.within})
+    kept = [w for i, w in enumerate(ticks) if i == 0 or w == ticks[-1] or math.log(ticks[-1] / w) > 0.25]
+    axis.set_xticks(kept, [str(w) for w in kept])
+    axis.minorticks_off()
+    axis.set_xlabel("paths of at most this many steps, the loss's own counted (steps)")
+    axis.set_ylabel("share of the whole gradient")
+    axis.set_title(short(title, 90), parse_math=False)
+    axis.grid(alpha=0.25)
+    drawn.legend(frameon=False, loc="outside lower center", ncols=3)
+    return save(drawn, path)
+
+
+def _colours(name: str) -> Any:
+    from matplotlib import colormaps
+
+    return colormaps[name].with_extremes(bad=MISSING)
