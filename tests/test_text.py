@@ -117,3 +117,36 @@ def test_splits():
         split_text(1, (100, 0, 0), "a.txt")
     with pytest.raises(DataError, match="sums to 90"):
         split_text(100, (80, 10, 0), "a.txt")
+
+
+def test_a_text_is_never_in_memory_as_a_whole(tmp_path):
+    """40 MB of text: the peak of what Python and numpy hold is that of a few pieces."""
+    import tracemalloc
+
+    path = tmp_path / "long.txt"
+    with open(path, "wb") as file:
+        for _ in range(40):
+            file.write(b"to be or not to be\n" * (1_000_000 // 19))
+    tracemalloc.start()
+    try:
+        alphabet, ids = ids_of(path, "char", tmp_path)
+        for first in range(0, len(ids) - 10_000, 1_000_000):
+            ids.streams(np.arange(first, first + 3200, 100), 4096)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(ids) == path.stat().st_size > 39e6
+    assert peak < 25e6
+    assert "".join(alphabet.text(ids.block(19, 38))) == "to be or not to be\n"
+
+
+@pytest.mark.slow
+def test_a_gigabyte_trains_in_little_memory():
+    import subprocess
+    import sys
+    from pathlib import Path
+
+    script = Path(__file__).parents[1] / "benchmarks" / "large_text.py"
+    command = [sys.executable, script, "--megabytes", "1000", "--seconds", "10"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert float(done.stdout.split("peak")[1].split()[0]) < 1500, done.stdout
