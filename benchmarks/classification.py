@@ -60,7 +60,11 @@ def main() -> None:
     for name, data, test, options in cases():
         if chosen.only and name not in chosen.only:
             continue
-        runs = [measure(data, test, options, seed) for seed in range(chosen.seeds)]
+        runs = []
+        for seed in range(chosen.seeds):
+            runs.append(measure(data, test, options, seed))
+            found = runs[-1]["test"]
+            print(f"    seed {seed}: accuracy {found['accuracy']:.4f}, macro-F1 {found['macro_f1']:.4f}", flush=True)
 
         def middle(part: str, score: str, runs: list[dict[str, Any]] = runs) -> float:
             return median(run[part][score] if part == "test" else run["baselines"][part][score] for run in runs)
@@ -73,7 +77,6 @@ def main() -> None:
             line += f" | {baseline} {middle(baseline, 'accuracy'):.4f}, {middle(baseline, 'macro_f1'):.4f}"
         bag = bag_of_words(data, test) if name == "sst2" and test is not None else None
         print(line + (f" | bag of words {bag:.4f}" if bag else ""), flush=True)
-        print("    each seed:", ", ".join(f"{run['test']['accuracy']:.4f}" for run in runs), flush=True)
 
 
 if __name__ == "__main__":
