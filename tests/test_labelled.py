@@ -203,8 +203,8 @@ def test_missing_numbers_lie_between_their_neighbours():
 def test_a_vocabulary_knows_training_alone():
     vocabulary = Vocabulary.of(["a film , a joy", "A bore"], "word", fewest=2)
     assert vocabulary.tokens == ("a",)
-    assert vocabulary.ids("A  film").tolist() == [1, 0]
-    assert vocabulary.ids(" ").tolist() == [0]
+    assert vocabulary.ids("A  film").tolist() == [[1], [0]]
+    assert vocabulary.ids(" ").tolist() == [[0]]
     assert len(vocabulary) == 2
 
 
