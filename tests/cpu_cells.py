@@ -125,13 +125,13 @@ def in_blocks(x, h, s, p):
 @cell
 def three_heads(x, h, c, n, m, p):
     """sLSTM in three heads, of a normaliser that is never near 0."""
-    return cells.get("slstm")(x, h, c, 1.0 + n * n, m, p, heads=3)
+    return cells.get("slstm")(x, h, c, 1.0 + tanh(n) ** 2, m, p, heads=3)
 
 
 @cell
 def four_heads(x, h, c, n, m, p):
     """sLSTM in four heads, of a normaliser that is never near 0."""
-    return cells.get("slstm")(x, h, c, 1.0 + n * n, m, p, heads=4)
+    return cells.get("slstm")(x, h, c, 1.0 + tanh(n) ** 2, m, p, heads=4)
 
 
 OWN = [

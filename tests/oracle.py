@@ -31,8 +31,8 @@ class Tolerance:
 
 
 TOLERANCES = {
-    torch.float64: Tolerance(own=1.0, floor=1e-12),
-    torch.float32: Tolerance(own=4.0, floor=2e-6),
+    torch.float64: Tolerance(own=1.0, floor=1e-11),
+    torch.float32: Tolerance(own=4.0, floor=3e-6),
     torch.bfloat16: Tolerance(own=4.0, floor=2e-2),
     torch.float16: Tolerance(own=4.0, floor=3e-3),
 }
