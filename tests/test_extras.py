@@ -254,10 +254,11 @@ def test_recording_gives_every_value_of_every_step_layer_and_direction():
     x = normal(7, 2, 3)
     recording = layer.record(x, lengths=[7, 4])
     output, (h, _) = layer(x, lengths=[7, 4])
-    assert torch.equal(recording.output, output)
-    assert torch.equal(recording.state[0], h)
+    # Recording runs on the reference, the layer on whichever backend is fastest.
+    assert close(recording.output, output)
+    assert close(recording.state[0], h)
     top = recording.values[1]
-    assert torch.equal(torch.cat([top[0]["h"], top[1]["h"]], -1), output)
+    assert torch.equal(torch.cat([top[0]["h"], top[1]["h"]], -1), recording.output)
     for values in (v for layer_values in recording.values for v in layer_values):
         assert set(values) == {"i", "f", "g", "o", "c", "h"}
         assert all(torch.equal(v[4:, 1], torch.zeros_like(v[4:, 1])) for v in values.values())
