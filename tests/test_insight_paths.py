@@ -74,6 +74,29 @@ def test_each_part_is_the_gradient_of_that_step_s_copy():
         assert_equal({n: found.parts[n][k] for n in names}, dict(zip(names, want, strict=True)))
 
 
+class Skew(elman.Recurrent):
+    """A layer that makes its recurrent weight of a parameter: W - W^T."""
+
+    def _parameter(self, name):
+        weight = super()._parameter(name)
+        return weight - weight.mT if name.startswith("weight_hh") else weight
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_weights_that_are_made_of_parameters(dtype):
+    torch.manual_seed(0)
+    layer = Skew("rnn", 2, 5, num_layers=2, bidirectional=True, dtype=dtype)
+    x = torch.randn(7, 2, 2, dtype=dtype)
+    output, _ = layer(x)
+    exact = EXACT if dtype == torch.float64 else {"rtol": 1e-4, "atol": 1e-5}
+    for found, loss in (
+        (paths(layer, x, 4).total, output[4].sum()),
+        ({n: p[-1] for n, p in gradient_shares(layer, x).parts.items()}, output.sum()),
+    ):
+        for name, want in by_autograd(layer, loss).items():
+            torch.testing.assert_close(found[name], want.double(), **exact)
+
+
 def test_shares_are_the_paths_by_distance():
     case = case_of(elman.cells.get("lstm"), num_layers=2)
     every = [paths(case.layer, case.x, t).parts for t in range(7)]

@@ -13,13 +13,14 @@ time). In a stack the path goes through the layers between too.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from elman.backends import Call
 from elman.errors import ShapeError
 from elman.insight.steps import Back
 from elman.insight.unrolled import Unrolled
@@ -61,7 +62,7 @@ def paths(layer: Recurrent, x: Any, step: int, loss: Any = None, **given: Any) -
     collected = _Collected(unrolled, steps, given.get("state") is not None)
     seeds = unrolled.seeds(unrolled.gradient(loss), range(step, step + 1))
     unrolled.back(seeds, lambda place, back: collected.add(place, back, [back.step]), last=[step])
-    return Paths(step, collected.sums)
+    return Paths(step, collected.of_parameters(x, given))
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def gradient_shares(
             collected.add(place, back, groups)
 
         unrolled.back(unrolled.seeds(gradient, chunk), enter, last=chunk)
-    return Shares(edges, {name: part.cumsum(0) for name, part in collected.sums.items()})
+    return Shares(edges, {name: part.cumsum(0) for name, part in collected.of_parameters(x, given).items()})
 
 
 def _edges(within: Sequence[int] | None, steps: int) -> list[int]:
@@ -135,7 +136,7 @@ class _Collected:
     """Sums of weight gradients, ``sums[name]`` (count, *shape), filled as queries pass."""
 
     def __init__(self, unrolled: Unrolled, count: int, given: bool) -> None:
-        self.layer, self.count, self.given = unrolled.layer, count, given
+        self.layer, self.calls, self.count, self.given = unrolled.layer, unrolled.calls, count, given
         self.sums = {
             name: unrolled.output.new_zeros(count, *parameter.shape)
             for name, parameter in unrolled.layer.named_parameters()
@@ -151,3 +152,23 @@ class _Collected:
             learned = self.layer.stack.initial_names(*place)
             for name, value in zip(learned, back.initial(to, self.count, self.given), strict=True):
                 self.sums[name] += value
+
+    def of_parameters(self, x: Any, given: dict[str, Any]) -> dict[str, Tensor]:
+        """The sums as gradients of the layer's own parameters, where its step multiplies with what it makes of them."""
+        if all(made is parameter for _, made, parameter in self._weights(self.calls)):
+            return self.sums
+        with torch.enable_grad():
+            calls, _ = self.layer.calls(x, **given)
+        for name, made, parameter in self._weights(calls):
+            if made is not parameter:
+                sums = self.sums[name].to(made.dtype)
+                (own,) = torch.autograd.grad(made, parameter, sums, is_grads_batched=True)
+                self.sums[name] = own.to(self.sums[name].dtype)
+        return self.sums
+
+    def _weights(self, calls: list[list[Call]]) -> Iterator[tuple[str, Tensor, Tensor]]:
+        """Each parameter's name, what a backend is given for it, and itself."""
+        for layer, directions in enumerate(calls):
+            for direction, call in enumerate(directions):
+                for own, name in self.layer.stack.parameter_names(layer, direction).items():
+                    yield name, call.parameters[own], self.layer.get_parameter(name)

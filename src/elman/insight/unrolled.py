@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from elman.backends import Call
 from elman.errors import ShapeError
 from elman.insight.steps import Back, Steps
 from elman.layers import Recurrent
@@ -23,9 +24,10 @@ Visit = Callable[[tuple[int, int], Back], None]
 
 @dataclass(frozen=True)
 class Unrolled:
-    """A layer's run over one input: ``places[layer][direction]``, and its ``output`` (T, B, O)."""
+    """A layer's run over one input: its ``calls`` and ``places`` by layer and direction, and its ``output`` (T, B, O)."""
 
     layer: Recurrent
+    calls: list[list[Call]] = field(repr=False)
     places: list[list[Steps]]
     output: Tensor
     valid: Tensor | None = field(repr=False)
@@ -42,7 +44,9 @@ class Unrolled:
         calls, output = layer.calls(x, **given)
         if not output.numel():
             raise ShapeError(f"x: there is nothing to look at in an output of {tuple(output.shape)} (T, B, O)")
-        return cls(layer, [[Steps(call, dtype) for call in row] for row in calls], output.to(dtype), calls[0][0].valid)
+        return cls(
+            layer, calls, [[Steps(call, dtype) for call in row] for row in calls], output.to(dtype), calls[0][0].valid
+        )
 
     @property
     def shape(self) -> tuple[int, int, int]:
