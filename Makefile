@@ -24,10 +24,10 @@ demo: setup
 	$(BIN)/elman demo
 
 test: setup
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 4
 
 test-slow: setup
-	$(BIN)/python -m pytest -q -m "slow or not slow"
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 -m "slow or not slow"
 
 test-mutants: setup
 	$(BIN)/python tests/mutants.py
@@ -36,7 +36,7 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 4
 
 format: setup
 	$(BIN)/ruff format .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import statistics
 from collections import deque
@@ -39,19 +40,20 @@ class Health:
     >>> model = nn.Linear(2, 1)
     >>> health = Health(model)
     >>> model(torch.ones(3, 2)).sum().backward()
-    >>> health.step(0.5)
+    >>> norm = health.step(0.5)
     >>> health.epoch()
     {'gradients': {'model': [5.196]}, 'spikes': []}
     """
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
-        self._parts: dict[str, list[nn.Parameter]] = {}
-        for name, parameter in model.named_parameters():
-            self._parts.setdefault(part_of(name), []).append(parameter)
+        names, self._parameters = zip(*model.named_parameters(), strict=True)
+        self._parts: dict[str, list[int]] = {}
+        for i, name in enumerate(names):
+            self._parts.setdefault(part_of(name), []).append(i)
         self._losses: list[float] = []
         self._gradients: dict[str, list[float]] = {part: [] for part in self._parts}
-        self._seen: dict[str, Given] = {}
+        self._seen: dict[str, tuple[nn.Module, Any, Any]] = {}
         leaves = [(n, m) for n, m in model.named_modules() if not any(True for _ in m.children())]
         self._hooks = [module.register_forward_pre_hook(self._keep(name), with_kwargs=True) for name, module in leaves]
 
@@ -59,19 +61,22 @@ class Health:
         def enter(module: nn.Module, args: Any, kwargs: Any) -> None:
             if module.training:
                 self._seen.pop(name, None)
-                self._seen[name] = Given(name, module, detached(args), detached(kwargs))
+                self._seen[name] = module, args, kwargs
 
         return enter
 
-    def step(self, loss: float) -> None:
-        """Note a step's loss and the norm of each part's gradient, before it is clipped."""
+    def step(self, loss: float) -> float:
+        """Note a step's loss and each part's gradient; return the norm of the whole gradient, before it is clipped."""
         self._losses.append(loss)
-        for part, norm in zip(self._parts, part_norms(self._parts.values()), strict=True):
-            self._gradients[part].append(float(f"{norm:.4g}"))
+        norms = gradient_norms(self._parameters)
+        for part, places in self._parts.items():
+            self._gradients[part].append(math.hypot(*(norms[i] for i in places)))
+        return math.hypot(*norms)
 
     def epoch(self) -> dict[str, Any]:
         """Each part's norm at every step since the last epoch, to 4 digits, and the steps (from 1) that spiked."""
-        found = {"gradients": self._gradients, "spikes": spikes(self._losses)}
+        rounded = {part: [float(f"{norm:.4g}") for norm in norms] for part, norms in self._gradients.items()}
+        found = {"gradients": rounded, "spikes": spikes(self._losses)}
         self._losses, self._gradients = [], {part: [] for part in self._parts}
         return found
 
@@ -80,7 +85,10 @@ class Health:
 
         ``compute_loss`` computes that step's loss once more, where the gradient is to blame and not the loss.
         """
-        found = trace_forward(self.model, list(self._seen.values()))
+        seen = [
+            Given(name, module, detached(args), detached(kwargs)) for name, (module, args, kwargs) in self._seen.items()
+        ]
+        found = trace_forward(self.model, seen)
         if found is None:
             found = trace_backward(self.model, compute_loss) or "the loss, of a finite output"
         return f"first not finite: {found}; {HEALING}"
@@ -92,14 +100,11 @@ class Health:
 
 
 @torch.no_grad()
-def part_norms(parts: Any) -> list[float]:
-    """The norm of the gradient of each list of parameters, together; one transfer from the device for all."""
-    squares = []
-    for parameters in parts:
-        gradients = [p.grad for p in parameters if p.grad is not None]
-        norms = torch._foreach_norm(gradients) if gradients else [torch.zeros(1)]
-        squares.append(torch.stack([n.flatten()[0].float() for n in norms]).norm())
-    return torch.stack(squares).tolist() if squares else []
+def gradient_norms(parameters: Sequence[Tensor]) -> list[float]:
+    """The norm of each parameter's gradient, 0 where it has none; one transfer from the device for all."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    norms = iter(torch.stack(torch._foreach_norm(gradients)).tolist() if gradients else ())
+    return [0.0 if p.grad is None else next(norms) for p in parameters]
 
 
 def spikes(losses: Sequence[float]) -> list[int]:

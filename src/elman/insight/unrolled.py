@@ -24,7 +24,7 @@ Visit = Callable[[tuple[int, int], Back], None]
 
 @dataclass(frozen=True)
 class Unrolled:
-    """A layer's run over one input: its ``calls`` and ``places`` by layer and direction, and its ``output`` (T, B, O)."""
+    """A layer's run over an input: its ``calls`` and ``places`` by layer and direction, its ``output`` (T, B, O)."""
 
     layer: Recurrent
     calls: list[list[Call]] = field(repr=False)

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.utils import clip_grad_norm_
+from torch.nn.utils import clip_grads_with_norm_
 
 from elman.errors import ElmanError, RunError
 from elman.insight.health import Health
@@ -182,11 +182,11 @@ class Training:
         loss = self.task.loss(batch)
         value = self.finite(loss.item(), f"the loss at {place}", batch)
         loss.backward()
-        self.health.step(value)
-        norm = clip_grad_norm_(self.parameters, self.recipe.clip or math.inf)
-        self.finite(norm.item(), f"the norm of the gradient at {place}", batch)
+        norm = self.finite(self.health.step(value), f"the norm of the gradient at {place}", batch)
+        if 0 < self.recipe.clip < norm:
+            clip_grads_with_norm_(self.parameters, self.recipe.clip, torch.tensor(norm))
         self.optimizer.step()
-        return value, norm.item()
+        return value, norm
 
     def set_rate(self, step: int) -> None:
         """Set the learning rate and beta of the one cycle over all epochs, or over the time where that ends first."""
