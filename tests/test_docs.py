@@ -27,7 +27,15 @@ def test_python_blocks_run(page, tmp_path, monkeypatch):
         exec(compile(block, str(page), "exec"), {"__name__": "docs"})
 
 
-@pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.stem)
+# Half a minute of training each.
+LONG = ("counting", "reber")
+EXAMPLES = [
+    pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem in LONG else [])
+    for path in sorted((ROOT / "examples").glob("*.py"))
+]
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
 def test_examples_run(example, tmp_path):
     settings = {**os.environ, "ELMAN_DATA": str(DATA.resolve()), "ELMAN_QUICK": "1"}
     done = subprocess.run(
