@@ -12,6 +12,7 @@ from elman.backends.cpu import backward, compiler, forward, jobs, workspace
 from elman.backends.cpu.gradients import BLOCK
 from elman.backends.cpu.inputs import Inputs, Wanted
 from elman.backends.cpu.kernel import Kernel
+from elman.backends.cpu.pages import in_huge_pages
 from elman.backends.cpu.plan import Plan
 from elman.backends.cpu.timeline import Variant
 
@@ -64,10 +65,10 @@ class Runner:
         """([output, *final states], what is kept for the backward pass)."""
         steps, batch = inputs.x.shape[:2]
         empty = inputs.x.new_empty
-        output = empty(steps, batch, self.output_size)
+        output = in_huge_pages(empty(steps, batch, self.output_size))
         finals = [empty(batch, n) for n in self.state_sizes]
         # Without a backward pass the states need a ring of two steps, and the rest the room of one.
-        kept = [empty(steps if keep else 2, batch, n) for n in self.kept_sizes]
+        kept = [in_huge_pages(empty(steps if keep else 2, batch, n)) for n in self.kept_sizes]
         packed = self._take(self.packed_forward + self.plan.forward.crossing_width * batch)
         values = inputs.table(team, chunks, not keep, packed.data_ptr())
         self._add_kept(values, output, kept)
@@ -148,7 +149,7 @@ class Runner:
         widths = [n, *(self.plan.sizes[e.size] for e in self.program.extras)]
         for name, width, want in zip(names, widths, (wanted.x, *wanted.extras), strict=True):
             make = inputs.x.new_empty if name in self.flows else inputs.x.new_zeros
-            found.append(make(steps, batch, width) if want else None)
+            found.append(in_huge_pages(make(steps, batch, width)) if want else None)
         values += [0 if g is None else g.data_ptr() for g in found]
         return found[0], found[1:]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from elman.backends.cpu.pages import in_huge_pages
+
 _MOST = 1 << 24  # floats that are kept in all: 64 MiB
 _LEAST = 1 << 14
 _FREE: dict[int, list[Tensor]] = {}  # by size
@@ -19,7 +21,7 @@ def take(floats: int) -> Tensor:
     try:
         return _FREE[size].pop()
     except (KeyError, IndexError):
-        return torch.empty(size, dtype=torch.float32, device="cpu")
+        return in_huge_pages(torch.empty(size, dtype=torch.float32, device="cpu"))
 
 
 def give_back(buffer: Tensor) -> None:
