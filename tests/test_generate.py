@@ -143,9 +143,7 @@ def test_tied_embeddings_are_one_weight(tmp_path):
     fit(task, Recipe(epochs=1))
     assert not torch.equal(before, task.model.embedding.weight)
     with pytest.raises(ElmanError, match="an embedding of 4 cannot score an output of 8; give --embedding 8"):
-        make(tmp_path / "..", tied=True, text=b"abc" * 50) if False else GenerateNetwork(
-            5, elman.Recurrent("gru", 4, 8), GenerateConfig(embedding=4, tied=True)
-        )
+        GenerateNetwork(5, elman.Recurrent("gru", 4, 8), GenerateConfig(embedding=4, tied=True))
 
 
 def test_one_hot_is_an_identity_embedding(tmp_path):
@@ -166,6 +164,18 @@ def test_dropout_masks(tmp_path, variational):
     assert not (mask[0] == mask[0][0]).all()
     task.model.eval()
     assert torch.equal(task.model._dropped(ones, 0.5), ones)
+
+
+def test_single_steps_are_the_same_network(tmp_path):
+    task = make(tmp_path, layers=2)
+    ids = torch.tensor([[1], [2], [3]])
+    stepper, state = task.model.stepper(), None
+    whole, end = task.model.read(ids)
+    for i in range(3):
+        output, state = task.model.read(ids[i : i + 1], state, stepper)
+    assert torch.allclose(output, whole[-1:], atol=1e-6)
+    assert torch.allclose(state[1], end[1], atol=1e-6)
+    assert stepper.weight_hh_l1 is task.model.recurrent.weight_hh_l1
 
 
 # --- sampling
