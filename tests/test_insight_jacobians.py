@@ -151,3 +151,6 @@ def test_words():
     assert str(Verdict.of(0.0)) == "healthy: a gradient is multiplied by 1 at each step (rate 0.000)"
     assert Verdict.of(0.05, horizon=100).word == "exploding"
     assert Verdict.of(0.05, horizon=90).word == "healthy"
+    assert "forget_bias" in Verdict.of(-1.0).healing
+    assert "clip" in Verdict.of(1.0).healing
+    assert Verdict.of(0.0).healing == ""

@@ -19,6 +19,13 @@ from elman.errors import ElmanError, ShapeError
 from elman.insight.steps import Steps
 from elman.layers import Recurrent
 
+HEALING = {
+    "vanishing": "a gated cell with its memory open at first (lstm with forget_bias=1 or more), or relu with "
+    "init='identity'; init='orthogonal' keeps a tanh network's gradient longer",
+    "exploding": "a clipped gradient (clip) and a smaller lr; recurrent weights that begin smaller: init='orthogonal', "
+    "or with relu init='identity'",
+}
+
 
 @dataclass(frozen=True)
 class Jacobians:
@@ -107,7 +114,7 @@ def jacobians(layer: Recurrent, x: Any, place: tuple[int, int] = (-1, 0), row: i
     for t in steps.order:
         if call.valid is None or call.valid[t, row]:
             back = steps.at(t, slice(0, stop), nothing, arriving)
-            found.append(torch.cat([steps.leaving(back, k, c)[:, 0] for k, c in enumerate(arriving)], dim=1))
+            found.append(torch.cat([value[:, 0] for value in steps.leaving(back)], dim=1))
             if not found[-1].isfinite().all():
                 raise ElmanError(f"the network is not finite at step {t}: it has no Jacobian; lower its weights or x")
     if not found:
@@ -167,6 +174,11 @@ class Verdict:
         side = "above" if self.rate > 0 else "below 1/"
         size = f" {self.factor:g}" if self.rate > 0 else f"{self.factor:g}"
         return f"{self.word}: {times} and is {side}{size} after {self.distance} step{'s' * (self.distance != 1)}"
+
+    @property
+    def healing(self) -> str:
+        """What is known to help; nothing where it is healthy."""
+        return HEALING.get(self.word, "")
 
 
 def verdict(

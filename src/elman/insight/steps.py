@@ -174,9 +174,6 @@ class Steps:
     def at(self, step: int, live: slice, output: Tensor, states: Sequence[Tensor]) -> Back:
         """Take the cotangents of one step's ``output`` (N, B, O) and new ``states`` (N, B, n) back through it."""
         arriving = {"": output} | {s.name: c for s, c in zip(self.call.program.states, states, strict=True)}
-        if self.call.valid is not None:
-            here = self.call.valid[step].unsqueeze(-1)
-            arriving = {name: torch.where(here, value, 0.0) for name, value in arriving.items()}
         values = self.fixed | self.per_step[step]
         values |= {i: arriving[n.name] for i, n in enumerate(self.backward.nodes) if n.op == "cotangent"}
         self.interpreter.run(self.plan, values)
@@ -197,16 +194,17 @@ class Steps:
             carry = [torch.cat([c.new_zeros(joined, *c.shape[1:]), c]) if joined else c for c in carry]
             passed = self.at(step, live, arriving[live, step], carry)
             yield passed
-            carry = [self.leaving(passed, k, c) for k, c in enumerate(carry)]
+            carry = self.leaving(passed)
 
-    def leaving(self, passed: Back, k: int, arrived: Tensor) -> Tensor:
-        """What goes on to the step before: nothing past a reset, all of it where the row is over."""
-        call, leaving = self.call, passed.old(k)
-        if call.valid is not None:
-            leaving = torch.where(call.valid[passed.step].unsqueeze(-1), leaving, arrived)
-        if call.reset is not None:
-            leaving = torch.where(self.begins(passed.step).unsqueeze(-1), 0.0, leaving)
-        return leaving
+    def leaving(self, passed: Back) -> list[Tensor]:
+        """What goes on to the step before, for each state (N, B, n): nothing past a reset.
+
+        Nothing where the row is over either: no loss of it lies there, and no step on the way to one.
+        """
+        found = [passed.old(k) for k in range(len(self.old))]
+        if self.call.reset is None:
+            return found
+        return [torch.where(self.begins(passed.step).unsqueeze(-1), 0.0, value) for value in found]
 
 
 def _grouped(values: Tensor, groups: Tensor, count: int) -> Tensor:

@@ -61,7 +61,7 @@ class Unrolled:
             losses = step_losses(output, loss)
         (gradient,) = torch.autograd.grad(losses.sum(), output, retain_graph=True)
         _expect_own_step(losses, output)
-        return gradient if self.valid is None else torch.where(self.valid.unsqueeze(-1), gradient, 0.0)
+        return gradient
 
     def chunks(self) -> Iterator[range]:
         """The steps, as many at a time as queries fit into memory together."""
