@@ -8,6 +8,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from elman.data import Labelled, parted
+from elman.data.vocabulary import runs_of
 from elman.errors import DataError, ElmanError, RunError
 from elman.jobs import Classifier, load
 from elman.jobs.classifier import default_epochs
@@ -110,6 +111,23 @@ def test_pooling_is_what_its_name_says_of_the_steps_that_are_there(pooling):
             "attention": 0 if model.attention is None else model.attention(output).softmax(0).mul(output).sum(0),
         }[pooling]
         assert torch.allclose(model.head(pooled), job.logits([row])[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("level", ["char", "word"])
+def test_the_bag_adds_to_the_logits_the_weights_of_the_runs_that_training_knows(level):
+    job = task(level=level, ngrams=3)
+    texts = ["so", "the film is good, a joy", "the the the"]
+    ids, model = job.read(texts), job.model
+    found = job.logits(ids)
+    weights, model.bag = model.bag.weight.detach(), None
+    for rest, added, text in zip(job.logits(ids), found, texts, strict=True):
+        runs = [run for ending in runs_of(text, level, 3) for run in ending]
+        known = [(*job.reader.tokens, *job.reader.runs).index(run) + 1 for run in runs
+                 if run in job.reader.tokens or run in job.reader.runs]  # fmt: skip
+        assert len(known) < len(runs)
+        assert torch.allclose(added - rest, weights[known].sum(0), atol=1e-6)
+    assert weights[1:].any(1).all()
+    assert not weights[0].any()
 
 
 def test_the_loss_is_cross_entropy_with_weights_that_even_the_classes_out():

@@ -216,12 +216,12 @@ class Classifier:
         return classifier
 
     def _build(self, parts: Parted, classes: Sequence[str], reader: Vocabulary | Scaler) -> Classify:
-        tokens = len(reader) if isinstance(reader, Vocabulary) else 0
+        tokens, runs = (len(reader.tokens) + 1, len(reader.runs)) if isinstance(reader, Vocabulary) else (0, 0)
         # A network begins at the same weights whatever was drawn before, and disturbs nothing drawn after.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.recipe.seed)
             recurrent = self.network.recurrent(self.config.embedding if tokens else parts.data.channels)
-            model = ClassifyNetwork(recurrent, len(classes), self.config, tokens)
+            model = ClassifyNetwork(recurrent, len(classes), self.config, tokens, runs)
         return Classify(model, parts, classes, reader, self.config, self.recipe.batch)
 
     def _ready(self) -> Classify:

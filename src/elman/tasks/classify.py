@@ -1,7 +1,8 @@
 """Classifying: from a whole sequence, of any length, to its label.
 
 Tokens are embedded, numbers standardised; a recurrent network reads them, usually from both ends; its outputs are
-pooled over the steps that are there, and a linear head gives a logit a class. Padding is inside: it reaches nothing.
+pooled over the steps that are there, and a linear head gives a logit a class. Beside it a linear classifier may read
+the runs of tokens in a text as a bag (wide and deep, Cheng et al. 2016). Padding is inside: it reaches nothing.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class ClassifyConfig(BaseModel):
     )
     level: Literal["char", "word"] = Field("char", description="what a text is a sequence of: char or word")
     fewest: int = Field(1, ge=1, description="times a token stands in training to be known")
-    ngrams: int = Field(1, ge=1, le=8, description="at each token the runs of up to so many that end there are read")
+    ngrams: int = Field(1, ge=1, le=8, description="a linear classifier beside reads the runs of up to so many tokens")
     embedding: int = Field(128, ge=1, description="size of a token's embedding")
     directions: int = Field(2, ge=1, le=2, description="2: read from both ends; 1: forwards alone")
     pooling: Literal["last", "mean", "max", "attention"] = Field(
@@ -86,6 +87,8 @@ def pool_max(output: Tensor, valid: Tensor) -> Tensor:
 class ClassifyNetwork(nn.Module):
     """Sequences to logits: ``recurrent`` between an embedding of ``tokens`` (0: numbers come as they are) and a head.
 
+    ``runs`` of several tokens, whose ids follow the tokens', have a weight a class each.
+
     >>> network = ClassifyNetwork(Recurrent("gru", 1, 8), classes=3, config=ClassifyConfig(directions=1))
     >>> network(torch.zeros(5, 2, 1), torch.tensor([5, 3])).shape
     torch.Size([2, 3])
@@ -93,12 +96,15 @@ class ClassifyNetwork(nn.Module):
 
     temperature: Tensor
 
-    def __init__(self, recurrent: Recurrent, classes: int, config: ClassifyConfig, tokens: int = 0):
+    def __init__(self, recurrent: Recurrent, classes: int, config: ClassifyConfig, tokens: int = 0, runs: int = 0):
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(tokens, recurrent.input_size) if tokens else None
         if self.embedding is not None:
             nn.init.normal_(self.embedding.weight, std=EMBEDDING_SPREAD[config.level])
+        self.bag = nn.Embedding(tokens + runs, classes) if runs else None
+        if self.bag is not None:
+            nn.init.zeros_(self.bag.weight)
         self.recurrent = recurrent
         self.attention = nn.Linear(recurrent.output_size, 1) if config.pooling == "attention" else None
         self.head = nn.Linear(recurrent.output_size, classes)
@@ -109,10 +115,16 @@ class ClassifyNetwork(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """The logits (B, K) of x: ids (T, B, N), or numbers (T, B, C); ``lengths`` (B,) from 1 to T."""
         valid = running(lengths, x.shape[0])
+        bagged = 0.0 if self.bag is None else self._bagged(x, valid)
         if self.embedding is not None:
-            x = self.drop_embedding(self.embedding(self._dropped(x)).sum(2))
+            x = self.drop_embedding(self.embedding(self._dropped(x[:, :, 0])))
         output, _ = self.recurrent(x, lengths=lengths)
-        return self.head(self.drop_head(self._pooled(output, valid)))
+        return self.head(self.drop_head(self._pooled(output, valid))) + bagged
+
+    def _bagged(self, ids: Tensor, valid: Tensor) -> Tensor:
+        """What the runs that training knows add to the logits, (B, K)."""
+        known = (valid.unsqueeze(-1) & (ids != UNKNOWN)).to(self.head.weight)
+        return torch.einsum("tbn,tbnk->bk", self.drop_head(known), self.bag(ids))
 
     def _dropped(self, ids: Tensor) -> Tensor:
         p = self.config.token_dropout
