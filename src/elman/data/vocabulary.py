@@ -57,9 +57,9 @@ class Vocabulary:
         """What stands in ``texts``, training texts alone, at least ``fewest`` times; runs of several tokens twice."""
         counts: Counter[tuple[bool, str]] = Counter()
         for text in texts:
-            for token, *runs in runs_of(text, level, ngrams):
+            for token, *longer in runs_of(text, level, ngrams):
                 counts[False, token] += 1
-                counts.update((True, run) for run in runs)
+                counts.update((True, run) for run in longer)
         least = {False: fewest, True: max(fewest, FEWEST_RUNS)}
         tokens, runs = (
             tuple(sorted(run for (kind, run), count in counts.items() if kind == several and count >= least[several]))

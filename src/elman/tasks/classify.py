@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
@@ -29,6 +29,8 @@ from elman.tasks import contract
 
 # How far embeddings begin from 0. Of words most are seen rarely, and should say little rather than something random.
 EMBEDDING_SPREAD = {"char": 1.0, "word": 0.05}
+# The longest run of tokens that is read beside the network as a bag; 1: none. Runs of words did not help SST-2.
+LONGEST_RUN = {"char": 5, "word": 1}
 EVALUATED_AT_ONCE = 512  # sequences in a forward pass without gradient
 POOL = 50  # batches whose sequences are sorted by length together
 
@@ -36,8 +38,8 @@ POOL = 50  # batches whose sequences are sorted by length together
 class ClassifyConfig(BaseModel):
     """What is classified, and how.
 
-    >>> ClassifyConfig(pooling="mean").level
-    'char'
+    >>> ClassifyConfig(pooling="mean").level, ClassifyConfig(level="word").ngrams
+    ('char', 1)
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -47,7 +49,12 @@ class ClassifyConfig(BaseModel):
     )
     level: Literal["char", "word"] = Field("char", description="what a text is a sequence of: char or word")
     fewest: int = Field(1, ge=1, description="times a token stands in training to be known")
-    ngrams: int = Field(1, ge=1, le=8, description="a linear classifier beside reads the runs of up to so many tokens")
+    ngrams: int = Field(
+        LONGEST_RUN["char"],
+        ge=1,
+        le=8,
+        description="runs of up to so many tokens are read beside, as a bag; 1: none, as of words",
+    )
     embedding: int = Field(128, ge=1, description="size of a token's embedding")
     directions: int = Field(2, ge=1, le=2, description="2: read from both ends; 1: forwards alone")
     pooling: Literal["last", "mean", "max", "attention"] = Field(
@@ -59,10 +66,16 @@ class ClassifyConfig(BaseModel):
     smoothing: float = Field(0.0, ge=0, lt=1, description="label smoothing")
     token_dropout: float = Field(0.0, ge=0, lt=1, description="share of tokens that training takes for unknown")
     embedding_dropout: float = Field(0.3, ge=0, lt=1, description="dropout of embeddings")
-    head_dropout: float = Field(0.0, ge=0, lt=1, description="dropout of what the head reads")
+    head_dropout: float = Field(0.0, ge=0, lt=1, description="dropout of what the head and the bag read")
     best: Literal["loss", "accuracy", "macro_f1"] = Field(
         "accuracy", description="the validation score that says which weights are best: loss, accuracy or macro_f1"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_long_as_help(cls, values: Any) -> Any:
+        unsaid = isinstance(values, dict) and values.get("level") in LONGEST_RUN and "ngrams" not in values
+        return values | {"ngrams": LONGEST_RUN[values["level"]]} if unsaid else values
 
 
 def pool_last(output: Tensor, valid: Tensor, directions: int) -> Tensor:
@@ -115,16 +128,16 @@ class ClassifyNetwork(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """The logits (B, K) of x: ids (T, B, N), or numbers (T, B, C); ``lengths`` (B,) from 1 to T."""
         valid = running(lengths, x.shape[0])
-        bagged = 0.0 if self.bag is None else self._bagged(x, valid)
+        bagged = 0.0 if self.bag is None else self._bagged(self.bag, x, valid)
         if self.embedding is not None:
             x = self.drop_embedding(self.embedding(self._dropped(x[:, :, 0])))
         output, _ = self.recurrent(x, lengths=lengths)
         return self.head(self.drop_head(self._pooled(output, valid))) + bagged
 
-    def _bagged(self, ids: Tensor, valid: Tensor) -> Tensor:
+    def _bagged(self, bag: nn.Embedding, ids: Tensor, valid: Tensor) -> Tensor:
         """What the runs that training knows add to the logits, (B, K)."""
         known = (valid.unsqueeze(-1) & (ids != UNKNOWN)).to(self.head.weight)
-        return torch.einsum("tbn,tbnk->bk", self.drop_head(known), self.bag(ids))
+        return torch.einsum("tbn,tbnk->bk", self.drop_head(known), bag(ids))
 
     def _dropped(self, ids: Tensor) -> Tensor:
         p = self.config.token_dropout
