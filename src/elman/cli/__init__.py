@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import typer
 
-from elman.cli import catalogue, checking, classifying, console, forecasting, generating, measuring, runs
+from elman.cli import catalogue, checking, classifying, console, explaining, forecasting, generating, measuring, runs
 
 app = typer.Typer(
     name="elman",
-    help="Recurrent networks from their equations: train, test, draw, forecast, write and classify.",
+    help="Recurrent networks from their equations: train, test, draw, explain, forecast, write and classify.",
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -31,6 +31,7 @@ training.command("generate")(generating.train)
 training.command("classify")(classifying.train)
 app.command("test")(runs.score)
 app.command()(runs.plot)
+app.command()(explaining.explain)
 app.command()(forecasting.forecast)
 app.command()(generating.generate)
 app.command()(classifying.classify)

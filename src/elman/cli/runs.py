@@ -19,7 +19,7 @@ SHOWN: dict[str, ModuleType] = {"forecast": forecasting, "generate": generating,
 
 def score(run: RunFolder, json: Json = False) -> int:
     """Score a run on its test part, beside the plain baselines."""
-    job, shown = _open(run)
+    job, shown = open_run(run)
     result = job.test()
     console.emit({"run": str(run), **result}, shown.score_lines(result), json)
     for warning in result["warnings"]:
@@ -39,7 +39,7 @@ def plot(
         raise ElmanError(f"--format: got {kind!r}, want png or svg")
     if steps < 0:
         raise ElmanError(f"--steps: got {steps}, want 0 or more")
-    job, shown = _open(run)
+    job, shown = open_run(run)
     own: dict[str, Any] = {"steps": steps} if steps else {}
     if steps and shown is not forecasting:
         raise ElmanError(f"--steps: {run} is no forecast, so nothing follows its end; leave it out")
@@ -57,7 +57,8 @@ def picture_folder(folder: Path) -> Path:
     return folder
 
 
-def _open(run: Path) -> tuple[Any, ModuleType]:
+def open_run(run: Path) -> tuple[Any, ModuleType]:
+    """The job of a run, and the module that words and draws its results."""
     from elman import jobs
     from elman.training import task_of
 

@@ -6,6 +6,7 @@ operand x, b_f its bias.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 
@@ -31,6 +32,33 @@ def equations(program: Program, latex: bool = False) -> list[str]:
     """
     writer = _Writer(program, latex)
     return [f"{writer.named(i)} = {writer.write(i, top=True)[0]}" for i in sorted(writer.names)]
+
+
+@dataclass(frozen=True)
+class Equation:
+    """One equation as ``text``, the ``node`` it computes, and its right side with ``{index}`` for each value in it."""
+
+    node: int
+    text: str
+    values: str
+
+    @property
+    def operands(self) -> list[int]:
+        """The nodes whose values stand in it."""
+        return [int(index) for index in re.findall(r"{(\d+)}", self.values)]
+
+
+def equations_by_node(program: Program) -> list[Equation]:
+    """:func:`equations` as text, for whoever has the values of the nodes to put in.
+
+    >>> import elman
+    >>> written = equations_by_node(elman.cells.get("rnn").program())[0]
+    >>> written.text, written.values
+    ('h[t] = tanh(W_hx x[t] + W_hh h[t-1] + b_hx + b_hh)', 'tanh({2} + {4} + {5} + {6})')
+    """
+    places = _Places(program, latex=False)
+    right = [(i, places.write(i, top=True)[0]) for i in sorted(places.names)]
+    return [Equation(i, text, values) for (i, values), text in zip(right, equations(program), strict=True)]
 
 
 @dataclass
@@ -159,3 +187,13 @@ class _Writer:
     def parenthesised(self, index: int, at_least: int) -> str:
         text, binds = self.write(index)
         return text if binds >= at_least else (rf"\left({text}\right)" if self.latex else f"({text})")
+
+
+class _Places(_Writer):
+    """Writes ``{index}`` for what is a value of its own: an input, a state, a product, a bias, a named value."""
+
+    def write(self, index: int, top: bool = False) -> tuple[str, int]:
+        leaf = self.program.nodes[index].op in ("input", "extra", "state", "product", "vector", "total")
+        if (index in self.names and not top) or (leaf and index not in self.names):
+            return f"{{{index}}}", ATOM
+        return super().write(index, top)

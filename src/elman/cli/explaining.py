@@ -1,0 +1,41 @@
+"""The command that explains a run: explain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from elman.cli import console
+from elman.cli.console import Json
+from elman.cli.options import RunFolder, option
+from elman.cli.runs import open_run, picture_folder
+from elman.errors import ElmanError
+
+
+def explain(
+    run: RunFolder,
+    out: Annotated[Path | None, option("The page. [report.html in the run]", "-o", "--out")] = None,
+    pictures: Annotated[Path | None, option("Folder for the pictures. [the run]")] = None,
+    steps: Annotated[int | None, option("At most so many steps of its data. [200, or a forecast's context]")] = None,
+    json: Json = False,
+) -> int:
+    """Explain what a run's network remembers: numbers, pictures, and one page with a walk through its steps."""
+    from elman import report
+    from elman.report import sections
+
+    job, shown = open_run(run)
+    path = out or run / "report.html"
+    if path.is_dir() or path.suffix != ".html":
+        raise ElmanError(f"--out: got {path}, want the name of an .html file")
+    explanation = report.explain(job, steps, console.say)
+    folder = picture_folder(pictures or run)
+    console.say("pictures")
+    drawn = report.draw(explanation, folder)
+    captions = {"loss": "Loss of each epoch", "predictions": "Predictions on the test part", "confusion": "Confusion"}
+    own = {captions[p.stem]: p for p in shown.draw(job, run, folder, "png")}
+    console.say("page")
+    report.write_page(path, explanation, own | drawn, f"{run.resolve().name}, explained")
+    files = {"page": str(path), "pictures": [str(p) for p in (*own.values(), *drawn.values())]}
+    lines = [*sections.lines(explanation.facts), f"the page: {path}", *(f"a picture: {p}" for p in files["pictures"])]
+    console.emit({"run": str(run), **explanation.facts, **files}, lines, json)
+    return console.DONE

@@ -1,0 +1,50 @@
+"""The pictures of an explanation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from elman import pictures
+from elman.insight import Activity
+from elman.report.facts import Explanation
+
+DRAWN = 300  # steps of states and gates, the last
+COLOURED = 720  # characters of a text, the first
+
+
+def draw(explanation: Explanation, folder: Path, kind: str = "png") -> dict[str, Path]:
+    """Draw gradient flow, memory, gates and shares, of a text its characters too, into ``folder``: caption and file."""
+    facts, chosen = explanation.facts, explanation.sample
+    name = f"{facts['network']['cell']}, {facts['task']}"
+    program, last = chosen.layer.program, len(explanation.activities)
+    state = program.states[0].name
+    found = {
+        "How much of each step's loss reaches each earlier state": pictures.draw_gradient_flow(
+            folder / f"gradient_flow.{kind}", explanation.flow.heat, f"{name}: gradient flow, layer {last}", state
+        ),
+        "How far back an input moves the last output": pictures.draw_memories(
+            folder / f"memory.{kind}", explanation.memories, f"{name}: effective memory"
+        ),
+        "From within how many steps the gradient of the weights comes": pictures.draw_shares(
+            folder / f"shares.{kind}", {name: explanation.shares}, f"{name}: share of the gradient by distance"
+        ),
+        "States, gates and candidates over time": pictures.draw_activity(
+            folder / f"gates.{kind}", _shown(explanation), f"{name}: layer {last}"
+        ),
+    }
+    if chosen.text:
+        values = explanation.activities[-1][0][state]
+        unit = int(values.values[:, 0].std(0, correction=0).argmax())
+        found[f"The text, coloured by the unit of {state} that moves most"] = pictures.draw_text(
+            folder / f"text.{kind}", chosen.labels[:COLOURED], values.values[:COLOURED, 0, unit],
+            f"{name}: layer {last}, unit {unit} of {state}", f"{state}[{unit}]",
+        )  # fmt: skip
+    return found
+
+
+def _shown(explanation: Explanation) -> dict[str, Activity]:
+    """What is named in the last layer, forwards, of the last steps."""
+    return {
+        name: Activity(name, found.values[-DRAWN:], found.running[-DRAWN:], found.bounds)
+        for name, found in explanation.activities[-1][0].items()
+    }

@@ -1,0 +1,219 @@
+"""A run explained in numbers: what `elman explain --json` prints, what the page shows, what the pictures are of."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from elman.insight import (
+    Activity,
+    GradientFlow,
+    Memory,
+    Shares,
+    activity,
+    attribution,
+    gradient_flow,
+    gradient_shares,
+    memory_by_gradient,
+    memory_by_perturbation,
+    verdict,
+)
+from elman.report.sample import Sample, sample
+
+MEASURED = 300  # steps that are measured, the last: times and memory grow with their square
+PUSHES = 4  # of each input, for the memory by perturbation
+LARGEST_CHAIN = 1 << 25  # numbers in the step Jacobians of one place, 256 MB
+TOP = 10  # steps named in the attribution
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """``facts`` are numbers, lists and words alone; the rest is what pictures are drawn of."""
+
+    facts: dict[str, Any]
+    sample: Sample
+    flow: GradientFlow
+    memories: dict[str, Memory]
+    shares: Shares
+    activities: list[list[dict[str, Activity]]]
+
+
+def explain(job: Any, steps: int | None = None, say: Callable[[str], None] = lambda text: None) -> Explanation:
+    """Explain a trained job (:class:`~elman.jobs.Forecaster`, Generator or Classifier) on a sequence of its own data.
+
+    ``steps`` bounds its length, see :func:`~elman.report.sample`; ``say`` is told what is being done. What grows with
+    the square of the steps is measured on the last 300, from the state before them. Raises :class:`ElmanError` for a
+    job that is not trained, or ``steps`` below 1.
+
+    >>> from elman.jobs import Forecaster
+    >>> forecaster = Forecaster("rnn", hidden=4, context=20, epochs=1)
+    >>> history = forecaster.fit("wave:sine")
+    >>> explain(forecaster).facts["sample"]["steps"]
+    20
+    """
+    chosen = sample(job, steps)
+    layer, x = chosen.layer, chosen.x
+    given, last = _last(chosen)
+    say(f"explaining {chosen.what}: gradient flow")
+    flow = gradient_flow(layer, x[last], chosen.loss[last], **given)
+    shares = gradient_shares(layer, x[last], chosen.trained[last], **given)
+    say("memory")
+    memories = {
+        "by gradient": memory_by_gradient(layer, x[last], **given),
+        "by perturbation": memory_by_perturbation(layer, x[last].repeat(1, PUSHES, 1), **_repeated(given)),
+    }
+    say("step Jacobians, states and gates, attribution")
+    activities = activity(layer, x)
+    verdicts = _verdicts(chosen)
+    facts = {
+        "task": job.task.name,
+        "network": _network(job, chosen),
+        "sample": {"what": chosen.what, "steps": len(chosen), "measured": len(x[last]), "labels": list(chosen.labels)},
+        "verdict": verdicts[-1]["text"],
+        "verdicts": verdicts,
+        "memory": {name: _memory(found) for name, found in memories.items()},
+        "shares": {
+            "within": shares.within,
+            "projected": numbers(shares.projected()),
+            "by_norm": numbers(shares.by_norm()),
+        },
+        "values": [
+            {"layer": k, "direction": d, "names": {name: _activity(found) for name, found in named.items()}}
+            for k, row in enumerate(activities)
+            for d, named in enumerate(row)
+        ],
+        "attribution": _attribution(chosen),
+        "training": training_health(job.run.metrics() if job.run is not None else []),
+        "result": chosen.result,
+    }
+    return Explanation(facts, chosen, flow, memories, shares, activities)
+
+
+@torch.no_grad()
+def _last(chosen: Sample) -> tuple[dict[str, Any], slice]:
+    """The steps that are measured, and the state before them: none of a network that reads from both ends."""
+    if len(chosen) <= MEASURED:
+        return {}, slice(0, None)
+    if chosen.layer.stack.bidirectional:
+        return {}, slice(-MEASURED, None)
+    return {"state": chosen.layer(chosen.x[:-MEASURED])[1]}, slice(-MEASURED, None)
+
+
+def _repeated(given: Mapping[str, Any]) -> dict[str, Any]:
+    def of(state: Any) -> Any:
+        return state.repeat(1, PUSHES, 1) if isinstance(state, Tensor) else tuple(of(part) for part in state)
+
+    return {name: of(state) for name, state in given.items()}
+
+
+def _verdicts(chosen: Sample) -> list[dict[str, Any]]:
+    """Of each layer and direction, over as many of the last steps as their Jacobians fit into memory."""
+    found = []
+    for k, sizes in enumerate(chosen.layer.stack.sizes):
+        width = sum(sizes[state.size] for state in chosen.layer.program.states)
+        steps = max(1, min(MEASURED, LARGEST_CHAIN // width**2))
+        for d in range(chosen.layer.stack.directions):
+            said = verdict(chosen.layer, chosen.x[-steps:], (k, d))
+            words = {"word": said.word, "rate": number(said.rate), "distance": said.distance, "text": str(said)}
+            found.append({"layer": k, "direction": d, **words})
+    return found
+
+
+def _network(job: Any, chosen: Sample) -> dict[str, Any]:
+    layer = chosen.layer
+    return {
+        "cell": job.network.cell,
+        "input": layer.input_size,
+        "hidden": list(job.network.hidden),
+        "layers": layer.num_layers,
+        "bidirectional": layer.stack.bidirectional,
+        "parameters": sum(p.numel() for p in job.model.parameters()),
+        "recurrent_parameters": sum(p.numel() for p in layer.parameters()),
+    }
+
+
+def _memory(found: Memory) -> dict[str, Any]:
+    lengths = found.lengths.tolist()
+    return {
+        "length": found.length,
+        "ended": found.seen,
+        "threshold": found.threshold,
+        "influence": numbers(found.influence),
+        "units": lengths,
+        "median": statistics.median(lengths),
+    }
+
+
+def _activity(found: Activity) -> dict[str, Any]:
+    return {
+        "bounds": [number(bound) for bound in found.bounds],
+        "mean": number(float(found.values.mean())),
+        "saturated": found.saturated if found.squashed else None,
+        "low": float(found.low.mean()) if found.squashed else None,
+        "high": float(found.high.mean()) if found.squashed else None,
+        "stuck": found.stuck,
+        "dead": found.dead,
+        "units": found.values.shape[-1],
+    }
+
+
+def _attribution(chosen: Sample) -> dict[str, Any]:
+    found = attribution(chosen.layer, chosen.x, lambda output: (output * chosen.explained).sum((0, 2)))
+    mass = found.mass[:, 0]
+    top = mass.nan_to_num().topk(min(TOP, len(mass))).indices.tolist()
+    return {
+        "question": chosen.question,
+        "mass": numbers(mass),
+        "top": [{"step": t, "share": number(float(mass[t])), **_label(chosen, t)} for t in top],
+    }
+
+
+def _label(chosen: Sample, step: int) -> dict[str, str]:
+    return {"label": chosen.labels[step]} if chosen.labels else {}
+
+
+def training_health(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What metrics.jsonl says of a training: losses, gradient norms of each part, the share clipped, the spikes.
+
+    >>> row = {"epoch": 1, "train_loss": 2.0, "validation_loss": None, "clipped": 0.5, "gradients": {"head": [1, 3]}}
+    >>> training_health([row])["gradients"]
+    {'head': {'median': 2.0, 'largest': 3, 'first': 2.0, 'last': 2.0}}
+    """
+    parts: dict[str, list[list[float]]] = {}
+    for row in rows:
+        for part, norms in row.get("gradients", {}).items():
+            parts.setdefault(part, []).append(norms)
+    return {
+        "epochs": len(rows),
+        "train_loss": [row["train_loss"] for row in rows],
+        "validation_loss": [row["validation_loss"] for row in rows],
+        "gradients": {part: _norms([norms for norms in epochs if norms]) for part, epochs in parts.items()},
+        "clipped": statistics.mean(row["clipped"] for row in rows) if rows else None,
+        "spikes": [{"epoch": row["epoch"], "step": step} for row in rows for step in row.get("spikes", [])],
+    }
+
+
+def _norms(epochs: Sequence[Sequence[float]]) -> dict[str, Any]:
+    every = [norm for norms in epochs for norm in norms]
+    return {
+        "median": statistics.median(every) if every else None,
+        "largest": max(every, default=None),
+        "first": statistics.median(epochs[0]) if epochs else None,
+        "last": statistics.median(epochs[-1]) if epochs else None,
+    }
+
+
+def number(value: float) -> float | None:
+    """``value``, or None for what JSON has no word for."""
+    return value if math.isfinite(value) else None
+
+
+def numbers(values: Tensor) -> list[float | None]:
+    """A tensor (n,) as a list that JSON can hold."""
+    return [number(value) for value in values.tolist()]

@@ -1,0 +1,78 @@
+"""The page: pictures, numbers and the stepper in one file that asks nothing of any network."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from collections.abc import Mapping
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from elman.report import sections
+from elman.report.facts import Explanation
+from elman.report.walk import walk
+from elman.training import write_atomically
+
+KINDS = {".png": "image/png", ".svg": "image/svg+xml"}
+
+
+def write_page(path: str | Path, explanation: Explanation, pictures: Mapping[str, Path], title: str) -> Path:
+    """Write ``explanation`` as one HTML file, ``pictures`` (by caption, PNG or SVG) inside it.
+
+    Raises :class:`RunError` where the file cannot be written.
+    """
+    write_atomically(path, page(explanation, pictures, title).encode())
+    return Path(path)
+
+
+def page(explanation: Explanation, pictures: Mapping[str, Path], title: str) -> str:
+    """The page as text."""
+    from elman import __version__
+
+    facts = explanation.facts
+    return Template(_shipped("page.html")).substitute(
+        title=escape(title),
+        summary=escape(sections.summary(facts)),
+        word=facts["verdicts"][-1]["word"],
+        verdict=escape(sections.verdict(facts)),
+        what=escape(facts["sample"]["what"][:1].upper() + facts["sample"]["what"][1:]),
+        result=sections.result(facts),
+        pictures="\n".join(_picture(caption, path) for caption, path in pictures.items()),
+        tables=sections.tables(facts),
+        style=_shipped("page.css"),
+        script=_shipped("stepper.js"),
+        numbers=_data(facts),
+        walk=_data(_walked(explanation)),
+        version=escape(__version__),
+    )
+
+
+def _walked(explanation: Explanation) -> dict[str, Any]:
+    chosen = explanation.sample
+    places = walk(chosen.layer, chosen.x)
+    return {
+        "steps": len(chosen),
+        "labels": list(chosen.labels),
+        "text": chosen.text,
+        "words": any(len(label) > 1 for label in chosen.labels),
+        "places": places[::-1],  # what is nearest to the output comes first
+    }
+
+
+def _shipped(name: str) -> str:
+    return files("elman.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _picture(caption: str, path: Path) -> str:
+    data = b64encode(path.read_bytes()).decode()
+    source = f"data:{KINDS[path.suffix]};base64,{data}"
+    text = escape(caption)
+    return f'<figure><img src="{source}" alt="{text}"><figcaption>{text}</figcaption></figure>'
+
+
+def _data(value: Any) -> str:
+    """JSON that no ``</script>`` in a text can end."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")

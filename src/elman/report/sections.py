@@ -1,0 +1,169 @@
+"""The numbers of an explanation in words and tables: as lines for a terminal, and as HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+Facts = Mapping[str, Any]
+LISTED = 12  # units named one by one
+
+
+def summary(facts: Facts) -> str:
+    """What was trained, in a line."""
+    network = facts["network"]
+    sizes = ", ".join(str(size) for size in network["hidden"])
+    both = ", read from both ends" if network["bidirectional"] else ""
+    layers = f"{network['layers']} layer{'s' * (network['layers'] > 1)}"
+    return f"{facts['task']}: {network['cell']}, {layers} of {sizes} units{both}, {network['parameters']} parameters"
+
+
+def verdict(facts: Facts) -> str:
+    """The verdict on the last layer, forwards where it has two directions, as a sentence."""
+    return facts["verdict"][:1].upper() + facts["verdict"][1:] + "."
+
+
+def lines(facts: Facts) -> list[str]:
+    """The explanation for a terminal."""
+    found = [summary(facts), f"looked at: {facts['sample']['what']}", verdict(facts)]
+    found += [f"memory {name}: {memory_text(memory)}" for name, memory in facts["memory"].items()]
+    found.append(f"gradient from within: {shares_text(facts)}")
+    found += [f"{name}: {text}" for place in facts["values"] for name, text in _noted(place)]
+    top = ", ".join(f"{_step(one)} {_percent(one['share'])}" for one in facts["attribution"]["top"][:5])
+    return [*found, f"what matters for {facts['attribution']['question']}: {top}", training_text(facts["training"])]
+
+
+def memory_text(memory: Facts) -> str:
+    """An effective memory in words."""
+    more = "" if memory["ended"] else " or more"
+    units = memory["units"]
+    return f"{memory['length']} steps{more}; of its units {min(units)} to {max(units)}, median {memory['median']:g}"
+
+
+def shares_text(facts: Facts) -> str:
+    """How much of the gradient comes from within how many steps."""
+    shares = facts["shares"]
+    pairs = zip(shares["within"], shares["projected"], strict=True)
+    return ", ".join(f"{within} step{'s' * (within > 1)} {_percent(share)}" for within, share in pairs)
+
+
+def training_text(training: Facts) -> str:
+    """The health of a training in a line."""
+    if not training["epochs"]:
+        return "training: nothing is written of it"
+    spikes, clipped = len(training["spikes"]), _percent(training["clipped"])
+    return f"training: {training['epochs']} epochs, {clipped} of its gradients clipped, {spikes} spikes of the loss"
+
+
+def result(facts: Facts) -> str:
+    """What the network makes of the sequence, as HTML."""
+    made = facts["result"]
+    if facts["task"] == "generate":
+        return f"<section><h2>What it writes</h2><pre>{escape(made['sample'])}</pre></section>"
+    if facts["task"] == "classify":
+        said = f"{made['predicted']}, and it is {made['truth']}"
+        rows = [[name, _percent(p)] for name, p in made["probabilities"].items()]
+        head = f"<section><h2>What it takes the sequence for</h2><p>{escape(said)}.</p>"
+        return f"{head}{table(['class', 'probability'], rows)}</section>"
+    name, forecast, truth = made["names"][0], made["forecast"][-1][0], made["truth"][-1][0]
+    said = f"After the last step {name} is forecast at {_number(forecast)}; it was {_number(truth)}."
+    return f"<section><h2>What it forecasts</h2><p>{escape(said)}</p></section>"
+
+
+def tables(facts: Facts) -> str:
+    """The numbers as HTML."""
+    attribution = facts["attribution"]
+    top = [[_step(one), _percent(one["share"])] for one in attribution["top"]]
+    parts = {
+        "Gradient by layer": _verdicts(facts),
+        "Effective memory": table(
+            ["measured", "steps", "of its units", "median"], [_memory_row(*pair) for pair in facts["memory"].items()]
+        ),
+        "Gradient from within so many steps": table(
+            ["steps", "along the whole", "by norm"],
+            [
+                [str(within), _percent(along), _percent(norm)]
+                for within, along, norm in zip(
+                    *(facts["shares"][k] for k in ("within", "projected", "by_norm")), strict=True
+                )
+            ],
+        ),
+        f"Steps that matter for {attribution['question']}": table(["step", "share"], top),
+        "States, gates and candidates": _values(facts),
+        "Training": f"<p>{escape(training_text(facts['training']))}.</p>" + _training(facts["training"]),
+    }
+    return "\n".join(f"<section><h2>{escape(head)}</h2>{body}</section>" for head, body in parts.items())
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """An HTML table that scrolls by itself where it is wider than the page."""
+    head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in header)
+    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _verdicts(facts: Facts) -> str:
+    rows = [
+        [_place(one), one["word"], _number(one["rate"]), "never" if one["distance"] is None else str(one["distance"])]
+        for one in facts["verdicts"]
+    ]
+    return table(["layer", "verdict", "rate a step", "steps to a hundredth, or hundredfold"], rows)
+
+
+def _memory_row(name: str, memory: Facts) -> list[str]:
+    units = memory["units"]
+    length = str(memory["length"]) + ("" if memory["ended"] else " or more")
+    return [name, length, f"{min(units)} to {max(units)}", f"{memory['median']:g}"]
+
+
+def _values(facts: Facts) -> str:
+    rows = [
+        [f"{name}, {_place(place)}", _number(found["mean"]), *(_percent(found[k]) for k in ("saturated", "low", "high")),
+         _units(found["stuck"], found["units"]), _units(found["dead"], found["units"])]
+        for place in facts["values"]
+        for name, found in place["names"].items()
+    ]  # fmt: skip
+    return table(["value", "mean", "saturated", "at its low end", "at its high end", "stuck units", "dead units"], rows)
+
+
+def _training(training: Facts) -> str:
+    rows = [[part, *(_number(n[k]) for k in ("first", "last", "median", "largest"))]
+            for part, n in training["gradients"].items()]  # fmt: skip
+    header = ["gradient norm of", "median in the first epoch", "in the last", "in all", "largest"]
+    spikes = ", ".join(f"epoch {s['epoch']} step {s['step']}" for s in training["spikes"][:LISTED])
+    return (table(header, rows) if rows else "") + (f"<p>Spikes: {spikes}.</p>" if spikes else "")
+
+
+def _noted(place: Facts) -> list[tuple[str, str]]:
+    """What of a layer's values calls for a remark: saturation, stuck and dead units."""
+    found = []
+    for name, value in place["names"].items():
+        said = [f"{_percent(value['saturated'])} saturated"] if value["saturated"] is not None else []
+        said += [f"{k} {_units(value[k], value['units'])}" for k in ("stuck", "dead") if value[k]]
+        if said:
+            found.append((f"{name}, {_place(place)}", ", ".join(said)))
+    return found
+
+
+def _place(place: Facts) -> str:
+    return f"layer {place['layer'] + 1}" + (", backwards" if place["direction"] else "")
+
+
+def _units(units: Sequence[int], of: int) -> str:
+    if not units:
+        return "none"
+    named = f" ({', '.join(map(str, units))})" if len(units) <= LISTED else ""
+    return f"{len(units)} of {of}{named}"
+
+
+def _step(one: Facts) -> str:
+    return f"{one['step'] + 1}" + (f" {one['label']!r}" if "label" in one else "")
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.3g} %"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
