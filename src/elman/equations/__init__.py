@@ -47,8 +47,9 @@ from elman.equations.program import Program
 from elman.equations.trace import antisymmetric, blocks, norm, total, units
 
 __all__ = [
-    "TABLE", "Adjoint", "Cell", "Equation", "Program", "adjoint", "antisymmetric", "atan", "blocks", "cell", "clamp", "cos", "elu",
-    "eq", "equations", "equations_by_node", "erf", "exp", "expm1", "gelu", "hardsigmoid", "identity", "leaky_relu", "log", "log1p",
-    "logaddexp", "logsigmoid", "maximum", "minimum", "norm", "power", "reciprocal", "relu", "rsqrt", "sigmoid",
-    "sign", "silu", "sin", "softplus", "softsign", "sqrt", "square", "stop_gradient", "tanh", "total", "units", "where",
+    "TABLE", "Adjoint", "Cell", "Equation", "Program", "adjoint", "antisymmetric", "atan", "blocks", "cell", "clamp",
+    "cos", "elu", "eq", "equations", "equations_by_node", "erf", "exp", "expm1", "gelu", "hardsigmoid", "identity",
+    "leaky_relu", "log", "log1p", "logaddexp", "logsigmoid", "maximum", "minimum", "norm", "power", "reciprocal",
+    "relu", "rsqrt", "sigmoid", "sign", "silu", "sin", "softplus", "softsign", "sqrt", "square", "stop_gradient",
+    "tanh", "total", "units", "where",
 ]  # fmt: skip

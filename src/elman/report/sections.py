@@ -119,8 +119,9 @@ def _memory_row(name: str, memory: Facts) -> list[str]:
 
 def _values(facts: Facts) -> str:
     rows = [
-        [f"{name}, {_place(place)}", _number(found["mean"]), *(_percent(found[k]) for k in ("saturated", "low", "high")),
-         _units(found["stuck"], found["units"]), _units(found["dead"], found["units"])]
+        [f"{name}, {_place(place)}", _number(found["mean"]),
+         *(_percent(found[k]) for k in ("saturated", "low", "high")),
+         *(_units(found[k], found["units"]) for k in ("stuck", "dead"))]
         for place in facts["values"]
         for name, found in place["names"].items()
     ]  # fmt: skip
