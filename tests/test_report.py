@@ -154,7 +154,7 @@ def test_equations_with_places_are_the_equations(cell):
 
 def test_units_are_those_that_move_most_and_the_rest_is_summed():
     torch.manual_seed(0)
-    layer, x = elman.Recurrent("rnn", 1, 9), torch.randn(6, 1, 1)
+    layer, x = elman.Recurrent("lstm", 1, 9), torch.randn(6, 1, 1)
     (place,) = walk(layer, x, units=3)
     h = layer.record(x).values[0][0]["h"][:, 0]
     kept = place["values"][str(layer.program.values["h"])]

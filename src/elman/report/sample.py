@@ -63,8 +63,9 @@ def sample(job: Any, steps: int | None = None) -> Sample:
     if steps is not None and steps < 1:
         raise ElmanError(f"--steps: got {steps}, want 1 or more")
     job.model.eval()
-    chosen = {Forecaster: _of_series, Generator: _of_text, Classifier: _of_labelled}[type(job)]
-    return chosen(job, steps)
+    if isinstance(job, Forecaster):
+        return _of_series(job, steps)
+    return _of_text(job, steps) if isinstance(job, Generator) else _of_labelled(job, steps)
 
 
 @dataclass

@@ -52,7 +52,8 @@ def _place(call: Call, most: int) -> dict[str, Any]:
     nodes = sorted(inputs.union(*({one.node, *one.operands} for one in written)))
     old, new = _states(call)
     most = max(1, min(most, MOST // (len(call.x) * len(nodes))))
-    chosen = {state.size: _most_moving(value, most) for state, value in zip(program.states, new, strict=True)}
+    pairs = [*zip(program.states, new, strict=True)][::-1]  # of states of one size the first says which units
+    chosen = {state.size: _most_moving(value, most) for state, value in pairs}
     kept: dict[int, list[Tensor]] = {i: [] for i in nodes}
     summed: dict[int, list[Tensor]] = {i: [] for i in nodes}
     units = {i: chosen.get(program.nodes[i].size, list(range(most))) for i in nodes}
