@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from statistics import median
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from cells_outside import OUTSIDE
 from cpu_cells import OWN, centred, coupled, four_heads, gaps, odd, raw, row_groups, rows_cell, scalar_gate, three_heads
@@ -235,18 +237,19 @@ def test_refuses_with_the_reason(make, reason):
     assert reason in CPU.refuses(make())
 
 
-def test_errs_no_more_than_torch():
-    """Per layer at default initialisation: the median error over seeds is at most twice torch's."""
+@pytest.mark.parametrize(("name", "module_of"), [("rnn", nn.RNN), ("gru", nn.GRU), ("lstm", nn.LSTM)])
+def test_errs_no_more_than_torch(name, module_of):
+    """Per layer at default initialisation: the median error over 20 seeds is at most twice torch's."""
     ours, theirs = [], []
-    for seed in range(7):
+    for seed in range(20):
         torch.manual_seed(seed)
-        module = torch.nn.LSTM(8, 32)
-        layer = Recurrent("lstm", 8, 32, backend="cpu")
+        module = module_of(8, 32)
+        layer = Recurrent(name, 8, 32, backend="cpu")
         layer.load_state_dict(module.state_dict())
-        x = torch.randn(64, 4, 8)
+        x = torch.randn(128, 4, 8)
         with torch.no_grad():
             single, own = module(x)[0], layer(x)[0]
             truth = module.double()(x.double())[0]
         ours.append(error(own, truth))
         theirs.append(error(single, truth))
-    assert sorted(ours)[3] <= 2 * sorted(theirs)[3]
+    assert median(ours) <= 2 * median(theirs), (median(ours), median(theirs))
