@@ -60,7 +60,8 @@ def test_the_numbers_of_every_task(job):
     assert facts["network"]["parameters"] == sum(p.numel() for p in job.model.parameters())
     layer = job.model.recurrent
     assert len(facts["verdicts"]) == len(facts["values"]) == layer.num_layers * layer.stack.directions
-    assert facts["verdict"].startswith(facts["verdicts"][-1]["word"])
+    assert facts["verdict"]["layer"] == layer.num_layers - 1
+    assert facts["verdict"]["direction"] == 0
     assert set(facts["values"][0]["names"]) == set(layer.program.values)
     assert facts["shares"]["projected"][-1] == pytest.approx(1)
     assert sum(facts["attribution"]["mass"]) == pytest.approx(1, abs=1e-5)

@@ -54,7 +54,7 @@ def equations_by_node(program: Program) -> list[Equation]:
     >>> import elman
     >>> written = equations_by_node(elman.cells.get("rnn").program())[0]
     >>> written.text, written.values
-    ('h[t] = tanh(W_hx x[t] + W_hh h[t-1] + b_hx + b_hh)', 'tanh({2} + {4} + {5} + {6})')
+    ('h[t] = tanh(W_hx x[t] + W_hh h[t-1] + b_hx + b_hh)', 'tanh({2} + {3} + {4} + {5})')
     """
     places = _Places(program, latex=False)
     right = [(i, places.write(i, top=True)[0]) for i in sorted(places.names)]

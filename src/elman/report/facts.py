@@ -75,7 +75,7 @@ def explain(job: Any, steps: int | None = None, say: Callable[[str], None] = lam
         "task": job.task.name,
         "network": _network(job, chosen),
         "sample": {"what": chosen.what, "steps": len(chosen), "measured": len(x[last]), "labels": list(chosen.labels)},
-        "verdict": verdicts[-1]["text"],
+        "verdict": verdicts[-layer.stack.directions],
         "verdicts": verdicts,
         "memory": {name: _memory(found) for name, found in memories.items()},
         "shares": {

@@ -36,7 +36,7 @@ def page(explanation: Explanation, pictures: Mapping[str, Path], title: str) -> 
     return Template(_shipped("page.html")).substitute(
         title=escape(title),
         summary=escape(sections.summary(facts)),
-        word=facts["verdicts"][-1]["word"],
+        word=facts["verdict"]["word"],
         verdict=escape(sections.verdict(facts)),
         what=escape(facts["sample"]["what"][:1].upper() + facts["sample"]["what"][1:]),
         result=sections.result(facts),
@@ -58,7 +58,7 @@ def _walked(explanation: Explanation) -> dict[str, Any]:
         "labels": list(chosen.labels),
         "text": chosen.text,
         "words": any(len(label) > 1 for label in chosen.labels),
-        "places": places[::-1],  # what is nearest to the output comes first
+        "places": sorted(places, key=lambda place: -place["layer"]),  # the nearest to the output first
     }
 
 

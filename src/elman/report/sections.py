@@ -21,7 +21,7 @@ def summary(facts: Facts) -> str:
 
 def verdict(facts: Facts) -> str:
     """The verdict on the last layer, forwards where it has two directions, as a sentence."""
-    return facts["verdict"][:1].upper() + facts["verdict"][1:] + "."
+    return facts["verdict"]["text"][:1].upper() + facts["verdict"]["text"][1:] + "."
 
 
 def lines(facts: Facts) -> list[str]:

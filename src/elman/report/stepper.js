@@ -59,7 +59,7 @@
     unit = value(place.equations[place.equations.length - 1].node).units[0];
     at("rows").replaceChildren();
     rows = [
-      ...place.inputs.map((one) => ({ node: one.node, label: `${one.name}[${one.old ? "t-1" : "t"}]`, choose: one.old })),
+      ...place.inputs.map((one) => ({ node: one.node, label: `${one.name}[${one.at}]`, choose: one.at !== "t", old: true })),
       ...named.map((one) => ({ node: one.node, label: `${one.name}[t]`, choose: true })),
     ].map(buildRow);
     at("equations").replaceChildren();

@@ -30,12 +30,12 @@ def walk(layer: Recurrent, x: Tensor, units: int = UNITS) -> list[dict[str, Any]
     >>> import torch, elman
     >>> place = walk(elman.Recurrent("rnn", 1, 4), torch.zeros(5, 1, 1))[0]
     >>> place["equations"][0]["values"], place["values"]["4"]["units"]
-    ('tanh({2} + {4} + {5} + {6})', [0, 1, 2, 3])
+    ('tanh({2} + {3} + {4} + {5})', [0, 1, 2, 3])
     """
     calls, _ = layer.calls(x)
     several = len(calls[0]) > 1
     return [
-        {"name": _name(k, d if several else None, len(calls)), "reverse": call.reverse, **_place(call, units)}
+        {"name": _name(k, d if several else None, len(calls)), "layer": k, **_place(call, units)}
         for k, row in enumerate(calls)
         for d, call in enumerate(row)
     ]
@@ -48,7 +48,9 @@ def _name(layer: int, direction: int | None, layers: int) -> str:
 
 def _place(call: Call, most: int) -> dict[str, Any]:
     program, written = call.program, equations_by_node(call.program)
-    inputs = {i for i, node in enumerate(program.nodes) if node.op in ("input", "extra", "state")}
+    before = "t+1" if call.reverse else "t-1"
+    states = {s.old for s in program.states}
+    inputs = states | {i for i, node in enumerate(program.nodes) if node.op in ("input", "extra")}
     nodes = sorted(inputs.union(*({one.node, *one.operands} for one in written)))
     old, new = _states(call)
     most = max(1, min(most, MOST // (len(call.x) * len(nodes))))
@@ -65,8 +67,16 @@ def _place(call: Call, most: int) -> dict[str, Any]:
                 summed[i].append(torch.stack([value.mean(1), value.amin(1), value.amax(1)], dim=1))
     names = {i: program.nodes[i].name for i in inputs} | {i: n for n, i in program.values.items()}
     return {
-        "equations": [{"node": e.node, "name": names.get(e.node), "text": e.text, "values": e.values} for e in written],
-        "inputs": [{"node": i, "name": names[i], "old": program.nodes[i].op == "state"} for i in sorted(inputs)],
+        "equations": [
+            {
+                "node": e.node,
+                "name": names.get(e.node),
+                "text": e.text.replace("[t-1]", f"[{before}]"),
+                "values": e.values,
+            }
+            for e in written
+        ],
+        "inputs": [{"node": i, "name": names[i], "at": before if i in states else "t"} for i in sorted(inputs)],
         "values": {str(i): _packed(units[i], kept[i], summed[i]) for i in nodes},
     }
 
