@@ -19,6 +19,7 @@ from elman.insight import gradient_flow, memory_by_gradient
 from elman.jobs import Classifier, Forecaster, Generator
 from elman.report import explain, sample, walk
 from elman.report.facts import MEASURED
+from elman.report.page import page
 
 
 @pytest.fixture(scope="module")
@@ -188,11 +189,11 @@ class Read(HTMLParser):
 
 
 def test_the_page_and_pictures(job, tmp_path, capsys):
-    page, folder = tmp_path / "page.html", tmp_path / "pictures"
-    arguments = ["explain", str(job.run.path), "--steps", "9", "-o", str(page), "--pictures", str(folder), "--json"]
+    path, folder = tmp_path / "page.html", tmp_path / "pictures"
+    arguments = ["explain", str(job.run.path), "--steps", "9", "-o", str(path), "--pictures", str(folder), "--json"]
     assert command(arguments) == 0
     result = json.loads(capsys.readouterr().out)
-    text = page.read_text()
+    text = path.read_text()
     read = Read(text)
     assert not read.fetched
     assert "http" not in re.sub(r"data:image[^\"]*", "", text).replace("http-equiv", "")
@@ -237,3 +238,11 @@ def test_an_untrained_run_is_refused(forecaster, tmp_path, capsys):
 
 def test_one_step(job):
     assert explain(job, steps=1).facts["sample"]["steps"] == 1
+
+
+def test_no_text_ends_the_page_s_data(generator):
+    found = explain(generator, steps=5)
+    found.facts["result"]["sample"] = "</script><b>bold</b>"
+    read = Read(page(found, {}, "<i>run</i>"))
+    assert json.loads(read.scripts["numbers"]) == found.facts
+    assert not {"b", "i"} & {tag for tag, _ in read.tags}
