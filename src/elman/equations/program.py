@@ -145,13 +145,8 @@ class Program:
     def weights(self, parameters: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """What the products of the step take for the ``parameters``: an antisymmetric one is W - W^T, others are as
         they are. Whoever runs a program with the parameters of a layer asks here first."""
-        if not self._antisymmetric:
-            return parameters
-        return {**parameters, **{p.name: _skew(parameters[p.name], len(p.rows)) for p in self._antisymmetric}}
-
-    @functools.cached_property
-    def _antisymmetric(self) -> tuple[Parameter, ...]:
-        return tuple(p for p in self.parameters if p.antisymmetric)
+        skew = [p for p in self.parameters if p.antisymmetric]
+        return {**parameters, **{p.name: _skew(parameters[p.name], len(p.rows)) for p in skew}} if skew else parameters
 
     @functools.cached_property
     def recurrent(self) -> frozenset[int]:

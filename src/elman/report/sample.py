@@ -172,6 +172,7 @@ def _of_labelled(job: Classifier, steps: int | None) -> Sample:
     gradient = watched.gradient(cross_entropy(logits, batch.labels))
     data = task.parts.data
     tokens = LEVELS[job.config.level](str(data.sequences[index]))[: len(inputs)] if data.is_text else []
+    tokens += ["end"] * (len(inputs) - len(tokens)) if data.is_text else []  # runs of tokens have a step for the end
     cut = (
         f", the first {len(inputs)} of its {len(task.inputs[index])} steps"
         if len(inputs) < len(task.inputs[index])
