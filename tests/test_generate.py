@@ -28,7 +28,7 @@ def make(folder, text=VERSE, batch=4, cell="lstm", hidden=8, layers=1, **choices
     config = GenerateConfig(**{"embedding": 4, "bptt": 8, "split": (80, 10, 10), "output_dropout": 0, **choices})
     recurrent = elman.Recurrent(cell, config.embedding or len(alphabet), hidden, layers)
     network = GenerateNetwork(len(alphabet), recurrent, config)
-    return Generate(network, Ids(folder / "ids", count, len(alphabet)), config, batch)
+    return Generate(network, Ids(folder / "ids", count, len(alphabet)), alphabet, config, batch)
 
 
 # --- what a batch is

@@ -102,7 +102,7 @@ def test_a_class_is_that_which_is_predicted(classifier):
 
 def test_a_text_is_read_from_the_validation_part(generator):
     chosen, part = sample(generator, 20), generator.task.validation
-    tokens = generator.alphabet.tokens
+    tokens = generator.task.alphabet.tokens
     assert chosen.labels == tuple(tokens[i] for i in generator.task.ids.block(part.start, part.start + 20))
 
 

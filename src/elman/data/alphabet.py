@@ -37,6 +37,7 @@ class Characters:
     """
 
     level: ClassVar[str] = "char"
+    unwritten: ClassVar[list[int]] = []  # symbols that are read and never written
 
     def __init__(self, tokens: Sequence[str]):
         self.tokens = tuple(tokens)
@@ -86,6 +87,7 @@ class Bytes:
     """
 
     level: ClassVar[str] = "byte"
+    unwritten: ClassVar[list[int]] = []  # symbols that are read and never written
 
     def __init__(self, tokens: Sequence[str] = ()):
         self.tokens = ()
@@ -131,6 +133,7 @@ class Words:
     """
 
     level: ClassVar[str] = "word"
+    unwritten: ClassVar[list[int]] = [0]  # RARE is read and never written
 
     def __init__(self, tokens: Sequence[str], rare_length: float = 0.0):
         self.tokens = tuple(tokens)

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from elman.data import Labelled, Parted, Scaler, Vocabulary, parted, read_labelled
 from elman.data.parts import content
 from elman.data.vocabulary import LEVELS
 from elman.equations import Cell
-from elman.errors import DataError, ElmanError, RunError
-from elman.jobs.config import NetworkConfig, picked, refuse_changes
+from elman.errors import DataError
+from elman.jobs.config import NetworkConfig, picked
+from elman.jobs.job import Job, JobRun
 from elman.metrics import (
     NaiveBayes,
     best_temperature,
@@ -28,7 +28,7 @@ from elman.metrics import (
     softmax,
 )
 from elman.tasks.classify import Classify, ClassifyConfig, ClassifyNetwork
-from elman.training import History, Progress, Recipe, Run, RunConfig, checked, fit
+from elman.training import History, Progress, Recipe, Run, checked
 
 Array = NDArray[np.float64]
 CELL, HIDDEN = "gru", 128
@@ -40,14 +40,11 @@ FEWEST_CALIBRATED = 30  # validation sequences; fewer say too little of how sure
 PARTS = ("train", "validation", "test")
 
 
-class ClassifyRun(RunConfig):
+class ClassifyRun(JobRun):
     """config.json of a classifying run."""
 
     task: str = "classify"
-    data: dict[str, Any]
     classify: ClassifyConfig
-    network: NetworkConfig
-    recipe: Recipe
     reader: dict[str, Any]
 
 
@@ -81,7 +78,7 @@ class TestPart:
         return confusion(self.prediction, self.truth, self.logits.shape[1])
 
 
-class Classifier:
+class Classifier(Job[Classify]):
     """A recurrent network that tells whole sequences apart: texts, or steps of numbers, of any lengths.
 
     ``choices`` are the fields of :class:`ClassifyConfig` (level, pooling, split, ...), of :class:`Recipe` (epochs,
@@ -94,6 +91,10 @@ class Classifier:
     >>> classifier.predict(["bab", "yx"]).labels
     ('ab', 'xy')
     """
+
+    kept_as = ClassifyRun
+    config: ClassifyConfig
+    epochs_given = True  # a run's are
 
     def __init__(
         self,
@@ -113,8 +114,6 @@ class Classifier:
         both = self.config.directions == 2
         own = {**rest, **(options or {})}
         self.network = NetworkConfig.of(cell, hidden, layers, own, dropout=dropout, bidirectional=both)
-        self.task: Classify | None = None
-        self.run: Run[ClassifyRun] | None = None
 
     def fit(
         self,
@@ -142,25 +141,21 @@ class Classifier:
             self.recipe = self.recipe.model_copy(update={"epochs": default_epochs(len(parts.train), self.recipe.batch)})
         reader = Classify.fit_reader(parts, self.config)
         task = self._build(parts, parts.data.classes, reader)
-        self.run = None if run is None else Run.create(run, *self._contents(parts, reader))
-        self.task = task
+        if run is None:
+            self.run = None
+        else:
+            arrays, facts = parts.data.to_arrays()
+            arrays |= {name: getattr(parts, name) for name in PARTS}
+            self.run = Run.create(run, self._kept(data=facts, reader=reader.to_dict()), arrays)
+        self._task = task
         return self._trained(report)
 
     def _content(self, text: str) -> Any:
         """Texts are the same when the network reads them as the same."""
         return tuple(LEVELS[self.config.level](text))
 
-    def _contents(self, parts: Parted, reader: Vocabulary | Scaler) -> tuple[ClassifyRun, dict[str, Any]]:
-        arrays, facts = parts.data.to_arrays()
-        arrays |= {name: getattr(parts, name) for name in PARTS}
-        config = ClassifyRun(
-            data=facts, classify=self.config, network=self.network, recipe=self.recipe, reader=reader.to_dict()
-        )
-        return config, arrays
-
     def _trained(self, report: Progress | None, resume: bool = False) -> History:
-        task = self._ready()
-        history = fit(task, self.recipe, self.run, resume=resume, report=report)
+        task, history = self.task, super()._trained(report, resume)
         if len(task.parts.validation) >= FEWEST_CALIBRATED and history.best_epoch:
             self._calibrate(task)
             if self.run is not None:
@@ -173,80 +168,37 @@ class Classifier:
         logits = task.logits([task.inputs[i] for i in task.parts.validation]).double().numpy()
         task.model.temperature.fill_(best_temperature(logits, task.truth[task.parts.validation]))
 
-    @classmethod
-    def load(cls, run: str | os.PathLike) -> Classifier:
-        """The classifier of a run folder, with its best weights. Raises :class:`RunError` where it cannot be read."""
-        classifier = cls._open(run, trained=True)
-        assert classifier.run is not None
-        try:
-            classifier._ready().model.load_state_dict(classifier.run.weights())
-        except RuntimeError as error:
-            raise RunError(f"{classifier.run.path}: model.safetensors does not fit config.json: {error}") from error
-        return classifier
-
-    @classmethod
-    def resume(
-        cls, run: str | os.PathLike, report: Progress | None = None, choices: Mapping[str, Any] | None = None
-    ) -> tuple[Classifier, History]:
-        """Go on with an interrupted training, to the same bits as if it had never stopped.
-
-        ``choices`` that were given again must be those of the run; raises :class:`RunError` where they are not.
-        """
-        classifier = cls._open(run, trained=False)
-        refuse_changes(classifier.network, [classifier.config, classifier.recipe], choices or {})
-        return classifier, classifier._trained(report, resume=True)
-
-    @classmethod
-    def _open(cls, path: str | os.PathLike, trained: bool) -> Classifier:
-        run = Run.open(path, ClassifyRun, trained=trained)
-        classifier = cls.__new__(cls)
-        classifier.run = run
-        classifier.config = run.config.classify
-        classifier.recipe = run.config.recipe
-        classifier.epochs_given = True
-        classifier.network = run.config.network
-        arrays = run.arrays()
-        try:
-            parts = Parted(Labelled.from_arrays(arrays, run.config.data), *(arrays[name] for name in PARTS))
-            facts = run.config.reader
-            reader = Vocabulary.from_dict(facts) if "tokens" in facts else Scaler.from_dict(facts)
-            classifier.task = classifier._build(parts, run.config.data["classes"], reader)
-        except (ElmanError, KeyError, TypeError, IndexError) as error:
-            raise RunError(f"{run.path / 'config.json'}: {error}") from error
-        return classifier
+    def _restored(self, run: Run[ClassifyRun]) -> Classify:
+        arrays, facts = run.arrays(), run.config.reader
+        parts = Parted(Labelled.from_arrays(arrays, run.config.data), *(arrays[name] for name in PARTS))
+        reader = Vocabulary.from_dict(facts) if "tokens" in facts else Scaler.from_dict(facts)
+        return self._build(parts, run.config.data["classes"], reader)
 
     def _build(self, parts: Parted, classes: Sequence[str], reader: Vocabulary | Scaler) -> Classify:
         tokens, runs = (len(reader.tokens) + 1, len(reader.runs)) if isinstance(reader, Vocabulary) else (0, 0)
-        # A network begins at the same weights whatever was drawn before, and disturbs nothing drawn after.
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.recipe.seed)
+        with self._seeded():
             recurrent = self.network.recurrent(self.config.embedding if tokens else parts.data.channels)
             model = ClassifyNetwork(recurrent, len(classes), self.config, tokens, runs)
         return Classify(model, parts, classes, reader, self.config, self.recipe.batch)
 
-    def _ready(self) -> Classify:
-        if self.task is None:
-            raise ElmanError("this classifier is not trained yet: call fit, or Classifier.load(run)")
-        return self.task
-
     @property
     def model(self) -> ClassifyNetwork:
         """The network. Raises :class:`ElmanError` before :meth:`fit`."""
-        return self._ready().model
+        return self.task.model
 
     @property
     def classes(self) -> tuple[str, ...]:
         """The labels it tells apart, in the order of the probabilities."""
-        return self._ready().classes
+        return self.task.classes
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What reading and sharing out the data did that its user should know."""
-        return tuple(self._ready().parts.data.notes)
+        return tuple(self.task.parts.data.notes)
 
     def test_part(self) -> TestPart:
         """The test part's logits beside the truth. Raises :class:`DataError` where there is no test part."""
-        task = self._ready()
+        task = self.task
         part = task.parts.test
         if not len(part):
             raise DataError("there is no test part; train with --test FILE, or a split such as 80,10,10")
@@ -255,7 +207,7 @@ class Classifier:
 
     def test(self) -> dict[str, Any]:
         """Scores on the test part beside plain baselines, by class, with the confusion and the calibration error."""
-        task, part = self._ready(), self.test_part()
+        task, part = self.task, self.test_part()
         found = classification_scores(part.prediction, part.truth, len(self.classes))
         table = by_class(part.counts)
         errors = [calibration_error(softmax(part.logits / t), part.truth) for t in (1.0, part.temperature)]
@@ -290,7 +242,8 @@ class Classifier:
 
         Raises :class:`DataError` where they are not of the kind trained on.
         """
-        task, trained = self._ready(), self._ready().parts.data
+        task = self.task
+        trained = task.parts.data
         if isinstance(sequences, str):
             raise DataError(f"got one text, want a list of them: [{sequences[:40]!r}]")
         given = Labelled(sequences, [""] * len(sequences))

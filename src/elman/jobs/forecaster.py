@@ -13,23 +13,21 @@ from numpy.typing import NDArray
 
 from elman.data import Scaler, Series, open_source, series_from_frame
 from elman.equations import Cell
-from elman.errors import DataError, ElmanError, RunError, nearest
-from elman.jobs.config import NetworkConfig, picked, refuse_changes
+from elman.errors import DataError, ElmanError, nearest
+from elman.jobs.config import NetworkConfig, picked
+from elman.jobs.job import Job, JobRun
 from elman.metrics import persistence, repeats_last_value, scores, seasonal_naive
 from elman.tasks.forecast import Forecast, ForecastConfig, ForecastNetwork
-from elman.training import History, Progress, Recipe, Run, RunConfig, checked, fit
+from elman.training import History, Progress, Recipe, Run, checked
 
 Array = NDArray[np.float64]
 
 
-class ForecastRun(RunConfig):
+class ForecastRun(JobRun):
     """config.json of a forecasting run."""
 
     task: str = "forecast"
-    data: dict[str, Any]
     forecast: ForecastConfig
-    network: NetworkConfig
-    recipe: Recipe
     scaler: dict[str, Any]
 
 
@@ -57,7 +55,7 @@ class TestPart:
     first: NDArray[np.int64]
 
 
-class Forecaster:
+class Forecaster(Job[Forecast]):
     """A recurrent network that forecasts a series.
 
     ``choices`` are the fields of :class:`ForecastConfig` (context, horizon, split, ...), of :class:`Recipe`
@@ -69,6 +67,9 @@ class Forecaster:
     >>> forecaster.predict(5).values.shape
     (5, 1)
     """
+
+    kept_as = ForecastRun
+    config: ForecastConfig
 
     def __init__(
         self,
@@ -85,8 +86,6 @@ class Forecaster:
         self.config = checked(ForecastConfig, forecast)
         self.recipe = checked(Recipe, recipe)
         self.network = NetworkConfig.of(cell, hidden, layers, {**rest, **(options or {})}, dropout=dropout)
-        self.task: Forecast | None = None
-        self.run: Run[ForecastRun] | None = None
 
     def fit(
         self, data: Any, run: str | os.PathLike | None = None, report: Progress | None = None, **reading: Any
@@ -102,16 +101,13 @@ class Forecaster:
         scaler = Forecast.fit_scaler(series, self.config)
         task = self._build(series, scaler)
         self._check_season(task)
-        self.run = None if run is None else Run.create(run, *self._contents(series, scaler))
-        self.task = task
-        return fit(task, self.recipe, self.run, report=report)
-
-    def _contents(self, series: Series, scaler: Scaler) -> tuple[ForecastRun, dict[str, Any]]:
-        arrays, facts = series.to_arrays()
-        config = ForecastRun(
-            data=facts, forecast=self.config, network=self.network, recipe=self.recipe, scaler=scaler.to_dict()
-        )
-        return config, arrays
+        if run is None:
+            self.run = None
+        else:
+            arrays, facts = series.to_arrays()
+            self.run = Run.create(run, self._kept(data=facts, scaler=scaler.to_dict()), arrays)
+        self._task = task
+        return self._trained(report)
 
     def _check_season(self, task: Forecast) -> None:
         first = task.split.test.start + self.config.context
@@ -121,64 +117,19 @@ class Forecaster:
                 "want a season that is over by then"
             )
 
-    @classmethod
-    def load(cls, run: str | os.PathLike) -> Forecaster:
-        """The forecaster of a run folder, with its best weights. Raises :class:`RunError` where it cannot be read."""
-        forecaster = cls._open(run, trained=True)
-        assert forecaster.task is not None
-        assert forecaster.run is not None
-        try:
-            forecaster.task.model.load_state_dict(forecaster.run.weights())
-        except RuntimeError as error:
-            raise RunError(f"{forecaster.run.path}: model.safetensors does not fit config.json: {error}") from error
-        return forecaster
-
-    @classmethod
-    def resume(
-        cls, run: str | os.PathLike, report: Progress | None = None, choices: Mapping[str, Any] | None = None
-    ) -> tuple[Forecaster, History]:
-        """Go on with an interrupted training, to the same bits as if it had never stopped.
-
-        ``choices`` that were given again must be those of the run; raises :class:`RunError` where they are not.
-        """
-        forecaster = cls._open(run, trained=False)
-        assert forecaster.task is not None
-        assert forecaster.run is not None
-        refuse_changes(forecaster.network, [forecaster.config, forecaster.recipe], choices or {})
-        return forecaster, fit(forecaster.task, forecaster.recipe, forecaster.run, resume=True, report=report)
-
-    @classmethod
-    def _open(cls, path: str | os.PathLike, trained: bool) -> Forecaster:
-        run = Run.open(path, ForecastRun, trained=trained)
-        forecaster = cls.__new__(cls)
-        forecaster.run = run
-        forecaster.config = run.config.forecast
-        forecaster.recipe = run.config.recipe
-        forecaster.network = run.config.network
-        arrays = run.arrays()
-        try:
-            series = Series.from_arrays(arrays, run.config.data)
-            forecaster.task = forecaster._build(series, Scaler.from_dict(run.config.scaler))
-        except (ElmanError, KeyError, TypeError) as error:
-            raise RunError(f"{run.path / 'config.json'}: {error}") from error
-        return forecaster
+    def _restored(self, run: Run[ForecastRun]) -> Forecast:
+        series = Series.from_arrays(run.arrays(), run.config.data)
+        return self._build(series, Scaler.from_dict(run.config.scaler))
 
     def _build(self, series: Series, scaler: Scaler) -> Forecast:
-        # A network begins at the same weights whatever was drawn before, and disturbs nothing drawn after.
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.recipe.seed)
+        with self._seeded():
             model = ForecastNetwork(self.network.recurrent(series.values.shape[1]), self.config.horizon)
         return Forecast(model, series, self.config, self.recipe.batch, scaler)
-
-    def _ready(self) -> Forecast:
-        if self.task is None:
-            raise ElmanError("this forecaster is not trained yet: call fit, or Forecaster.load(run)")
-        return self.task
 
     @property
     def model(self) -> ForecastNetwork:
         """The network. Raises :class:`ElmanError` before :meth:`fit`."""
-        return self._ready().model
+        return self.task.model
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -188,11 +139,11 @@ class Forecaster:
     @property
     def series(self) -> Series:
         """The series it was trained on."""
-        return self._ready().series
+        return self.task.series
 
     def test_part(self) -> TestPart:
         """Forecasts of the test windows beside the truth. Raises :class:`DataError` where there is no test part."""
-        task = self._ready()
+        task = self.task
         part, config = task.split.test, self.config
         if not part:
             raise DataError(
@@ -211,7 +162,7 @@ class Forecaster:
         >>> sorted(forecaster.test()["baselines"])
         ['persistence', 'seasonal_naive']
         """
-        task, config, part = self._ready(), self.config, self.test_part()
+        task, config, part = self.task, self.config, self.test_part()
         history = task.series.values[: task.split.last_training_value]
 
         def score(prediction: Array) -> dict[str, float]:
@@ -241,7 +192,7 @@ class Forecaster:
 
         Raises :class:`DataError` where ``data`` has other columns, another step, or fewer values than the context.
         """
-        task = self._ready()
+        task = self.task
         if not isinstance(steps, int) or steps < 1:
             raise ElmanError(f"steps: got {steps!r}, want a whole number, 1 at least")
         series = task.series if data is None else self._continued(data, reading)

@@ -14,12 +14,13 @@ from elman.data import Alphabet, Ids, read_alphabet, write_ids
 from elman.data.alphabet import LEVELS, RARE, Words
 from elman.data.text import Source, name_of
 from elman.equations import Cell
-from elman.errors import DataError, ElmanError, RunError
-from elman.jobs.config import NetworkConfig, refuse_changes
+from elman.errors import DataError, ElmanError
+from elman.jobs.config import NetworkConfig, picked
+from elman.jobs.job import Job, JobRun
 from elman.metrics import NGrams, bits_per_char
 from elman.tasks.generate import Generate, GenerateConfig, GenerateNetwork, Written
 from elman.tasks.sampling import Sampling
-from elman.training import History, Progress, Recipe, Run, RunConfig, checked, fit
+from elman.training import History, Progress, Recipe, Run, checked
 
 # What a text is learned with unless told: a network and a recipe for a megabyte on two cores in four minutes.
 NETWORK: dict[str, Any] = {"cell": "lstm", "hidden": (256,), "layers": 2, "dropout": 0.3}
@@ -31,17 +32,14 @@ COUNTED = 5_000_000  # symbols they are counted in, the last of the training par
 AT_ONCE = 1_000_000  # symbols of the test part they are compared with
 
 
-class GenerateRun(RunConfig):
+class GenerateRun(JobRun):
     """config.json of a generating run; ``data`` is the text's name, alphabet and length."""
 
     task: str = "generate"
-    data: dict[str, Any]
     generate: GenerateConfig
-    network: NetworkConfig
-    recipe: Recipe
 
 
-class Generator:
+class Generator(Job[Generate]):
     """A recurrent network that writes on.
 
     ``choices`` are the fields of :class:`GenerateConfig` (level, embedding, bptt, ...), of :class:`Recipe` (epochs,
@@ -56,6 +54,9 @@ class Generator:
     ('llo ', 'world')
     """
 
+    kept_as = GenerateRun
+    config: GenerateConfig
+
     def __init__(
         self,
         cell: str | Cell = NETWORK["cell"],
@@ -66,17 +67,14 @@ class Generator:
         options: Mapping[str, Any] | None = None,
         **choices: Any,
     ) -> None:
-        generate, recipe = _pick(choices, GenerateConfig.model_fields), _pick(choices, Recipe.model_fields)
-        noise = _pick(choices, NOISE)
+        generate, recipe = picked(choices, GenerateConfig), picked(choices, Recipe)
+        noise = {k: v for k, v in choices.items() if k in NOISE}
         rest = {k: v for k, v in choices.items() if k not in (generate | recipe | noise)}
         usual = {k: v for k, v in RECIPE.items() if k != "epochs"} if recipe.get("max_time") else RECIPE
         self.config = checked(GenerateConfig, generate)
         self.recipe = checked(Recipe, usual | recipe)
         own = {**rest, **(options or {})}
         self.network = NetworkConfig.of(cell, hidden, layers, own, dropout=_between(dropout, hidden, layers), **noise)
-        self.alphabet: Alphabet | None = None
-        self.task: Generate | None = None
-        self.run: Run[GenerateRun] | None = None
 
     def fit(self, data: Source, run: str | os.PathLike | None = None, report: Progress | None = None) -> History:
         """Train on ``data``: the path of a text in UTF-8 (or of any file, read as bytes), or the text as ``bytes``.
@@ -89,86 +87,38 @@ class Generator:
         facts = _facts(name_of(data), alphabet, count)
         self._model(alphabet)  # refuses sizes that do not fit likewise
         Generate.parts(count, self.config, facts["source"])
-        self.alphabet = alphabet
         if run is None:
             self.run, self._folder = None, tempfile.TemporaryDirectory(prefix="elman-")
             path = Path(self._folder.name, "ids")
             write_ids(data, alphabet, path)
         else:
-            config = GenerateRun(data=facts, generate=self.config, network=self.network, recipe=self.recipe)
-            self.run = Run.create(run, config, write=lambda path: write_ids(data, alphabet, path))
+            self.run = Run.create(run, self._kept(data=facts), write=lambda path: write_ids(data, alphabet, path))
             path = self.run.path / "data.bin"
-        self.task = self._task(path, alphabet, facts)
-        return fit(self.task, self.recipe, self.run, report=report)
+        self._task = self._build(path, alphabet, facts)
+        return self._trained(report)
 
-    @classmethod
-    def load(cls, run: str | os.PathLike) -> Generator:
-        """The generator of a run folder, with its best weights. Raises :class:`RunError` where it cannot be read."""
-        generator = cls._open(run, trained=True)
-        assert generator.task is not None
-        assert generator.run is not None
-        try:
-            generator.task.model.load_state_dict(generator.run.weights())
-        except RuntimeError as error:
-            raise RunError(f"{generator.run.path}: model.safetensors does not fit config.json: {error}") from error
-        return generator
-
-    @classmethod
-    def resume(
-        cls, run: str | os.PathLike, report: Progress | None = None, choices: Mapping[str, Any] | None = None
-    ) -> tuple[Generator, History]:
-        """Go on with an interrupted training, to the same bits as if it had never stopped (unless time ends it).
-
-        ``choices`` that were given again must be those of the run; raises :class:`RunError` where they are not.
-        """
-        generator = cls._open(run, trained=False)
-        assert generator.task is not None
-        assert generator.run is not None
-        refuse_changes(generator.network, [generator.config, generator.recipe], choices or {})
-        return generator, fit(generator.task, generator.recipe, generator.run, resume=True, report=report)
-
-    @classmethod
-    def _open(cls, path: str | os.PathLike, trained: bool) -> Generator:
-        run = Run.open(path, GenerateRun, trained=trained)
-        generator = cls.__new__(cls)
-        generator.run = run
-        generator.config = run.config.generate
-        generator.recipe = run.config.recipe
-        generator.network = run.config.network
+    def _restored(self, run: Run[GenerateRun]) -> Generate:
         ids = run.large()
-        try:
-            generator.alphabet = _alphabet(run.config.generate.level, run.config.data)
-            generator.task = generator._task(ids, generator.alphabet, run.config.data)
-        except (ElmanError, KeyError, TypeError, ValueError) as error:
-            raise RunError(f"{run.path / 'config.json'}: {error}") from error
-        return generator
+        return self._build(ids, _alphabet(self.config.level, run.config.data), run.config.data)
 
     def _model(self, alphabet: Alphabet) -> GenerateNetwork:
-        # A network begins at the same weights whatever was drawn before, and disturbs nothing drawn after.
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.recipe.seed)
+        with self._seeded():
             recurrent = self.network.recurrent(self.config.embedding or len(alphabet))
             return GenerateNetwork(len(alphabet), recurrent, self.config)
 
-    def _task(self, path: Path, alphabet: Alphabet, facts: Mapping[str, Any]) -> Generate:
+    def _build(self, path: Path, alphabet: Alphabet, facts: Mapping[str, Any]) -> Generate:
         ids = Ids(path, facts["count"], len(alphabet))
-        never = [0] if isinstance(alphabet, Words) else []
-        return Generate(self._model(alphabet), ids, self.config, self.recipe.batch, facts["source"], never)
-
-    def _ready(self) -> tuple[Generate, Alphabet]:
-        if self.task is None or self.alphabet is None:
-            raise ElmanError("this generator is not trained yet: call fit, or Generator.load(run)")
-        return self.task, self.alphabet
+        return Generate(self._model(alphabet), ids, alphabet, self.config, self.recipe.batch, facts["source"])
 
     @property
     def model(self) -> GenerateNetwork:
         """The network. Raises :class:`ElmanError` before :meth:`fit`."""
-        return self._ready()[0].model
+        return self.task.model
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What reading the text did that its user should know."""
-        alphabet = self._ready()[1]
+        alphabet = self.task.alphabet
         if not isinstance(alphabet, Words) or alphabet.rare_length == 0:
             return ()
         return (f"words beyond the {len(alphabet) - 1} most frequent are read as {RARE}, and never written",)
@@ -182,7 +132,7 @@ class Generator:
         >>> sorted(generator.test()["baselines"])
         ['ngram', 'unigram']
         """
-        task, alphabet = self._ready()
+        task, alphabet = self.task, self.task.alphabet
         name, part = ("test", task.test) if task.test else ("validation", task.validation)
         if not part:
             raise DataError("the split 100,0,0 leaves nothing to test on; train with another, such as 90,10,0")
@@ -215,7 +165,7 @@ class Generator:
         self, prompt: str = "", length: int = 200, *, seed: int | None = None, state: Written | None = None, **how: Any
     ) -> Iterator[tuple[str, Written]]:
         """:meth:`generate`, a symbol at a time: its text, which may be none, and the state after it."""
-        task, alphabet = self._ready()
+        task, alphabet = self.task, self.task.alphabet
         sampling = checked(Sampling, how)
         if not isinstance(length, int) or length < 1:
             raise ElmanError(f"--length: got {length!r}, want a whole number, 1 at least")
@@ -242,11 +192,10 @@ class Generator:
         return "".join(text for text, _ in pieces), pieces[-1][1]
 
     def _beginning(self) -> list[int]:
-        task, alphabet = self._ready()
         try:
-            return alphabet.ids("\n").tolist()
+            return self.task.alphabet.ids("\n").tolist()
         except DataError:
-            return task.ids.block(0, 1).tolist()
+            return self.task.ids.block(0, 1).tolist()
 
 
 def _between(dropout: float | None, hidden: Any, layers: Any) -> float:
@@ -266,10 +215,6 @@ def _alphabet(level: str, facts: Mapping[str, Any]) -> Alphabet:
     if level == Words.level:
         return Words(facts["tokens"], facts["rare_length"])
     return LEVELS[level](facts["tokens"])
-
-
-def _pick(choices: Mapping[str, Any], names: Any) -> dict[str, Any]:
-    return {k: v for k, v in choices.items() if k in names}
 
 
 def _blocks(part: range) -> Iterator[range]:

@@ -98,7 +98,7 @@ class _Watched:
 
 
 def _of_series(job: Forecaster, steps: int | None) -> Sample:
-    task, config, series = job._ready(), job.config, job.series
+    task, config, series = job.task, job.config, job.series
     part = task.split.test or task.split.validation or task.split.train
     end = part[-1] + config.context  # of what is read; the horizon follows it
     length = min(end, STEPS if config.stateful else min(config.context, STEPS)) if steps is None else min(end, steps)
@@ -130,14 +130,14 @@ def _of_series(job: Forecaster, steps: int | None) -> Sample:
 
 
 def _of_text(job: Generator, steps: int | None) -> Sample:
-    task, alphabet = job._ready()
+    task, tokens = job.task, job.task.alphabet.tokens
     name, part = next((name, part) for name in ("test", "validation", "train") if len(part := getattr(task, name)) > 1)
     length = min(len(part) - 1, steps or STEPS)
     ids = torch.from_numpy(task.ids.block(part.start, part.start + length + 1)).to(task.device)
     watched, scores = _Watched.of(job.model.recurrent, lambda: job.model(ids[:-1, None])[0])
     loss = cross_entropy(scores[:, 0], ids[1:], reduction="sum")
     gradient = watched.gradient(loss)
-    likeliest = [_written(alphabet.tokens, i) for i in scores[:, 0].argmax(1).tolist()]
+    likeliest = [_written(tokens, i) for i in scores[:, 0].argmax(1).tolist()]
     return Sample(
         what=f"the first {length} symbols of the {name} part",
         layer=job.model.recurrent,
@@ -151,7 +151,7 @@ def _of_text(job: Generator, steps: int | None) -> Sample:
             "likeliest": likeliest,
             "sample": job.generate(length=WRITTEN, seed=0)[0],
         },
-        labels=tuple(_written(alphabet.tokens, i) for i in ids[:-1].tolist()),
+        labels=tuple(_written(tokens, i) for i in ids[:-1].tolist()),
         text=True,
     )
 
@@ -161,7 +161,7 @@ def _written(tokens: Sequence[str], symbol: int) -> str:
 
 
 def _of_labelled(job: Classifier, steps: int | None) -> Sample:
-    task = job._ready()
+    task = job.task
     name = next(name for name in ("test", "validation", "train") if len(getattr(task.parts, name)))
     index = _longest_within(task.inputs, getattr(task.parts, name), steps or STEPS)
     inputs = task.inputs[index][: steps or STEPS]

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, dropout, one_hot
 
-from elman.data import Ids, split_text
+from elman.data import Alphabet, Ids, split_text
 from elman.errors import ElmanError
 from elman.layers import Recurrent
 from elman.tasks import contract
@@ -141,14 +141,14 @@ class Generate:
         self,
         model: GenerateNetwork,
         ids: Ids,
+        alphabet: Alphabet,
         config: GenerateConfig,
         batch: int,
         source: str = "text",
-        never: Sequence[int] = (),
     ):
         self.model = model
         self.ids = ids
-        self.never = list(never)  # symbols that are read and not written
+        self.alphabet = alphabet
         self.config = config
         self.batch = batch
         self.train, self.validation, self.test = self.parts(len(ids), config, source)
@@ -273,7 +273,7 @@ class Generate:
             ids = torch.tensor(unread, device=self.device)[:, None]
             output, state = self.model.read(ids, state, stepper if len(ids) == 1 else None)
             scores = self.model.head(output[-1, 0]).cpu()
-            scores[self.never] = -torch.inf
+            scores[self.alphabet.unwritten] = -torch.inf
             unread = [sampling.draw(scores, random)]
             yield unread[0], Written(state, unread[0], random.get_state())
 
