@@ -9,6 +9,8 @@ import pytest
 import torch
 from hypothesis import settings
 
+from elman.cli import run
+
 # The cases are tiny: a second thread costs more than it gives, many times over where the machine is busy.
 torch.set_num_threads(1)
 
@@ -32,3 +34,17 @@ settings.load_profile("tests")
 def _same_numbers_every_time():
     """Torch's own module cases draw their inputs from its global generator."""
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def elman(tmp_path, monkeypatch, capsys):
+    """Run one command line in an empty folder: (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        capsys.readouterr()
+        code = run([str(a) for a in arguments])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call

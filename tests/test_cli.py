@@ -16,20 +16,6 @@ from elman.cli import run
 QUICK = ["--cell", "rnn", "--hidden", "4", "--context", "8", "--epochs", "2"]
 
 
-@pytest.fixture
-def elman(tmp_path, monkeypatch, capsys):
-    """Run one command line in an empty folder: (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        capsys.readouterr()
-        code = run([str(a) for a in arguments])
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return call
-
-
 def write_series(path, rows, header="day,v"):
     Path(path).write_text("\n".join([header, *rows]) + "\n")
 

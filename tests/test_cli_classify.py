@@ -7,24 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from elman.cli import run
-
 QUICK = ["--cell", "gru", "--hidden", "4", "--embedding", "4", "--epochs", "2"]
 GOOD, BAD = ["so good", "good film", "a joy , good"], ["so bad", "bad film", "a bore , bad"]
-
-
-@pytest.fixture
-def elman(tmp_path, monkeypatch, capsys):
-    """Run one command line in an empty folder: (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        capsys.readouterr()
-        code = run([str(a) for a in arguments])
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return call
 
 
 def write_lines(path="films.txt", count=10):
