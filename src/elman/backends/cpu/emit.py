@@ -65,6 +65,10 @@ class Code:
         lanes = ir.Constant(ir.VectorType(I32, self.width), [0] * self.width)
         return self.b.shuffle_vector(one, anything, lanes)
 
+    def shuffled(self, a: Any, b: Any, lanes: Sequence[int]) -> Any:
+        """A vector of lanes of two others, ``b``'s counted on from ``a``'s."""
+        return self.b.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, self.width), list(lanes)))
+
     def call(self, name: str, result: Any, *args: Any) -> Any:
         """Call an intrinsic."""
         kind = ir.FunctionType(result, [a.type for a in args])
@@ -117,6 +121,11 @@ class Code:
             self.b.store(value, pointer, align=align)
             return
         self.call(f"llvm.masked.store.{suffix(self.vector)}.p0", VOID, value, pointer, ir.Constant(I32, align), mask)
+
+    def prefetch(self, pointer: Any) -> None:
+        """Ask for a line that will be read soon."""
+        read, near, data = (ir.Constant(I32, value) for value in (0, 3, 1))
+        self.call("llvm.prefetch.p0", VOID, pointer, read, near, data)
 
     def lanes(self, count: int) -> Any:
         """The mask of the first ``count`` lanes; None where that is all of them."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from llvmlite import ir
-
 from elman.backends.cpu import narrow
 from elman.backends.cpu.emit import I64, PTR, Code, i64
 from elman.backends.cpu.gradients import lanes_below
@@ -70,14 +68,16 @@ def _copy(part: Part, across: bool) -> Any:
     c = Code(part.module, name, [PTR, PTR, I64, I64, I64, I64], part.vectors, internal=True)
     target, source, length, columns, count, step = c.function.args
     if across:
-        with c.loop(0, c.width) as lane, c.b.if_else(c.b.icmp_signed("<", lane.index, count)) as (inside, outside):
-            with inside:
-                row = c.at(source, c.mul(lane.index, columns))
-                with c.loop(0, length) as k:
-                    value = c.load(c.at(row, k.index))
-                    c.store(value, c.at(target, c.add(c.mul(k.index, step), lane.index)))
-            with outside, c.loop(0, length) as k:
-                c.store(ir.Constant(value.type, 0.0), c.at(target, c.add(c.mul(k.index, step), lane.index)))
+        with c.loop(0, length, c.width) as k:
+            left = c.b.sub(length, k.index)
+            rows = []
+            for lane in range(c.width):
+                inside = c.b.icmp_signed("<", i64(lane), count)
+                mask = lanes_below(c, c.b.select(inside, left, i64(0)))  # of rows beyond, nothing is read
+                rows.append(c.load_vector(c.at(source, c.add(c.mul(columns, lane), k.index)), mask))
+            for turn, vector in enumerate(_transposed(c, rows)):
+                with c.when(c.b.icmp_signed("<", i64(turn), left)):
+                    c.store_vector(vector, c.at(target, c.mul(c.add(k.index, turn), step)))
     else:
         mask = lanes_below(c, count)
         with c.loop(0, length) as k:
@@ -86,3 +86,18 @@ def _copy(part: Part, across: bool) -> Any:
             )
     c.finish()
     return c.function
+
+
+def _transposed(c: Code, rows: list[Any]) -> list[Any]:
+    """The columns of a square of vectors, by swapping the halves off the diagonal, then the quarters, and so on."""
+    half = c.width // 2
+    while half:
+        first = [i % (2 * half) < half for i in range(c.width)]
+        upper = [i if first[i] else i - half + c.width for i in range(c.width)]
+        lower = [i + half if first[i] else i + c.width for i in range(c.width)]
+        swapped = list(rows)
+        for i in (i for i in range(c.width) if first[i]):
+            a, b = rows[i], rows[i + half]
+            swapped[i], swapped[i + half] = c.shuffled(a, b, upper), c.shuffled(a, b, lower)
+        rows, half = swapped, half // 2
+    return rows

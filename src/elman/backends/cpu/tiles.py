@@ -18,6 +18,7 @@ from elman.backends.cpu.kernel import Part
 from elman.backends.cpu.machine import Vectors
 from elman.backends.cpu.parts import Phase, Run
 
+AHEAD = 8  # turns of k, of which weights are asked for early where they come from the second-level cache
 BYTES_A_MULTIPLY_ADD = 22  # what comes from the second-level cache in the time of one vector multiply-add, measured
 
 
@@ -215,6 +216,7 @@ def _tile(
 ) -> None:
     """The products of ``cut.rows`` rows and one panel, into ``scratch``; rows past the end repeat the last."""
     width, units = cut.width, cut.units
+    far = c.item * panel_length(phase, cut) * cut.panels > machine.first_cache()
     last = c.b.sub(high, i64(1))
     rows = [c.least(c.add(start, r), last) for r in range(cut.rows)]
     at = sum(cut.length(run) for run in phase.runs)
@@ -228,6 +230,9 @@ def _tile(
         panel = c.at(weights, at)
         with c.loop(0, run.length, carry=[values[key] for key in keys]) as k:
             here = c.at(panel, c.mul(k.index, len(used) * width))
+            if far:
+                for j in range(len(used)):
+                    c.prefetch(c.at(here, (AHEAD * len(used) + j) * width))
             columns = [c.load_vector(c.at(here, j * width), align=c.line) for j in range(len(used))]
             factors = [c.spread(c.load(c.at(line, k.index))) for line in lines]
             k.next = [
