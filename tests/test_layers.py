@@ -15,6 +15,7 @@ import elman
 from against_torch import EXACT, assert_equals_torch, pair, results
 from cells_outside import OUTSIDE, readout
 from elman.errors import BackendError, CellError, ElmanError, ShapeError
+from elman.layers.dropout import dropout
 from oracle import CELLS, error
 
 LAYERS = ["RNN", "LSTM", "GRU"]
@@ -293,3 +294,19 @@ def test_results_are_deterministic():
     ours, _ = pair("GRU", 3, 5, 2, bidirectional=True)
     a, b = (results(ours, [normal(7, 2, 3)], torch.float32) for _ in range(2))
     assert all(torch.equal(a[n], b[n]) for n in a)
+
+
+@pytest.mark.parametrize("p", [0.0, 1e-6, 0.1, 0.5, 0.9, 1.0])
+def test_dropout_drops_with_the_probability_asked_for(p):
+    """Zeros come with probability p in every place of the 64-bit numbers they are drawn from, the rest is scaled."""
+    ones = torch.ones(100_000, 5, requires_grad=True)
+    dropped = dropout(ones, p)
+    (gradient,) = torch.autograd.grad(dropped.sum(), ones)
+    assert torch.equal(gradient, dropped.detach())
+    assert set(dropped.detach().unique().tolist()) <= {0.0, torch.tensor(1.0).div(1 - p or 1).item()}
+    share = (dropped == 0).double().mean(0)
+    assert (share - p).abs().max() <= 5 * (p * (1 - p) / 100_000) ** 0.5 + 1e-5
+    apart = (dropped == 0).view(-1, 4).double()  # four entries of one number are as independent as any others
+    together = (apart.T @ apart)[torch.triu_indices(4, 4, 1).unbind()] / 125_000
+    assert ((together - p * p).abs() <= 5 * (p * p * (1 - p * p) / 125_000) ** 0.5 + 1e-4).all()
+    assert dropout(ones, p, training=False) is ones

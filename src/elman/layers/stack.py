@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from elman.backends import Call, Result, choose
 from elman.equations import Program
 from elman.equations.program import Extra
 from elman.equations.rewrite import DROP, ZONE, with_dropped_states, with_zoneout
 from elman.errors import ShapeError, nearest
+from elman.layers.dropout import dropout, ones_at_random
 from elman.layers.recompute import run_in_chunks
 
 # One (B, n) tensor a state, for each direction of each layer.
@@ -202,7 +202,7 @@ def run(
         x = torch.where(sequence.valid.unsqueeze(-1), x, 0.0)
     for layer, initial in enumerate(states):
         if layer and stack.noise.dropout and training:
-            x = functional.dropout(x, stack.noise.dropout, training=True)
+            x = dropout(x, stack.noise.dropout)
         calls = [
             _call(stack, program, parameter, sequence, x, (layer, d), initial[d], training, wanted)
             for d in range(stack.directions)
@@ -260,7 +260,7 @@ def _call(
 
 def _drop_weights(program: Program, parameters: Mapping[str, Tensor], p: float) -> dict[str, Tensor]:
     names = {f"weight_{state.name}h" for state in program.states} & parameters.keys()
-    return {name: functional.dropout(parameters[name], p, training=True) for name in sorted(names)}
+    return {name: dropout(parameters[name], p) for name in sorted(names)}
 
 
 def _noise_inputs(
@@ -275,8 +275,8 @@ def _noise_inputs(
     def draw(extra: Extra) -> Tensor:
         n = sizes[extra.size]
         if extra.name.startswith(DROP):
-            return functional.dropout(x.new_ones(rows, n), drop, training=True)
-        return torch.bernoulli(x.new_full((steps, rows, n), zone)) if training else x.new_full((rows, n), zone)
+            return dropout(x.new_ones(rows, n), drop)
+        return ones_at_random(x, (steps, rows, n), zone) if training else x.new_full((rows, n), zone)
 
     given = {extra.name for extra in stack.program.extras}
     return {e.name: draw(e) for e in program.extras if e.name not in given and e.name.startswith((DROP, ZONE))}

@@ -15,11 +15,12 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, dropout, one_hot
+from torch.nn.functional import cross_entropy, one_hot
 
 from elman.data import Alphabet, Ids, split_text
 from elman.errors import ElmanError
 from elman.layers import Recurrent
+from elman.layers.dropout import dropout
 from elman.tasks import contract
 from elman.tasks.forecast import CHUNKS_PER_STREAM, detached
 from elman.tasks.sampling import Sampling
