@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from elman.cli import console
 from elman.cli.console import Json
 from elman.cli.options import RunFolder, option
 from elman.cli.runs import open_run, picture_folder
-from elman.errors import ElmanError
+from elman.errors import CellError, ElmanError
 
 
 def explain(
@@ -17,6 +17,10 @@ def explain(
     out: Annotated[Path | None, option("The page. [report.html in the run]", "-o", "--out")] = None,
     pictures: Annotated[Path | None, option("Folder for the pictures. [the run]")] = None,
     steps: Annotated[int | None, option("At most so many steps of its data. [200, or a forecast's context]")] = None,
+    compare: Annotated[
+        list[str] | None,
+        option("Draw its memory beside that of another run, or of a fresh cell of its size; give several for several."),
+    ] = None,
     json: Json = False,
 ) -> int:
     """Explain what a run's network remembers: numbers, pictures, and one page with a walk through its steps."""
@@ -27,7 +31,11 @@ def explain(
     path = out or run / "report.html"
     if path.is_dir() or path.suffix != ".html":
         raise ElmanError(f"--out: got {path}, want the name of an .html file")
+    others = {name: _other(name) for name in compare or []}
     explanation = report.explain(job, steps, console.say)
+    if others:
+        console.say("comparison")
+        explanation = report.compare(explanation, others)
     folder = picture_folder(pictures or run)
     console.say("pictures")
     drawn = report.draw(explanation, folder)
@@ -39,3 +47,15 @@ def explain(
     lines = [*sections.lines(explanation.facts), f"the page: {path}", *(f"a picture: {p}" for p in files["pictures"])]
     console.emit({"run": str(run), **explanation.facts, **files}, lines, json)
     return console.DONE
+
+
+def _other(name: str) -> Any:
+    """What --compare names: a trained run where there is such a folder, else a cell."""
+    from elman import cells, jobs
+
+    if Path(name).is_dir():
+        return jobs.load(name)
+    try:
+        return cells.get(name)
+    except CellError as error:
+        raise ElmanError(f"--compare: there is no run folder {name!r}, and {error}") from error

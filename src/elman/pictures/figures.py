@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,8 @@ def save(drawn: Any, path: str | Path) -> Path:
     """Write a figure, whole or not at all; raises :class:`ElmanError` for an ending that cannot be drawn."""
     path = picture_path(path)
     buffer = io.BytesIO()
-    drawn.savefig(buffer, format=path.suffix[1:].lower())
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a letter that the font has not is drawn as a box
+        drawn.savefig(buffer, format=path.suffix[1:].lower())
     write_atomically(path, buffer.getvalue())
     return path

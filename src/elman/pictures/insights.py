@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +19,28 @@ FAINTEST = 1e-12
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#1f2937", "#f0e442"]
 STYLES = ["-", "--", "-.", ":"]
 MISSING = "#e5e7eb"
+NAMED, NOTABLE = 4, 0.1  # steps of an attribution that are named: so many, of at least this share of the largest
 
 
-def draw_gradient_flow(path: str | Path, heat: Any, title: str, state: str = "h") -> Path:
-    """Draw ||dL_t/ds_k|| (T, T), row t and column k, as a heat map on a logarithmic scale; grey where it is 0."""
+def draw_gradient_flow(path: str | Path, heat: Any, title: str, state: str = "h", first: int = 1) -> Path:
+    """Draw ||dL_t/ds_k|| (T, T), row t and column k, as a heat map on a logarithmic scale; grey where it is 0.
+
+    ``first`` is what the first step is called. Where one step alone has a loss, its row is drawn as a line.
+    """
     from matplotlib.colors import LogNorm
 
     values = numbers(heat)
+    lost = np.flatnonzero(values.any(axis=1))
+    if len(lost) == 1 < len(values):
+        return _draw_one_loss(path, values[lost[0]], int(lost[0]) + first, title, state, first)
     shown = np.ma.masked_equal(values, 0.0)
     largest = float(shown.max()) if shown.count() else 1.0
     smallest = max(float(shown.min()), FAINTEST * largest) if shown.count() else 0.1
     drawn, (axis,) = figure(1, height=5.2)
+    span = _steps(values, first)
     image = axis.imshow(
         shown.clip(smallest), cmap=_colours("viridis"), norm=LogNorm(min(smallest, largest / 10), largest),
-        origin="upper", interpolation="nearest", aspect="auto",
+        origin="upper", interpolation="nearest", aspect="auto", extent=(*span, *span[::-1]),
     )  # fmt: skip
     axis.set_xlabel(f"step k of the state {state}")
     axis.set_ylabel("step t of the loss")
@@ -44,6 +52,62 @@ def draw_gradient_flow(path: str | Path, heat: Any, title: str, state: str = "h"
     return save(drawn, path)
 
 
+def _steps(values: NDArray[np.float64], first: int) -> tuple[float, float]:
+    """From where to where an axis goes on which the first of T steps is called ``first``."""
+    return first - 0.5, first + values.shape[-1] - 0.5
+
+
+def _draw_one_loss(path: str | Path, norms: NDArray[np.float64], step: int, title: str, state: str, first: int) -> Path:
+    """Draw ||dL_t/ds_k|| (T,) of one step t over k; what is 0 is left out."""
+    drawn, (axis,) = figure(1, height=3.2)
+    axis.plot(
+        np.arange(first, first + len(norms)), np.ma.masked_equal(norms, 0.0), "o-", markersize=3, color=COLOURS[0]
+    )
+    axis.set_yscale("log")
+    axis.set_ylim(max(norms[norms > 0].min(), FAINTEST * norms.max()) / 2, 2 * norms.max())
+    axis.set_xlim(_steps(norms, first))
+    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.set_xlabel(f"step k of the state {state}")
+    axis.set_ylabel(f"‖∂Lₜ / ∂{state}ₖ‖, t = {step}")
+    axis.set_title(short(title, 90), parse_math=False)
+    axis.grid(alpha=0.25)
+    return save(drawn, path)
+
+
+def draw_attribution(path: str | Path, mass: Any, title: str, labels: Sequence[str] = ()) -> Path:
+    """Draw each step's share (T,) of what an output comes from as a line up; the largest are named, by step from 1.
+
+    ``labels`` (T,) are said beside the number. A share that is no number, of an output that nothing moves, is none.
+    """
+    shares = np.nan_to_num(numbers([math.nan if share is None else share for share in mass]))
+    steps = np.arange(1, len(shares) + 1)
+    drawn, (axis,) = figure(1, height=2.6)
+    axis.vlines(steps, 0, 100 * shares, color=COLOURS[0], linewidth=max(0.4, min(4.0, 400 / len(shares))))
+    axis.set_ylim(0, 125 * max(shares.max(), 1e-9))  # room for names
+    axis.set_xlim(0.5, len(shares) + 0.5)
+    for step in _apart(shares):
+        label = f" {short(labels[step], 12)!r}" if labels else ""
+        axis.annotate(f"{step + 1}{label}: {100 * shares[step]:.3g} %", (step + 1, 100 * shares[step]), xytext=(0, 3),
+                      textcoords="offset points", ha="center", fontsize=9, parse_math=False)  # fmt: skip
+    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.set_xlabel("step t of the input, from 1")
+    axis.set_ylabel("share of the step (%)")
+    axis.set_title(short(title, 90), parse_math=False)
+    axis.grid(alpha=0.25)
+    return save(drawn, path)
+
+
+def _apart(shares: NDArray[np.float64]) -> list[int]:
+    """The largest few of ``shares`` (T,), so far from each other that their names do not meet."""
+    found: list[int] = []
+    for step in np.argsort(-shares, kind="stable").tolist():
+        if shares[step] <= NOTABLE * shares.max() or len(found) == NAMED:
+            break
+        if all(abs(step - other) >= len(shares) / 8 for other in found):
+            found.append(step)
+    return found
+
+
 def draw_memories(path: str | Path, memories: Mapping[str, Memory], title: str) -> Path:
     """Draw how far back an input moves the output, one line a network, and where each one's effective length ends."""
     drawn, (axis,) = figure(1, height=4.0)
@@ -52,7 +116,7 @@ def draw_memories(path: str | Path, memories: Mapping[str, Memory], title: str) 
         relative = np.ma.masked_equal(influence, 0.0) / (influence.max() or 1.0)
         ends = f"{memory.length} steps" if memory.seen else f"{memory.length} steps or more"
         colour, style = COLOURS[i % len(COLOURS)], STYLES[i // len(COLOURS) % len(STYLES)]
-        axis.plot(relative, style, color=colour, linewidth=1.6, label=f"{short(name, 30)}: {ends}")
+        axis.plot(relative, style, color=colour, linewidth=1.6, label=f"{short(name, 48)}: {ends}")
         axis.plot([memory.length], relative[memory.length : memory.length + 1], "o", color=colour, markersize=5)
     threshold = next(iter(memories.values())).threshold
     axis.axhline(threshold, color="#6b7280", linewidth=1, linestyle=":")
@@ -69,8 +133,11 @@ def draw_memories(path: str | Path, memories: Mapping[str, Memory], title: str) 
     return save(drawn, path)
 
 
-def draw_activity(path: str | Path, values: Mapping[str, Activity], title: str, row: int = 0) -> Path:
-    """Draw named values of one row over time, units under each other: one panel each, gates from 0 to 1."""
+def draw_activity(path: str | Path, values: Mapping[str, Activity], title: str, row: int = 0, first: int = 1) -> Path:
+    """Draw named values of one row over time, units under each other: one panel each, gates from 0 to 1.
+
+    ``first`` is what the first step is called.
+    """
     drawn, axes = figure(len(values), height=1.5)
     for axis, (name, found) in zip(axes, values.items(), strict=True):
         shown = numbers(found.values[:, row]).T
@@ -79,6 +146,7 @@ def draw_activity(path: str | Path, values: Mapping[str, Activity], title: str, 
         image = axis.imshow(
             np.ma.masked_where(np.broadcast_to(over, shown.shape), shown),
             cmap=_colours(colours), vmin=low, vmax=high, aspect="auto", interpolation="nearest",
+            extent=(*_steps(shown, first), len(shown) - 0.5, -0.5),
         )  # fmt: skip
         axis.set_ylabel(f"{short(name, 20)}\nunit", parse_math=False)
         axis.yaxis.get_major_locator().set_params(integer=True, nbins=4)

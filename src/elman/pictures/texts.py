@@ -37,6 +37,7 @@ def draw_text(
     if shown.shape != (len(tokens),):
         raise ShapeError(f"values: got {shown.shape}, want one a token: ({len(tokens)},)")
     largest = float(np.abs(shown).max(initial=0.0)) or 1.0
+    tokens = [short(token, COLUMNS) for token in tokens]
     low, high = bounds or (-largest, largest)
     scale = ScalarMappable(Normalize(low, high), colormaps["RdBu_r" if low < 0 else "viridis"])
     places, lines = _laid_out(tokens)

@@ -1,9 +1,10 @@
 """A run explained: its numbers, their pictures, and one page of both that needs no network."""
 
+from elman.report.beside import compare
 from elman.report.drawing import draw
 from elman.report.facts import Explanation, explain
 from elman.report.page import write_page
 from elman.report.sample import Sample, sample
 from elman.report.walk import walk
 
-__all__ = ["Explanation", "Sample", "draw", "explain", "sample", "walk", "write_page"]
+__all__ = ["Explanation", "Sample", "compare", "draw", "explain", "sample", "walk", "write_page"]

@@ -13,14 +13,25 @@ COLOURED = 720  # characters of a text, the first
 
 
 def draw(explanation: Explanation, folder: Path, kind: str = "png") -> dict[str, Path]:
-    """Draw gradient flow, memory, gates and shares, of a text its characters too, into ``folder``: caption and file."""
+    """Draw what matters, gradient flow, memory, gates, shares, of a text its characters too: caption and file.
+
+    The files go into ``folder``, each a PNG or, where ``kind`` says so, an SVG.
+    """
     facts, chosen = explanation.facts, explanation.sample
-    name = f"{facts['network']['cell']}, {facts['task']}"
+    name = ", ".join(filter(None, (facts["network"]["cell"], facts["task"])))
     program, last = chosen.layer.program, len(explanation.activities)
     state = program.states[0].name
+    measured = len(chosen) - facts["sample"]["measured"] + 1
     found = {
+        f"Which steps matter for {facts['attribution']['question']}": pictures.draw_attribution(
+            folder / f"attribution.{kind}", facts["attribution"]["mass"], f"{name}: which steps matter", chosen.labels
+        ),
         "How much of each step's loss reaches each earlier state": pictures.draw_gradient_flow(
-            folder / f"gradient_flow.{kind}", explanation.flow.heat, f"{name}: gradient flow, layer {last}", state
+            folder / f"gradient_flow.{kind}",
+            explanation.flow.heat,
+            f"{name}: gradient flow, layer {last}",
+            state,
+            measured,
         ),
         "How far back an input moves the last output": pictures.draw_memories(
             folder / f"memory.{kind}", explanation.memories, f"{name}: effective memory"
@@ -29,9 +40,21 @@ def draw(explanation: Explanation, folder: Path, kind: str = "png") -> dict[str,
             folder / f"shares.{kind}", {name: explanation.shares}, f"{name}: share of the gradient by distance"
         ),
         "States, gates and candidates over time": pictures.draw_activity(
-            folder / f"gates.{kind}", _shown(explanation), f"{name}: layer {last}"
+            folder / f"gates.{kind}",
+            _shown(explanation),
+            f"{name}: layer {last}",
+            first=max(0, len(chosen) - DRAWN) + 1,
         ),
     }
+    if explanation.beside:
+        sizes = {
+            one["name"]: f"{one['name']} ({one['cell']}, {one['parameters']} weights)" for one in facts["compared"]
+        }
+        found["Effective memory by gradient, beside that of others"] = pictures.draw_memories(
+            folder / f"memories.{kind}",
+            {sizes[name]: memory for name, memory in explanation.beside.items()},
+            "effective memory by gradient",
+        )
     if chosen.text:
         values = explanation.activities[-1][0][state]
         unit = int(values.values[:, 0].std(0, correction=0).argmax())

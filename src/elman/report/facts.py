@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -24,6 +24,7 @@ from elman.insight import (
     memory_by_perturbation,
     verdict,
 )
+from elman.report.remarks import remarks
 from elman.report.sample import Sample, sample
 
 MEASURED = 300  # steps that are measured, the last: times and memory grow with their square
@@ -34,7 +35,10 @@ TOP = 10  # steps named in the attribution
 
 @dataclass(frozen=True)
 class Explanation:
-    """``facts`` are numbers, lists and words alone; the rest is what pictures are drawn of."""
+    """``facts`` are numbers, lists and words alone; the rest is what pictures are drawn of.
+
+    ``beside`` are the memories of others that it was compared with, by name: see :func:`~elman.report.compare`.
+    """
 
     facts: dict[str, Any]
     sample: Sample
@@ -42,12 +46,14 @@ class Explanation:
     memories: dict[str, Memory]
     shares: Shares
     activities: list[list[dict[str, Activity]]]
+    beside: dict[str, Memory] = field(default_factory=dict)
 
 
-def explain(job: Any, steps: int | None = None, say: Callable[[str], None] = lambda text: None) -> Explanation:
+def explain(of: Any, steps: int | None = None, say: Callable[[str], None] = lambda text: None) -> Explanation:
     """Explain a trained job (:class:`~elman.jobs.Forecaster`, Generator or Classifier) on a sequence of its own data.
 
-    ``steps`` bounds its length, see :func:`~elman.report.sample`; ``say`` is told what is being done. What grows with
+    ``steps`` bounds its length, see :func:`~elman.report.sample`. Or explain a layer of one's own on a sequence of
+    one's own, which a :class:`Sample` holds: see :meth:`Sample.of`. ``say`` is told what is being done. What grows with
     the square of the steps is measured on the last 300, from the state before them. Raises :class:`ElmanError` for a
     job that is not trained, or ``steps`` below 1.
 
@@ -57,9 +63,9 @@ def explain(job: Any, steps: int | None = None, say: Callable[[str], None] = lam
     >>> explain(forecaster).facts["sample"]["steps"]
     20
     """
-    chosen = sample(job, steps)
+    chosen = of if isinstance(of, Sample) else sample(of, steps)
     layer, x = chosen.layer, chosen.x
-    given, last = _last(chosen)
+    given, last = measured(chosen)
     say(f"explaining {chosen.what}: gradient flow")
     flow = gradient_flow(layer, x[last], chosen.loss[last], **given)
     shares = gradient_shares(layer, x[last], chosen.trained[last], **given)
@@ -72,12 +78,12 @@ def explain(job: Any, steps: int | None = None, say: Callable[[str], None] = lam
     activities = activity(layer, x)
     verdicts = _verdicts(chosen)
     facts = {
-        "task": job.task.name,
-        "network": _network(job, chosen),
+        "task": chosen.task,
+        "network": _network(chosen),
         "sample": {"what": chosen.what, "steps": len(chosen), "measured": len(x[last]), "labels": list(chosen.labels)},
         "verdict": verdicts[-layer.stack.directions],
         "verdicts": verdicts,
-        "memory": {name: _memory(found) for name, found in memories.items()},
+        "memory": {name: memory_facts(found) for name, found in memories.items()},
         "shares": {
             "within": shares.within,
             "projected": numbers(shares.projected()),
@@ -89,14 +95,15 @@ def explain(job: Any, steps: int | None = None, say: Callable[[str], None] = lam
             for d, named in enumerate(row)
         ],
         "attribution": _attribution(chosen),
-        "training": training_health(job.run.metrics() if job.run is not None else []),
+        "training": training_health(chosen.training) | {"planned": chosen.epochs},
         "result": chosen.result,
     }
+    facts["remarks"] = remarks(facts)
     return Explanation(facts, chosen, flow, memories, shares, activities)
 
 
 @torch.no_grad()
-def _last(chosen: Sample) -> tuple[dict[str, Any], slice]:
+def measured(chosen: Sample) -> tuple[dict[str, Any], slice]:
     """The steps that are measured, and the state before them: none of a network that reads from both ends."""
     if len(chosen) <= MEASURED:
         return {}, slice(0, None)
@@ -121,24 +128,25 @@ def _verdicts(chosen: Sample) -> list[dict[str, Any]]:
         for d in range(chosen.layer.stack.directions):
             said = verdict(chosen.layer, chosen.x[-steps:], (k, d))
             words = {"word": said.word, "rate": number(said.rate), "distance": said.distance, "text": str(said)}
-            found.append({"layer": k, "direction": d, **words})
+            found.append({"layer": k, "direction": d, **words, "healing": said.healing})
     return found
 
 
-def _network(job: Any, chosen: Sample) -> dict[str, Any]:
+def _network(chosen: Sample) -> dict[str, Any]:
     layer = chosen.layer
     return {
-        "cell": job.network.cell,
+        "cell": chosen.cell,
         "input": layer.input_size,
-        "hidden": list(job.network.hidden),
+        "hidden": [sizes["hidden"] for sizes in layer.stack.sizes],
         "layers": layer.num_layers,
         "bidirectional": layer.stack.bidirectional,
-        "parameters": sum(p.numel() for p in job.model.parameters()),
+        "parameters": chosen.parameters,
         "recurrent_parameters": sum(p.numel() for p in layer.parameters()),
     }
 
 
-def _memory(found: Memory) -> dict[str, Any]:
+def memory_facts(found: Memory) -> dict[str, Any]:
+    """An effective memory as JSON holds it."""
     lengths = found.lengths.tolist()
     return {
         "length": found.length,
@@ -166,11 +174,15 @@ def _activity(found: Activity) -> dict[str, Any]:
 def _attribution(chosen: Sample) -> dict[str, Any]:
     found = attribution(chosen.layer, chosen.x, lambda output: (output * chosen.explained).sum((0, 2)))
     mass = found.mass[:, 0]
-    top = mass.nan_to_num().topk(min(TOP, len(mass))).indices.tolist()
+    top = mass.nan_to_num().topk(min(TOP, len(mass)))
     return {
         "question": chosen.question,
         "mass": numbers(mass),
-        "top": [{"step": t, "share": number(float(mass[t])), **_label(chosen, t)} for t in top],
+        "top": [
+            {"step": t, "share": share, **_label(chosen, t)}
+            for share, t in zip(top.values.tolist(), top.indices.tolist(), strict=True)
+            if share
+        ],
     }
 
 

@@ -38,6 +38,7 @@ def page(explanation: Explanation, pictures: Mapping[str, Path], title: str) -> 
         summary=escape(sections.summary(facts)),
         word=facts["verdict"]["word"],
         verdict=escape(sections.verdict(facts)),
+        remarks=sections.remarks(facts),
         what=escape(facts["sample"]["what"][:1].upper() + facts["sample"]["what"][1:]),
         result=sections.result(facts),
         pictures="\n".join(_picture(caption, path) for caption, path in pictures.items()),
@@ -53,11 +54,12 @@ def page(explanation: Explanation, pictures: Mapping[str, Path], title: str) -> 
 def _walked(explanation: Explanation) -> dict[str, Any]:
     chosen = explanation.sample
     places = walk(chosen.layer, chosen.x)
+    longer = [label for label in chosen.labels if len(label) > 1]
     return {
         "steps": len(chosen),
         "labels": list(chosen.labels),
         "text": chosen.text,
-        "words": any(len(label) > 1 for label in chosen.labels),
+        "apart": bool(longer) and not any(label.startswith(" ") for label in longer),
         "places": sorted(places, key=lambda place: -place["layer"]),  # the nearest to the output first
     }
 

@@ -1,8 +1,9 @@
-"""The sequence that a run is explained on, chosen from its own data, and what of its output is looked at."""
+"""The sequence that a network is explained on, and what of its output is looked at: of a run, or of a layer alone."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ from torch.nn.functional import cross_entropy
 
 from elman.data.calendar import date_text
 from elman.data.vocabulary import LEVELS
-from elman.errors import ElmanError
+from elman.errors import ElmanError, ShapeError
 from elman.jobs import Classifier, Forecaster, Generator
 from elman.layers import Recurrent
 from elman.metrics import softmax
+from elman.sequences import Batch
 
 STEPS = 200  # unless told
 WRITTEN = 200  # symbols of a text's sample
@@ -30,7 +32,9 @@ class Sample:
 
     ``loss`` is that of the loss of every step, ``trained`` that of the loss trained on, ``explained`` that of the
     number which attribution asks about. What comes after the layer is linear in each, so they say all of it.
-    ``labels`` (T,) are tokens or dates, or empty; ``result`` is what the network makes of the sequence.
+    ``labels`` (T,) are tokens or dates, or empty; ``result`` is what the network makes of the sequence. ``task`` is
+    empty of a layer alone, ``parameters`` the count of its whole model's, ``training`` the rows of metrics.jsonl, of
+    ``epochs`` that were asked for.
     """
 
     what: str
@@ -41,11 +45,75 @@ class Sample:
     explained: Tensor
     question: str
     result: dict[str, Any]
+    cell: str
+    parameters: int
+    task: str = ""
+    training: Sequence[Mapping[str, Any]] = ()
+    epochs: int | None = None
     labels: tuple[str, ...] = ()
     text: bool = False
 
     def __len__(self) -> int:
         return len(self.x)
+
+    @classmethod
+    def of(
+        cls,
+        layer: Recurrent,
+        x: Any,
+        output: Callable[[Tensor], Tensor] | None = None,
+        loss: Callable[[Tensor], Tensor] | None = None,
+        *,
+        what: str = "a sequence",
+        question: str = "the last output",
+        labels: Sequence[str] = (),
+        training: Sequence[Mapping[str, Any]] = (),
+    ) -> Sample:
+        """A sequence ``x`` of one's own, of one row, that a layer of one's own reads; what follows it are functions.
+
+        - ``output``: of the layer's output (T, 1, O), a head say, the number that ``question`` names; the sum of the
+          last step's units where None.
+        - ``loss``: of the same, the loss of every step, (T,), or that of the whole sequence; where None it is what
+          ``output`` gives, and without either the sum of each step's units.
+        - ``labels``: what to call the steps, T of them; ``training``: ``History.rows`` of :func:`elman.training.fit`.
+
+        Raises :class:`ElmanError` for another kind of layer, :class:`ShapeError` for several rows, for a loss or output
+        that does not depend on the layer's, and for a cell that needs inputs beside x.
+
+        >>> import torch, elman
+        >>> layer, head = elman.Recurrent("lstm", 2, 8), torch.nn.Linear(8, 1)
+        >>> chosen = Sample.of(layer, torch.randn(30, 2), lambda y: head(y[-1]))
+        >>> len(chosen), chosen.explained.shape
+        (30, torch.Size([30, 1, 8]))
+        """
+        if not isinstance(layer, Recurrent):
+            raise ElmanError(
+                f"layer: got a {type(layer).__name__}, want an elman.Recurrent; one of the same cell, sizes and layers "
+                "takes the weights of torch's: load_state_dict"
+            )
+        if layer.program.extras:
+            names = ", ".join(extra.name for extra in layer.program.extras)
+            raise ShapeError(f"cell '{layer.program.name}' needs {names} beside x; elman.insight takes it, a page not")
+        read = Batch.of(x, layer.input_size, None, layer.batch_first).x.detach()
+        if read.shape[1] != 1 or not len(read):
+            raise ShapeError(
+                f"x: got {tuple(read.shape)} (T, B, I), want one row of 1 step or more; take one: x[:, :1]"
+            )
+        if len(labels) not in (0, len(read)):
+            raise ShapeError(f"labels: got {len(labels)}, want one a step, {len(read)}, or none")
+        layer = copy(layer)  # of the same weights
+        layer.batch_first = False
+        with torch.enable_grad():
+            watched = _Watched(read, layer.calls(read)[1].detach().requires_grad_())
+            number = watched.number("output", output or (lambda y: y[-1]))
+            lost = number if loss is None else watched.number("loss", loss)
+            lost = watched.output.sum() if loss is None and output is None else lost
+        gradient = watched.gradient(lost)
+        own = sum(p.numel() for p in layer.parameters())
+        return cls(
+            what, layer, read, gradient, gradient, watched.gradient(number), question, {"value": number.item()},
+            layer.program.name, own, training=training, labels=tuple(labels),
+        )  # fmt: skip
 
 
 def sample(job: Any, steps: int | None = None) -> Sample:
@@ -91,10 +159,29 @@ class _Watched:
             hook.remove()
         return kept[0], result
 
+    def number(self, name: str, of: Callable[[Tensor], Tensor]) -> Tensor:
+        """The sum of what the function ``name`` makes of the output. Raises :class:`ShapeError` where it is none."""
+        made = of(self.output)
+        if not isinstance(made, Tensor) or not made.requires_grad:
+            raise ShapeError(f"{name}: what it gives does not depend on the output it was given")
+        return made.sum()
+
     def gradient(self, number: Tensor) -> Tensor:
         """The gradient of ``number`` to what the layer gave."""
         (found,) = torch.autograd.grad(number, self.output, retain_graph=True)
         return found
+
+
+def _of_job(job: Any) -> dict[str, Any]:
+    """What of a sample is the job's and not the sequence's."""
+    return {
+        "task": job.task.name,
+        "layer": job.model.recurrent,
+        "cell": job.network.cell,
+        "parameters": sum(p.numel() for p in job.model.parameters()),
+        "training": job.run.metrics() if job.run is not None else (),
+        "epochs": job.recipe.epochs,
+    }
 
 
 def _of_series(job: Forecaster, steps: int | None) -> Sample:
@@ -111,9 +198,10 @@ def _of_series(job: Forecaster, steps: int | None) -> Sample:
     values = task.scaler.invert(prediction[:, 0].detach().cpu().double().numpy(), last)
     times = None if series.times is None else series.times[first:end]
     beyond = f", more than the context of {config.context}" if length > config.context and not config.stateful else ""
+    span = f"{first} to {end - 1}" if length > 1 else f"{first}"
     return Sample(
-        what=f"{length} values of {Path(series.source).name}, {first} to {end - 1} counted from 0{beyond}",
-        layer=job.model.recurrent,
+        **_of_job(job),
+        what=f"{length} value{'s' * (length > 1)} of {Path(series.source).name}, {span} counted from 0{beyond}",
         x=watched.x,
         loss=watched.gradient(losses.sum()),
         trained=watched.gradient(losses.sum() if config.targets == "every" else losses[-1]),
@@ -139,8 +227,8 @@ def _of_text(job: Generator, steps: int | None) -> Sample:
     gradient = watched.gradient(loss)
     likeliest = [_written(tokens, i) for i in scores[:, 0].argmax(1).tolist()]
     return Sample(
-        what=f"the first {length} symbols of the {name} part",
-        layer=job.model.recurrent,
+        **_of_job(job),
+        what=f"the first {length} symbol{'s' * (length > 1)} of the {name} part",
         x=watched.x,
         loss=gradient,
         trained=gradient,
@@ -157,7 +245,11 @@ def _of_text(job: Generator, steps: int | None) -> Sample:
 
 
 def _written(tokens: Sequence[str], symbol: int) -> str:
-    return tokens[symbol] if len(tokens) else bytes([symbol]).decode("latin-1")
+    """A symbol as a token, or a byte as its ASCII letter; what has none as it is escaped, ``\\xe4``."""
+    if len(tokens):
+        return tokens[symbol]
+    letter = chr(symbol)
+    return letter if letter in "\n\t" or " " <= letter <= "~" else f"\\x{symbol:02x}"
 
 
 def _of_labelled(job: Classifier, steps: int | None) -> Sample:
@@ -179,8 +271,8 @@ def _of_labelled(job: Classifier, steps: int | None) -> Sample:
         else ""
     )
     return Sample(
+        **_of_job(job),
         what=f"sequence {index} of the {name} part{cut}",
-        layer=job.model.recurrent,
         x=watched.x,
         loss=gradient,
         trained=gradient,

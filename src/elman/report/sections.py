@@ -8,15 +8,19 @@ from typing import Any
 
 Facts = Mapping[str, Any]
 LISTED = 12  # units named one by one
+NOTHING = "nothing, its gradient is 0"
 
 
 def summary(facts: Facts) -> str:
     """What was trained, in a line."""
     network = facts["network"]
-    sizes = ", ".join(str(size) for size in network["hidden"])
+    alike = len(set(network["hidden"])) == 1
+    sizes = ", ".join(str(size) for size in network["hidden"][: 1 if alike else None])
     both = ", read from both ends" if network["bidirectional"] else ""
     layers = f"{network['layers']} layer{'s' * (network['layers'] > 1)}"
-    return f"{facts['task']}: {network['cell']}, {layers} of {sizes} units{both}, {network['parameters']} parameters"
+    task = f"{facts['task']}: " if facts["task"] else ""
+    units = f"{sizes} unit{'s' * (sizes != '1')}{both}"
+    return f"{task}{network['cell']}, {layers} of {units}, {network['parameters']} parameters"
 
 
 def verdict(facts: Facts) -> str:
@@ -27,11 +31,21 @@ def verdict(facts: Facts) -> str:
 def lines(facts: Facts) -> list[str]:
     """The explanation for a terminal."""
     found = [summary(facts), f"looked at: {facts['sample']['what']}", verdict(facts)]
+    found += [f"remark: {remark}" for remark in facts["remarks"]]
     found += [f"memory {name}: {memory_text(memory)}" for name, memory in facts["memory"].items()]
+    found += [
+        f"memory of {name}, {cell} of {size} weights: {steps} steps" for name, cell, size, steps in _compared(facts)
+    ]
     found.append(f"gradient from within: {shares_text(facts)}")
     found += [f"{name}: {text}" for place in facts["values"] for name, text in _noted(place)]
-    top = ", ".join(f"{_step(one)} {_percent(one['share'])}" for one in facts["attribution"]["top"][:5])
-    return [*found, f"what matters for {facts['attribution']['question']}: {top}", training_text(facts["training"])]
+    top = ", ".join(f"step {_step(one)} {_percent(one['share'])}" for one in facts["attribution"]["top"][:5])
+    found.append(f"what matters for {facts['attribution']['question']}: {top or NOTHING}")
+    return [*found, training_text(facts["training"])]
+
+
+def remarks(facts: Facts) -> str:
+    """What calls for doing something, as HTML."""
+    return "".join(f'<p class="remark">{escape(one[:1].upper() + one[1:])}.</p>' for one in facts["remarks"])
 
 
 def memory_text(memory: Facts) -> str:
@@ -44,7 +58,9 @@ def memory_text(memory: Facts) -> str:
 def shares_text(facts: Facts) -> str:
     """How much of the gradient comes from within how many steps."""
     shares = facts["shares"]
-    pairs = zip(shares["within"], shares["projected"], strict=True)
+    pairs = list(zip(shares["within"], shares["projected"], strict=True))
+    if shares["projected"][-1] is None:
+        return NOTHING
     return ", ".join(f"{within} step{'s' * (within > 1)} {_percent(share)}" for within, share in pairs)
 
 
@@ -52,13 +68,18 @@ def training_text(training: Facts) -> str:
     """The health of a training in a line."""
     if not training["epochs"]:
         return "training: nothing is written of it"
-    spikes, clipped = len(training["spikes"]), _percent(training["clipped"])
-    return f"training: {training['epochs']} epochs, {clipped} of its gradients clipped, {spikes} spikes of the loss"
+    spikes, clipped, epochs = len(training["spikes"]), _percent(training["clipped"]), training["epochs"]
+    of = f" of {training['planned']}" if training["planned"] not in (None, epochs) else ""
+    said = f"training: {epochs}{of} epoch{'s' * (epochs > 1 or bool(of))}, {clipped} of its gradients clipped"
+    return f"{said}, {spikes} spike{'s' * (spikes != 1)} of the loss"
 
 
 def result(facts: Facts) -> str:
     """What the network makes of the sequence, as HTML."""
     made = facts["result"]
+    if not facts["task"]:
+        said = f"{facts['attribution']['question']} is {_number(made['value'])}."
+        return f"<section><h2>What it gives</h2><p>{escape(said[:1].upper() + said[1:])}</p></section>"
     if facts["task"] == "generate":
         return f"<section><h2>What it writes</h2><pre>{escape(made['sample'])}</pre></section>"
     if facts["task"] == "classify":
@@ -80,6 +101,11 @@ def tables(facts: Facts) -> str:
         "Effective memory": table(
             ["measured", "steps", "of its units", "median"], [_memory_row(*pair) for pair in facts["memory"].items()]
         ),
+        "Effective memory by gradient, beside that of others": table(
+            ["network", "cell", "weights", "steps"], _compared(facts)
+        )
+        if "compared" in facts
+        else "",
         "Gradient from within so many steps": table(
             ["steps", "along the whole", "by norm"],
             [
@@ -89,11 +115,13 @@ def tables(facts: Facts) -> str:
                 )
             ],
         ),
-        f"Steps that matter for {attribution['question']}": table(["step", "share"], top),
+        f"Steps that matter for {attribution['question']}": table(["step", "share"], top)
+        if top
+        else f"<p>{NOTHING.capitalize()}.</p>",
         "States, gates and candidates": _values(facts),
         "Training": f"<p>{escape(training_text(facts['training']))}.</p>" + _training(facts["training"]),
     }
-    return "\n".join(f"<section><h2>{escape(head)}</h2>{body}</section>" for head, body in parts.items())
+    return "\n".join(f"<section><h2>{escape(head)}</h2>{body}</section>" for head, body in parts.items() if body)
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -115,6 +143,13 @@ def _memory_row(name: str, memory: Facts) -> list[str]:
     units = memory["units"]
     length = str(memory["length"]) + ("" if memory["ended"] else " or more")
     return [name, length, f"{min(units)} to {max(units)}", f"{memory['median']:g}"]
+
+
+def _compared(facts: Facts) -> list[list[str]]:
+    return [
+        [one["name"], one["cell"], str(one["parameters"]), str(one["length"]) + ("" if one["ended"] else " or more")]
+        for one in facts.get("compared", [])
+    ]
 
 
 def _values(facts: Facts) -> str:

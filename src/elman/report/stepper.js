@@ -120,7 +120,8 @@
 
   function showEquation({ node, values, filled }) {
     const column = Math.max(0, value(node).units.indexOf(unit));
-    const right = values.replace(/\{(\d+)\}/g, (_, operand) => inside(number(operand, column)));
+    const put = (_, operand) => inside(number(operand, column));
+    const right = values.replace(/\{(\d+)\}/g, put).replace(/\((\([^()]*\))\)/g, "$1"); // tanh((-1)) is tanh(-1)
     filled.textContent = `= ${right} = ${shown(number(node, column))}`;
   }
 
@@ -130,7 +131,7 @@
     const column = Math.max(0, units.indexOf(unit));
     at("tokens").replaceChildren();
     for (let t = Math.max(0, step - AROUND); t < Math.min(walk.steps, step + AROUND + 1); t++) {
-      const text = walk.labels[t].replace(/\n/g, "↵\n") + (walk.words ? " " : "");
+      const text = walk.labels[t].replace(/\n/g, "↵\n") + (walk.apart ? " " : "");
       const token = add(at("tokens"), "span", text, t === step ? "now" : "");
       token.style.backgroundColor = colour(data[t * units.length + column], largest);
     }
