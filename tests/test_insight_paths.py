@@ -39,18 +39,18 @@ def test_paths_of_every_cell_add_up(cell):
     assert_equal(whole, by_autograd(case.layer, (output * weight).sum()))
 
 
-@pytest.mark.parametrize("given", ["whole", "lengths", "reset"])
+@pytest.mark.parametrize("given", ["whole", "lengths", "reset", "lengths and reset"])
 @pytest.mark.parametrize("options", NETWORKS.values(), ids=NETWORKS)
 def test_paths_of_any_network_add_up(options, given):
     case = case_of(elman.cells.get("lstm"), B=3, **options)
     x, more = case.x.clone(), {}
-    if given == "lengths":
-        more = {"lengths": torch.tensor([7, 2, 0])}
-        x[2:, 1], x[:, 2] = torch.nan, torch.nan
-    if given == "reset":
+    if "reset" in given:
         reset = torch.rand(7, 3) < 0.3
-        reset[0, 0] = True
+        reset[0, 0] = reset[5, 1] = True  # the second is past the row's end, where it says nothing
         more = {"reset": reset, "state": tuple(torch.randn_like(s) for s in case.layer(x)[1])}
+    if "lengths" in given:
+        more |= {"lengths": torch.tensor([7, 2, 0])}
+        x[2:, 1], x[:, 2] = torch.nan, torch.nan
     case.layer.eval()
     output, _ = case.layer(x, **more)
     weight = torch.randn(output.shape[-1], dtype=torch.float64)

@@ -15,7 +15,7 @@ import elman
 from elman.cli import run as command
 from elman.equations import equations, equations_by_node
 from elman.errors import ElmanError
-from elman.insight import gradient_flow, memory_by_gradient
+from elman.insight import gradient_flow, memory_by_gradient, verdict
 from elman.jobs import Classifier, Forecaster, Generator
 from elman.report import explain, sample, walk
 from elman.report.facts import MEASURED
@@ -89,6 +89,38 @@ def test_a_forecast_is_that_of_the_test_part(forecaster):
     part, result = forecaster.test_part(), sample(forecaster).result
     np.testing.assert_allclose(result["forecast"][-1], part.prediction[-1, 0], rtol=1e-5)
     np.testing.assert_allclose(result["truth"][-1], part.truth[-1, 0])
+
+
+def test_a_stateful_forecast_has_read_what_lies_before():
+    torch.manual_seed(0)
+    job = Forecaster("lstm", hidden=4, context=10, epochs=1, stateful=True, targets="every")
+    job.fit("wave:combined")
+    part, found = job.test_part(), explain(job, 12)
+    np.testing.assert_allclose(found.facts["result"]["forecast"][-1], part.prediction[-1, 0], rtol=1e-5)
+    z = job.task.z[:, None]
+    end = len(z) - job.config.horizon
+    (place,) = walk(found.sample.layer, found.sample.x, **found.sample.given)
+    whole = job.model.recurrent.record(z[:end]).values[0][0]["c"][-12:, 0]
+    node = found.sample.layer.program.values["c"]
+    shown = floats(place["values"][str(node)]["data"], 4)
+    np.testing.assert_allclose(shown, whole.detach(), rtol=1e-4, atol=1e-6)
+    values = found.activities[0][0]["c"].values[:, 0]
+    np.testing.assert_allclose(values, whole.detach(), rtol=1e-4, atol=1e-6)
+    x = z[:end].clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(job.model(x)[0][-1].sum(), x)
+    mass = (gradient * x).abs()[-12:, 0, 0]
+    np.testing.assert_allclose(found.facts["attribution"]["mass"], (mass / mass.sum()).detach(), rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("steps", [5, 60])
+def test_the_verdict_is_on_the_last_steps_and_begins_with_the_state_before_them(forecaster, steps, monkeypatch):
+    monkeypatch.setattr("elman.report.facts.LARGEST_CHAIN", 20 * 10**2)  # 20 steps of 5 + 5 numbers
+    found = explain(forecaster, steps)
+    layer, x = found.sample.layer, found.sample.x
+    state = layer(x[:-20])[1] if steps > 20 else None
+    want = verdict(layer, x[-20:], state=state)
+    assert found.facts["verdict"]["rate"] == pytest.approx(want.rate)
+    assert found.facts["verdict"]["text"] == str(want)
 
 
 def test_a_class_is_that_which_is_predicted(classifier):

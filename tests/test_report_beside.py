@@ -49,7 +49,7 @@ def test_a_fresh_cell_has_the_size_and_the_sequence():
     own = sum(p.numel() for p in layer.parameters())
     for row in found.facts["compared"][1:]:
         assert 0.7 * own < row["parameters"] <= own
-        assert row["cell"] == row["name"]
+        assert (row["cell"], row["fresh"]) == (row["name"], True)
         assert len(row["influence"]) == 15
     with pytest.raises(ElmanError, match="did you mean 'lstm'"):
         compare(explain(chosen), {"a": "lstn"})
@@ -72,9 +72,11 @@ def test_the_command_compares_a_run_with_a_run_and_with_a_cell(runs, tmp_path, c
     assert [(row["name"], row["cell"]) for row in result["compared"]] == [
         ("this one", "rnn"), (other, "lstm"), ("gru", "gru"),
     ]  # fmt: skip
+    assert [row["fresh"] for row in result["compared"]] == [False, False, True]
     assert str(tmp_path / "memories.png") in result["pictures"]
     text = (tmp_path / "a.html").read_text()
     assert "Effective memory by gradient, beside that of others" in text
+    assert "<td>fresh gru</td>" in text
     assert command(["explain", str(runs["rnn"].run.path), "--compare", "lstn"]) == 2
     assert "no run folder 'lstn', and" in capsys.readouterr().err.splitlines()[-1]
 

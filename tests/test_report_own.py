@@ -57,8 +57,8 @@ def on_the_page(folder, layer, said, x, target):
     """The numbers that stand in the page of one row of ``x`` (T, 1, 2), and its text."""
     chosen = Sample.of(layer, x, said, lambda y: (said(y) - target) ** 2, what="two marks", question="the sum")
     explanation = explain(chosen)
-    path = write_page(folder / "page.html", explanation, draw(explanation, folder), "the adding problem")
-    text = path.read_text()
+    text = write_page(folder / "page.html", explanation, title="the adding problem").read_text()
+    assert len(draw(explanation, folder)) == text.count("<img")
     return json.loads(Read(text).scripts["numbers"]), text
 
 

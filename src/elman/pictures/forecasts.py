@@ -60,6 +60,8 @@ def draw_losses(path: str | Path, rows: Sequence[Mapping[str, Any]], title: str,
         axis.plot(epochs, validation, marker, color=PREDICTION, label="validation")
     axis.set_yscale("log")
     axis.xaxis.get_major_locator().set_params(integer=True)
+    if len(rows) == 1:
+        axis.set_xlim(0, 2)  # between 0.96 and 1.04 there is no epoch
     axis.set_xlabel("epoch")
     axis.set_ylabel(f"loss ({loss})")
     axis.set_title(short(title, 100), parse_math=False)

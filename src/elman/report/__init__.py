@@ -5,6 +5,7 @@ from elman.report.drawing import draw
 from elman.report.facts import Explanation, explain
 from elman.report.page import write_page
 from elman.report.sample import Sample, sample
+from elman.report.sections import lines
 from elman.report.walk import walk
 
-__all__ = ["Explanation", "Sample", "compare", "draw", "explain", "sample", "walk", "write_page"]
+__all__ = ["Explanation", "Sample", "compare", "draw", "explain", "lines", "sample", "walk", "write_page"]

@@ -34,7 +34,8 @@ def compare(explanation: Explanation, others: Mapping[str, Any]) -> Explanation:
     samples = {THIS: chosen} | {name: _of(other, chosen) for name, other in others.items()}
     memories = {name: _memory(one) for name, one in samples.items()}
     facts = [
-        {"name": name, "cell": one.cell, "parameters": _size(one), "what": one.what, **memory_facts(memories[name])}
+        {"name": name, "cell": one.cell, "parameters": _size(one), "fresh": isinstance(others.get(name), str | Cell)}
+        | {"what": one.what, **memory_facts(memories[name])}
         for name, one in samples.items()
     ]
     return replace(explanation, facts=explanation.facts | {"compared": facts}, beside=memories)

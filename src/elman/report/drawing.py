@@ -6,6 +6,7 @@ from pathlib import Path
 
 from elman import pictures
 from elman.insight import Activity
+from elman.report import sections
 from elman.report.facts import Explanation
 
 DRAWN = 300  # steps of states and gates, the last
@@ -48,7 +49,8 @@ def draw(explanation: Explanation, folder: Path, kind: str = "png") -> dict[str,
     }
     if explanation.beside:
         sizes = {
-            one["name"]: f"{one['name']} ({one['cell']}, {one['parameters']} weights)" for one in facts["compared"]
+            one["name"]: f"{one['name']} ({sections.cell(one)}, {one['parameters']} weights)"
+            for one in facts["compared"]
         }
         found["Effective memory by gradient, beside that of others"] = pictures.draw_memories(
             folder / f"memories.{kind}",

@@ -75,7 +75,7 @@ def explain(of: Any, steps: int | None = None, say: Callable[[str], None] = lamb
         "by perturbation": memory_by_perturbation(layer, x[last].repeat(1, PUSHES, 1), **_repeated(given)),
     }
     say("step Jacobians, states and gates, attribution")
-    activities = activity(layer, x)
+    activities = activity(layer, x, **chosen.given)
     verdicts = _verdicts(chosen)
     facts = {
         "task": chosen.task,
@@ -103,13 +103,15 @@ def explain(of: Any, steps: int | None = None, say: Callable[[str], None] = lamb
 
 
 @torch.no_grad()
-def measured(chosen: Sample) -> tuple[dict[str, Any], slice]:
-    """The steps that are measured, and the state before them: none of a network that reads from both ends."""
-    if len(chosen) <= MEASURED:
-        return {}, slice(0, None)
+def measured(chosen: Sample, steps: int = MEASURED) -> tuple[dict[str, Any], slice]:
+    """The last ``steps`` steps, which are measured, and the state before them; of a network that reads from both ends
+    there is none.
+    """
+    if len(chosen) <= steps:
+        return dict(chosen.given), slice(0, None)
     if chosen.layer.stack.bidirectional:
-        return {}, slice(-MEASURED, None)
-    return {"state": chosen.layer(chosen.x[:-MEASURED])[1]}, slice(-MEASURED, None)
+        return {}, slice(-steps, None)
+    return {"state": chosen.layer(chosen.x[:-steps], **chosen.given)[1]}, slice(-steps, None)
 
 
 def _repeated(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -124,9 +126,9 @@ def _verdicts(chosen: Sample) -> list[dict[str, Any]]:
     found = []
     for k, sizes in enumerate(chosen.layer.stack.sizes):
         width = sum(sizes[state.size] for state in chosen.layer.program.states)
-        steps = max(1, min(MEASURED, LARGEST_CHAIN // width**2))
+        given, last = measured(chosen, max(1, min(MEASURED, LARGEST_CHAIN // width**2)))
         for d in range(chosen.layer.stack.directions):
-            said = verdict(chosen.layer, chosen.x[-steps:], (k, d))
+            said = verdict(chosen.layer, chosen.x[last], (k, d), **given)
             words = {"word": said.word, "rate": number(said.rate), "distance": said.distance, "text": str(said)}
             found.append({"layer": k, "direction": d, **words, "healing": said.healing})
     return found
@@ -172,7 +174,7 @@ def _activity(found: Activity) -> dict[str, Any]:
 
 
 def _attribution(chosen: Sample) -> dict[str, Any]:
-    found = attribution(chosen.layer, chosen.x, lambda output: (output * chosen.explained).sum((0, 2)))
+    found = attribution(chosen.layer, chosen.x, lambda output: (output * chosen.explained).sum((0, 2)), **chosen.given)
     mass = found.mass[:, 0]
     top = mass.nan_to_num().topk(min(TOP, len(mass)))
     return {

@@ -9,9 +9,11 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 from string import Template
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from elman.report import sections
+from elman.report.drawing import draw
 from elman.report.facts import Explanation
 from elman.report.walk import walk
 from elman.training import write_atomically
@@ -19,12 +21,19 @@ from elman.training import write_atomically
 KINDS = {".png": "image/png", ".svg": "image/svg+xml"}
 
 
-def write_page(path: str | Path, explanation: Explanation, pictures: Mapping[str, Path], title: str) -> Path:
-    """Write ``explanation`` as one HTML file, ``pictures`` (by caption, PNG or SVG) inside it.
+def write_page(
+    path: str | Path,
+    explanation: Explanation,
+    pictures: Mapping[str, Path] | None = None,
+    title: str = "A network, explained",
+) -> Path:
+    """Write ``explanation`` as one HTML file, ``pictures`` (by caption, PNG or SVG) inside it: its own where None.
 
     Raises :class:`RunError` where the file cannot be written.
     """
-    write_atomically(path, page(explanation, pictures, title).encode())
+    with TemporaryDirectory() as folder:
+        drawn = draw(explanation, Path(folder)) if pictures is None else pictures
+        write_atomically(path, page(explanation, drawn, title).encode())
     return Path(path)
 
 
@@ -53,7 +62,7 @@ def page(explanation: Explanation, pictures: Mapping[str, Path], title: str) -> 
 
 def _walked(explanation: Explanation) -> dict[str, Any]:
     chosen = explanation.sample
-    places = walk(chosen.layer, chosen.x)
+    places = walk(chosen.layer, chosen.x, **chosen.given)
     longer = [label for label in chosen.labels if len(label) > 1]
     return {
         "steps": len(chosen),

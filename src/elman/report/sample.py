@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ class Sample:
     number which attribution asks about. What comes after the layer is linear in each, so they say all of it.
     ``labels`` (T,) are tokens or dates, or empty; ``result`` is what the network makes of the sequence. ``task`` is
     empty of a layer alone, ``parameters`` the count of its whole model's, ``training`` the rows of metrics.jsonl, of
-    ``epochs`` that were asked for.
+    ``epochs`` that were asked for; ``given`` is the state before the first step, where it is not the layer's own.
     """
 
     what: str
@@ -50,6 +50,7 @@ class Sample:
     task: str = ""
     training: Sequence[Mapping[str, Any]] = ()
     epochs: int | None = None
+    given: Mapping[str, Any] = field(default_factory=dict)
     labels: tuple[str, ...] = ()
     text: bool = False
 
@@ -191,7 +192,9 @@ def _of_series(job: Forecaster, steps: int | None) -> Sample:
     length = min(end, STEPS if config.stateful else min(config.context, STEPS)) if steps is None else min(end, steps)
     first = end - length
     z = task.z.to(next(job.model.parameters()).device)
-    watched, prediction = _Watched.of(job.model.recurrent, lambda: job.model(z[first:end, None])[0])
+    with torch.no_grad():  # a stateful network has read all that lies before
+        before = job.model(z[:first, None])[1] if config.stateful and first else None
+    watched, prediction = _Watched.of(job.model.recurrent, lambda: job.model(z[first:end, None], before)[0])
     targets = z[first + 1 :].unfold(0, config.horizon, 1)[:length].mT
     losses = (prediction[:, 0] - targets).square().mean((1, 2))
     last = series.values[first:end]
@@ -203,6 +206,7 @@ def _of_series(job: Forecaster, steps: int | None) -> Sample:
         **_of_job(job),
         what=f"{length} value{'s' * (length > 1)} of {Path(series.source).name}, {span} counted from 0{beyond}",
         x=watched.x,
+        given={} if before is None else {"state": before},
         loss=watched.gradient(losses.sum()),
         trained=watched.gradient(losses.sum() if config.targets == "every" else losses[-1]),
         explained=watched.gradient(prediction[-1].sum()),

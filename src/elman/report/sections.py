@@ -34,7 +34,7 @@ def lines(facts: Facts) -> list[str]:
     found += [f"remark: {remark}" for remark in facts["remarks"]]
     found += [f"memory {name}: {memory_text(memory)}" for name, memory in facts["memory"].items()]
     found += [
-        f"memory of {name}, {cell} of {size} weights: {steps} steps" for name, cell, size, steps in _compared(facts)
+        f"memory of {name}, {kind} of {size} weights: {steps} steps" for name, kind, size, steps in _compared(facts)
     ]
     found.append(f"gradient from within: {shares_text(facts)}")
     found += [f"{name}: {text}" for place in facts["values"] for name, text in _noted(place)]
@@ -145,9 +145,14 @@ def _memory_row(name: str, memory: Facts) -> list[str]:
     return [name, length, f"{min(units)} to {max(units)}", f"{memory['median']:g}"]
 
 
+def cell(compared: Facts) -> str:
+    """The cell of one of those compared, and whether it is as it began."""
+    return ("fresh " if compared["fresh"] else "") + compared["cell"]
+
+
 def _compared(facts: Facts) -> list[list[str]]:
     return [
-        [one["name"], one["cell"], str(one["parameters"]), str(one["length"]) + ("" if one["ended"] else " or more")]
+        [one["name"], cell(one), str(one["parameters"]), str(one["length"]) + ("" if one["ended"] else " or more")]
         for one in facts.get("compared", [])
     ]
 

@@ -21,18 +21,18 @@ AT_ONCE = 1 << 20  # numbers of one value computed together
 
 
 @torch.no_grad()
-def walk(layer: Recurrent, x: Tensor, units: int = UNITS) -> list[dict[str, Any]]:
+def walk(layer: Recurrent, x: Tensor, units: int = UNITS, **given: Any) -> list[dict[str, Any]]:
     """Each layer and direction of a run over ``x`` (T, 1, I): its equations, and the values that stand in them.
 
-    ``values[node]`` has the ``units`` that are kept, ``data``, (T, units) or (1, units) where it is the same at every
-    step, as float32 in base64, and of what has more units ``summary``, (T, 3).
+    ``given`` may be the state before it. ``values[node]`` has the ``units`` that are kept, ``data``, (T, units) or
+    (1, units) where it is the same at every step, as float32 in base64, and of what has more units ``summary``, (T, 3).
 
     >>> import torch, elman
     >>> place = walk(elman.Recurrent("rnn", 1, 4), torch.zeros(5, 1, 1))[0]
     >>> place["equations"][0]["values"], place["values"]["4"]["units"]
     ('tanh({2} + {3} + {4} + {5})', [0, 1, 2, 3])
     """
-    calls, _ = layer.calls(x)
+    calls, _ = layer.calls(x, **given)
     several = len(calls[0]) > 1
     return [
         {"name": _name(k, d if several else None, len(calls)), "layer": k, **_place(call, units)}
