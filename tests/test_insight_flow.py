@@ -68,6 +68,16 @@ def test_the_way_back_to_x_through_any_network(options, given):
         torch.testing.assert_close(found[t], want, **EXACT)
 
 
+def test_padding_gets_nothing_round_a_layer_either():
+    torch.manual_seed(0)
+    layer = elman.Recurrent("gru", 4, 4, residual=True, dtype=torch.float64)
+    unrolled = Unrolled.of(layer, torch.randn(5, 2, 4, dtype=torch.float64), lengths=torch.tensor([5, 2]))
+    found = unrolled.back(torch.ones(1, 5, 2, 4, dtype=torch.float64))[0]
+    assert found[:2].all()
+    assert found[2:, 0].all()
+    assert not found[2:, 1].any()
+
+
 def test_chunks_of_steps_give_the_same(monkeypatch):
     case = case_of(elman.cells.get("gru"), num_layers=2)
     whole = gradient_flow(case.layer, case.x).norms
@@ -100,6 +110,7 @@ def test_a_loss_may_be_a_function_or_a_weight():
     [
         (lambda y: y.sum(), "one number a step"),
         (lambda y: y.sum((1, 2)).cumsum(0), "step t alone"),
+        (lambda y: y.sum((1, 2)).flip(0).cumsum(0).flip(0), "step t alone"),
         (lambda y: y.sum((1, 2)).flip(0), "step t alone"),
         (lambda y: torch.zeros(7), "does not depend"),
         (torch.ones(3), "weight"),

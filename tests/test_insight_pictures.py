@@ -127,3 +127,39 @@ def test_words_do_not_touch(tmp_path, drawn):
     assert first.get_x() + first.get_width() < second.get_x()
     with pytest.raises(ShapeError, match=r"want one a token: \(2,\)"):
         pictures.draw_text(tmp_path / "a.png", ["one", "two"], [0.0], "text", "unit")
+
+
+def test_steps_are_called_by_their_numbers(tmp_path, drawn):
+    heat = gradient_flow(layer(), torch.randn(20, 2, 2)).heat
+    pictures.draw_gradient_flow(tmp_path / "a.png", heat, "flow", first=281)
+    assert drawn[0].axes[0].images[0].get_extent() == [280.5, 300.5, 300.5, 280.5]
+    pictures.draw_activity(tmp_path / "b.png", activity(layer(), torch.randn(20, 2, 2))[0][0], "gates")
+    assert drawn[1].axes[0].images[0].get_extent() == [0.5, 20.5, 5.5, -0.5]
+
+
+def test_the_loss_of_one_step_alone_is_a_line(tmp_path, drawn):
+    weight = torch.zeros(20, 2, 6)
+    weight[12] = 1.0
+    heat = gradient_flow(layer(), torch.randn(20, 2, 2), weight).heat
+    pictures.draw_gradient_flow(tmp_path / "a.png", heat, "flow", first=101)
+    (axis,) = drawn[0].axes
+    (line,) = axis.lines
+    np.testing.assert_array_equal(line.get_xdata(), np.arange(101, 121))
+    np.testing.assert_allclose(line.get_ydata().filled(0.0), heat[12].numpy())
+    assert axis.get_ylabel().endswith("t = 113")
+
+
+def test_attribution_names_the_largest_by_step_and_label(tmp_path, drawn):
+    mass = [0.01] * 40
+    mass[4], mass[5], mass[30] = 0.3, 0.2, 0.12
+    pictures.draw_attribution(tmp_path / "a.png", mass, "which", [f"word {t}" for t in range(40)])
+    assert texts(drawn[0]) == ["5 'word 4': 30 %", "31 'word 30': 12 %"]  # the sixth is too near to the fifth
+    (lines,) = drawn[0].axes[0].collections
+    ends = np.array([segment[1] for segment in lines.get_segments()])
+    np.testing.assert_allclose(ends, np.stack([np.arange(1, 41), 100 * np.array(mass)], 1))
+
+
+def test_an_attribution_of_nothing(tmp_path, drawn):
+    pictures.draw_attribution(tmp_path / "a.png", [None, None], "none")
+    assert not texts(drawn[0])
+    assert drawn[0].axes[0].get_ylim() == (0, 100)

@@ -17,7 +17,7 @@ from elman.equations import equations, equations_by_node
 from elman.errors import ElmanError
 from elman.insight import gradient_flow, memory_by_gradient, verdict
 from elman.jobs import Classifier, Forecaster, Generator
-from elman.report import explain, sample, walk
+from elman.report import draw, explain, sample, walk
 from elman.report.facts import MEASURED
 from elman.report.page import page
 
@@ -270,6 +270,17 @@ def test_an_untrained_run_is_refused(forecaster, tmp_path, capsys):
 
 def test_one_step(job):
     assert explain(job, steps=1).facts["sample"]["steps"] == 1
+
+
+def test_pictures_of_the_last_steps_call_them_by_their_numbers(forecaster, tmp_path, monkeypatch):
+    seen = {}
+    for name in ("gradient_flow", "activity"):
+        monkeypatch.setattr(f"elman.pictures.draw_{name}", lambda *a, name=name, **k: seen.update({name: (a, k)}))
+    found = explain(forecaster, steps=MEASURED + 40)
+    draw(found, tmp_path)
+    assert seen["gradient_flow"][0][-1] == 41
+    assert seen["activity"][1]["first"] == 41
+    assert len(next(iter(seen["activity"][0][1].values())).values) == 300
 
 
 def test_no_text_ends_the_page_s_data(generator):

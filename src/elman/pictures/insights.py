@@ -83,12 +83,13 @@ def draw_attribution(path: str | Path, mass: Any, title: str, labels: Sequence[s
     steps = np.arange(1, len(shares) + 1)
     drawn, (axis,) = figure(1, height=2.6)
     axis.vlines(steps, 0, 100 * shares, color=COLOURS[0], linewidth=max(0.4, min(4.0, 400 / len(shares))))
-    axis.set_ylim(0, 125 * max(shares.max(), 1e-9))  # room for names
+    axis.set_ylim(0, 125 * shares.max() or 100)  # room for names
     axis.set_xlim(0.5, len(shares) + 0.5)
     for step in _apart(shares):
         label = f" {short(labels[step], 12)!r}" if labels else ""
+        side = "left" if step < len(shares) / 12 else "right" if step > len(shares) * 11 / 12 else "center"
         axis.annotate(f"{step + 1}{label}: {100 * shares[step]:.3g} %", (step + 1, 100 * shares[step]), xytext=(0, 3),
-                      textcoords="offset points", ha="center", fontsize=9, parse_math=False)  # fmt: skip
+                      textcoords="offset points", ha=side, fontsize=9, parse_math=False)  # fmt: skip
     axis.xaxis.get_major_locator().set_params(integer=True)
     axis.set_xlabel("step t of the input, from 1")
     axis.set_ylabel("share of the step (%)")

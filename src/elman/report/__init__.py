@@ -1,10 +1,11 @@
 """A run explained: its numbers, their pictures, and one page of both that needs no network."""
 
 from elman.report.beside import compare
+from elman.report.chosen import sample
 from elman.report.drawing import draw
 from elman.report.facts import Explanation, explain
 from elman.report.page import write_page
-from elman.report.sample import Sample, sample
+from elman.report.sample import Sample
 from elman.report.sections import lines
 from elman.report.walk import walk
 

@@ -10,8 +10,9 @@ import torch
 
 from elman.equations import Cell
 from elman.insight import Memory, layers_of_equal_size, memory_by_gradient
+from elman.report.chosen import sample
 from elman.report.facts import Explanation, measured, memory_facts
-from elman.report.sample import Sample, sample
+from elman.report.sample import Sample
 
 THIS = "this one"
 

@@ -24,8 +24,9 @@ from elman.insight import (
     memory_by_perturbation,
     verdict,
 )
+from elman.report.chosen import sample
 from elman.report.remarks import remarks
-from elman.report.sample import Sample, sample
+from elman.report.sample import Sample
 
 MEASURED = 300  # steps that are measured, the last: times and memory grow with their square
 PUSHES = 4  # of each input, for the memory by perturbation

@@ -1,29 +1,18 @@
-"""The sequence that a network is explained on, and what of its output is looked at: of a run, or of a layer alone."""
+"""The sequence that a network is explained on, and what of its output is looked at: here of a layer of one's own."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
-from elman.data.calendar import date_text
-from elman.data.vocabulary import LEVELS
 from elman.errors import ElmanError, ShapeError
-from elman.jobs import Classifier, Forecaster, Generator
 from elman.layers import Recurrent
-from elman.metrics import softmax
 from elman.sequences import Batch
-
-STEPS = 200  # unless told
-WRITTEN = 200  # symbols of a text's sample
-SHOWN = 10  # classes, the likeliest
 
 
 @dataclass(frozen=True)
@@ -105,7 +94,7 @@ class Sample:
         layer = copy(layer)  # of the same weights
         layer.batch_first = False
         with torch.enable_grad():
-            watched = _Watched(read, layer.calls(read)[1].detach().requires_grad_())
+            watched = Watched(read, layer.calls(read)[1].detach().requires_grad_())
             number = watched.number("output", output or (lambda y: y[-1]))
             lost = number if loss is None else watched.number("loss", loss)
             lost = watched.output.sum() if loss is None and output is None else lost
@@ -117,37 +106,17 @@ class Sample:
         )  # fmt: skip
 
 
-def sample(job: Any, steps: int | None = None) -> Sample:
-    """The sequence of at most ``steps`` steps (200, or a forecast's context) from the test part of a job's data.
-
-    Where there is no test part it is from the validation part, else from training. Raises :class:`ElmanError` for
-    fewer steps than 1.
-
-    >>> from elman.jobs import Forecaster
-    >>> forecaster = Forecaster("rnn", hidden=4, context=20, epochs=1)
-    >>> history = forecaster.fit("wave:sine")
-    >>> sample(forecaster).x.shape
-    torch.Size([20, 1, 1])
-    """
-    if steps is not None and steps < 1:
-        raise ElmanError(f"--steps: got {steps}, want 1 or more")
-    job.model.eval()
-    if isinstance(job, Forecaster):
-        return _of_series(job, steps)
-    return _of_text(job, steps) if isinstance(job, Generator) else _of_labelled(job, steps)
-
-
 @dataclass
-class _Watched:
+class Watched:
     """What a model's recurrent layer was given, and what it gave."""
 
     x: Tensor
     output: Tensor
 
     @classmethod
-    def of(cls, layer: Recurrent, run: Callable[[], Tensor]) -> tuple[_Watched, Tensor]:
+    def of(cls, layer: Recurrent, run: Callable[[], Tensor]) -> tuple[Watched, Tensor]:
         """Run a model, and keep what passes its ``layer``."""
-        kept: list[_Watched] = []
+        kept: list[Watched] = []
 
         def keep(module: Any, args: Any, result: Any) -> None:
             kept.append(cls(args[0].detach(), result[0]))
@@ -171,128 +140,3 @@ class _Watched:
         """The gradient of ``number`` to what the layer gave."""
         (found,) = torch.autograd.grad(number, self.output, retain_graph=True)
         return found
-
-
-def _of_job(job: Any) -> dict[str, Any]:
-    """What of a sample is the job's and not the sequence's."""
-    return {
-        "task": job.task.name,
-        "layer": job.model.recurrent,
-        "cell": job.network.cell,
-        "parameters": sum(p.numel() for p in job.model.parameters()),
-        "training": job.run.metrics() if job.run is not None else (),
-        "epochs": job.recipe.epochs,
-    }
-
-
-def _of_series(job: Forecaster, steps: int | None) -> Sample:
-    task, config, series = job.task, job.config, job.series
-    part = task.split.test or task.split.validation or task.split.train
-    end = part[-1] + config.context  # of what is read; the horizon follows it
-    length = min(end, STEPS if config.stateful else min(config.context, STEPS)) if steps is None else min(end, steps)
-    first = end - length
-    z = task.z.to(next(job.model.parameters()).device)
-    with torch.no_grad():  # a stateful network has read all that lies before
-        before = job.model(z[:first, None])[1] if config.stateful and first else None
-    watched, prediction = _Watched.of(job.model.recurrent, lambda: job.model(z[first:end, None], before)[0])
-    targets = z[first + 1 :].unfold(0, config.horizon, 1)[:length].mT
-    losses = (prediction[:, 0] - targets).square().mean((1, 2))
-    last = series.values[first:end]
-    values = task.scaler.invert(prediction[:, 0].detach().cpu().double().numpy(), last)
-    times = None if series.times is None else series.times[first:end]
-    beyond = f", more than the context of {config.context}" if length > config.context and not config.stateful else ""
-    span = f"{first} to {end - 1}" if length > 1 else f"{first}"
-    return Sample(
-        **_of_job(job),
-        what=f"{length} value{'s' * (length > 1)} of {Path(series.source).name}, {span} counted from 0{beyond}",
-        x=watched.x,
-        given={} if before is None else {"state": before},
-        loss=watched.gradient(losses.sum()),
-        trained=watched.gradient(losses.sum() if config.targets == "every" else losses[-1]),
-        explained=watched.gradient(prediction[-1].sum()),
-        question="the forecast after the last step",
-        result={
-            "names": list(series.names),
-            "inputs": last.tolist(),
-            "forecast": values[:, 0].tolist(),
-            "truth": series.values[first + 1 : end + 1].tolist(),
-        },
-        labels=() if times is None else tuple(date_text(t, series.step) for t in times),
-    )
-
-
-def _of_text(job: Generator, steps: int | None) -> Sample:
-    task, tokens = job.task, job.task.alphabet.tokens
-    name, part = next((name, part) for name in ("test", "validation", "train") if len(part := getattr(task, name)) > 1)
-    length = min(len(part) - 1, steps or STEPS)
-    ids = torch.from_numpy(task.ids.block(part.start, part.start + length + 1)).to(task.device)
-    watched, scores = _Watched.of(job.model.recurrent, lambda: job.model(ids[:-1, None])[0])
-    loss = cross_entropy(scores[:, 0], ids[1:], reduction="sum")
-    gradient = watched.gradient(loss)
-    likeliest = [_written(tokens, i) for i in scores[:, 0].argmax(1).tolist()]
-    return Sample(
-        **_of_job(job),
-        what=f"the first {length} symbol{'s' * (length > 1)} of the {name} part",
-        x=watched.x,
-        loss=gradient,
-        trained=gradient,
-        explained=watched.gradient(scores[-1, 0].max()),
-        question=f"the score of what is likeliest after the last step, {likeliest[-1]!r}",
-        result={
-            "nats": float(loss.detach()) / length,
-            "likeliest": likeliest,
-            "sample": job.generate(length=WRITTEN, seed=0)[0],
-        },
-        labels=tuple(_written(tokens, i) for i in ids[:-1].tolist()),
-        text=True,
-    )
-
-
-def _written(tokens: Sequence[str], symbol: int) -> str:
-    """A symbol as a token, or a byte as its ASCII letter; what has none as it is escaped, ``\\xe4``."""
-    if len(tokens):
-        return tokens[symbol]
-    letter = chr(symbol)
-    return letter if letter in "\n\t" or " " <= letter <= "~" else f"\\x{symbol:02x}"
-
-
-def _of_labelled(job: Classifier, steps: int | None) -> Sample:
-    task = job.task
-    name = next(name for name in ("test", "validation", "train") if len(getattr(task.parts, name)))
-    index = _longest_within(task.inputs, getattr(task.parts, name), steps or STEPS)
-    inputs = task.inputs[index][: steps or STEPS]
-    batch = task.collated([inputs], task.truth[[index]])
-    watched, logits = _Watched.of(job.model.recurrent, lambda: job.model(batch.inputs, batch.lengths))
-    best = int(logits[0].argmax())
-    odds = softmax((logits / job.model.temperature).detach().cpu().double().numpy())[0]
-    gradient = watched.gradient(cross_entropy(logits, batch.labels))
-    data = task.parts.data
-    tokens = LEVELS[job.config.level](str(data.sequences[index]))[: len(inputs)] if data.is_text else []
-    tokens += ["end"] * (len(inputs) - len(tokens)) if data.is_text else []  # runs of tokens have a step for the end
-    cut = (
-        f", the first {len(inputs)} of its {len(task.inputs[index])} steps"
-        if len(inputs) < len(task.inputs[index])
-        else ""
-    )
-    return Sample(
-        **_of_job(job),
-        what=f"sequence {index} of the {name} part{cut}",
-        x=watched.x,
-        loss=gradient,
-        trained=gradient,
-        explained=watched.gradient(logits[0, best]),
-        question=f"the score of the class {job.classes[best]!r}",
-        result={
-            "predicted": job.classes[best],
-            "truth": data.labels[index],
-            "probabilities": {job.classes[i]: float(odds[i]) for i in np.argsort(-odds)[:SHOWN]},
-        },
-        labels=tuple(tokens),
-        text=data.is_text and bool(tokens),
-    )
-
-
-def _longest_within(inputs: Sequence[Tensor], part: Sequence[int], steps: int) -> int:
-    """Of the sequences of ``part`` the longest of at most ``steps`` steps; the shortest where all are longer."""
-    within = [i for i in part if len(inputs[i]) <= steps]
-    return int(max(within, key=lambda i: len(inputs[i])) if within else min(part, key=lambda i: len(inputs[i])))
