@@ -1,9 +1,9 @@
 """Faults planted one at a time: some test must fail for each. `make test-mutants` shows it.
 
-Ten errors in ten places of the source: equations, the order of gates, derivatives. And four faults of a backend, in
-three cells each. Run as a script, it runs tests once for each mutant and prints which test caught it; words after it
-choose mutants by name. Loaded by pytest (``-p mutants``), it plants the fault of a backend that the variable
-ELMAN_MUTANT names, as ``fault:cell``.
+Ten errors in ten places of the source: equations, the order of gates, derivatives. More in what explains a network
+(insight_mutants.py). And four faults of a backend, in three cells each. Run as a script, it runs tests once for each
+mutant and prints which test caught it; words after it choose mutants by name. Loaded by pytest (``-p mutants``), it
+plants the fault of a backend that the variable ELMAN_MUTANT names, as ``fault:cell``.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+from insight_mutants import INSIGHT
 
 TESTS = Path(__file__).parent
 SOURCE = TESTS.parent / "src"
@@ -201,11 +203,12 @@ def in_a_backend(fault: str, cell: str) -> str | None:
 
 
 def main() -> int:
-    mutants = {error.name: lambda error=error: in_the_source(error) for error in ERRORS}
+    errors = [*ERRORS, *(Error(*fields) for fields in INSIGHT)]
+    mutants = {error.name: lambda error=error: in_the_source(error) for error in errors}
     mutants |= {f"{fault} in {cell}": lambda f=fault, c=cell: in_a_backend(f, c) for fault in FAULTS for cell in CELLS}
     words = sys.argv[1:]
     chosen = {name: run for name, run in mutants.items() if not words or any(word in name for word in words)}
-    if already := caught_by(sorted({*SUITE, *(error.tests for error in ERRORS)}), UNCHANGED):
+    if already := caught_by(sorted({*SUITE, *(error.tests for error in errors)}), UNCHANGED):
         raise SystemExit(f"{already} fails without a mutant: mend that first")
     alive = 0
     for name, run in chosen.items():

@@ -4,10 +4,11 @@ import ast
 
 import pytest
 
-from mutants import ERRORS, SOURCE
+from insight_mutants import INSIGHT
+from mutants import ERRORS, SOURCE, Error
 
 
-@pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.name)
+@pytest.mark.parametrize("error", [*ERRORS, *(Error(*fields) for fields in INSIGHT)], ids=lambda error: error.name)
 def test_each_finds_its_line(error):
     source = (SOURCE / "elman" / error.file).read_text()
     assert error.planted(source) != source

@@ -14,6 +14,7 @@ from elman.errors import ElmanError
 from elman.insight import memory_by_gradient
 from elman.jobs import Forecaster
 from elman.report import Sample, compare, explain, sample
+from elman.report.beside import _fresh
 from elman.report.page import page
 from elman.report.sections import lines
 
@@ -51,6 +52,8 @@ def test_a_fresh_cell_has_the_size_and_the_sequence():
         assert 0.7 * own < row["parameters"] <= own
         assert (row["cell"], row["fresh"]) == (row["name"], True)
         assert len(row["influence"]) == 15
+    fresh = _fresh("lstm", chosen).layer
+    assert (fresh.num_layers, fresh.stack.bidirectional, fresh.init) == (2, True, "orthogonal")
     with pytest.raises(ElmanError, match="did you mean 'lstm'"):
         compare(explain(chosen), {"a": "lstn"})
 
