@@ -153,6 +153,16 @@ def test_a_layer_that_has_the_batch_first():
     assert facts["attribution"]["top"][0]["label"] in "abcdef"
 
 
+def test_it_is_explained_without_the_noise_of_training():
+    torch.manual_seed(0)
+    layer = elman.Recurrent("lstm", 2, 4, 2, zoneout=0.5, dropout=0.5)
+    x = torch.randn(310, 2)
+    first, second = (explain(Sample.of(layer, x)).facts for _ in range(2))
+    assert layer.training
+    assert first == second
+    assert first["sample"]["measured"] == 300
+
+
 def test_a_training_of_one_s_own_is_told(tmp_path):
     rows = [{"epoch": 1, "train_loss": 2.0, "validation_loss": 1.0, "clipped": 0.5, "gradients": {}, "spikes": [3]}]
     facts = explain(Sample.of(elman.Recurrent("rnn", 1, 2), torch.randn(5, 1), training=rows)).facts

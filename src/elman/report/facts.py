@@ -105,9 +105,7 @@ def explain(of: Any, steps: int | None = None, say: Callable[[str], None] = lamb
 
 @torch.no_grad()
 def measured(chosen: Sample, steps: int = MEASURED) -> tuple[dict[str, Any], slice]:
-    """The last ``steps`` steps, which are measured, and the state before them; of a network that reads from both ends
-    there is none.
-    """
+    """The state before the last ``steps``, and these; a network that reads from both ends has no such state."""
     if len(chosen) <= steps:
         return dict(chosen.given), slice(0, None)
     if chosen.layer.stack.bidirectional:

@@ -91,7 +91,7 @@ class Sample:
             )
         if len(labels) not in (0, len(read)):
             raise ShapeError(f"labels: got {len(labels)}, want one a step, {len(read)}, or none")
-        layer = copy(layer)  # of the same weights
+        layer = copy(layer).eval()  # of the same weights
         layer.batch_first = False
         with torch.enable_grad():
             watched = Watched(read, layer.calls(read)[1].detach().requires_grad_())
