@@ -22,17 +22,19 @@ SHAPES = ((32, 50, 32, 32), (32, 128, 64, 64), (32, 128, 128, 128), (64, 100, 32
 def ours(columns: Tensor, operand: Tensor) -> Callable[[], Tensor]:
     """A call of the kernel as the backward pass makes it: (T, B, m) and (T, B, n) to (m, n)."""
     steps, batch, m = columns.shape
-    n, team, width = operand.shape[2], threads.team(), machine.width()
-    kernel, result = jobs.for_operand(n, width), torch.empty(m, n)
-    each = -(-gradients.room(n, width) // 16) * 16
+    n, team, vectors = operand.shape[2], threads.team(), machine.Vectors(machine.width())
+    kernel, result = jobs.for_operand(n, vectors), torch.empty(m, n)
+    each = -(-gradients.room(n, vectors) // 16) * 16
     room, ones = torch.empty(each * team + 16), torch.ones(1, dtype=torch.bool)
     rows = min(batch, gradients.BLOCK)
     values = {
-        "team": team, "m": m, "n": n, "steps": steps, "batch": batch,
+        "team": team, "adds": 0, "m": m, "n": n, "steps": steps, "batch": batch,
         "room": -(-room.data_ptr() // 64) * 64, "room_each": each,
         "block_rows": rows, "block_steps": gradients.BLOCK // rows,
-        "columns": columns.data_ptr(), "columns_row": m, "gradient": result.data_ptr(), "sums": 0,
-        "masked": 0, "valid": ones.data_ptr(), "initial": 0, "initial_row": 0, "initial_step": -1, "shift": 0,
+        "columns": columns.data_ptr(), "columns_row": m, "group": m, "column_step": 0, "row_step": 0,
+        "gradient": result.data_ptr(), "sums": 0, "masked": 0, "valid": ones.data_ptr(),
+        "shares": 1, "share_rows": batch, "gradient_share": 0, "sums_share": 0,
+        "initial": 0, "initial_row": 0, "initial_step": -1, "shift": 0,
         "operand": operand.data_ptr(), "operand_step": batch * n, "operand_row": n,
     }  # fmt: skip
     table, held = [values[name] for name in kernel.names], (columns, operand, room, ones)

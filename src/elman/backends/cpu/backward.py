@@ -46,7 +46,7 @@ class _Backward(Stages):
                 self._begin_carries(low, high)
             with c.loop(c.number("start"), c.number("stop")) as back:
                 turn = c.b.sub(c.b.sub(c.add(c.number("start"), c.number("stop")), i64(1)), back.index)
-                self.step(Time.at_turn(c, plan, self.variant, turn), low, high, places)
+                self.step(Time.at_turn(c, plan, self.variant, turn, back=True), low, high, places)
                 self._add_gathered()
 
     def _begin_carries(self, low: Any, high: Any) -> None:
@@ -73,6 +73,12 @@ class _Backward(Stages):
         if index in plan.columns and index not in plan.backward.values.readable:
             return self._column(time, index)
         return time.row(index)
+
+    def pace(self, time: Time, index: int) -> Any:
+        node, is_column = self.plan.nodes[index], index in self.plan.columns
+        if (node.op == "cotangent" and node.name) or (is_column and index not in self.plan.backward.values.readable):
+            return None
+        return time.pace(index)
 
     def _column(self, time: Time, index: int) -> tuple[Any, Any]:
         address, width = self._columns(time)
@@ -141,7 +147,7 @@ def layout(plan: Plan) -> list[str]:
         names += [f"{what}:{state.name}" for what in ("from", "from_row", "carry", "to_initial", "spare")]
     names += ["gradient:input", *(f"gradient:extra:{e.name}" for e in program.extras)]
     names += [f"gradient:parameter:{p.name}" for p in program.parameters]
-    names += ["columns", "crossing", "gathered", "sums", "room", "masked", "ones"]
+    names += ["columns", "crossing", "gathered", "sums", "shared", "room", "masked", "ones", "shares", "share_rows"]
     # The turns of the stretch, of which there are ``each`` at most, and the first of its steps in memory.
     return [*names, "each", "start", "stop", "base"]
 
@@ -165,6 +171,7 @@ def build(plan: Plan, variant: Variant) -> Kernel:
                 c.write(name, value)
             run()
             jobs.emit_jobs(c, plan)
+        jobs.emit_shares(c, plan)
         jobs.emit_vectors(c, plan, *gather_offsets(plan))
 
     pack = packing(plan, plan.backward.phases, variant)

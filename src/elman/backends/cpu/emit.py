@@ -122,9 +122,9 @@ class Code:
             return
         self.call(f"llvm.masked.store.{suffix(self.vector)}.p0", VOID, value, pointer, ir.Constant(I32, align), mask)
 
-    def prefetch(self, pointer: Any) -> None:
-        """Ask for a line that will be read soon."""
-        read, near, data = (ir.Constant(I32, value) for value in (0, 3, 1))
+    def prefetch(self, pointer: Any, cache: int) -> None:
+        """Bring the line at an address, which may be none of ours, into the first- or second-level ``cache``."""
+        read, near, data = (ir.Constant(I32, value) for value in (0, 4 - cache, 1))
         self.call("llvm.prefetch.p0", VOID, pointer, read, near, data)
 
     def lanes(self, count: int) -> Any:

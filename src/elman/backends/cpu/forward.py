@@ -67,6 +67,10 @@ class _Forward(Stages):
     def where(self, time: Time, index: int) -> tuple[Any, Any]:
         return time.row(index)
 
+    def pace(self, time: Time, index: int) -> Any:
+        # What else it reads it has just written.
+        return time.pace(index) if self.plan.nodes[index].op in ("input", "extra") else None
+
     def operand(self, time: Time, run: Run) -> tuple[Any, Any]:
         assert run.source is not None
         return time.row(run.source)

@@ -15,13 +15,17 @@ from elman.backends.cpu.machine import Vectors
 from elman.backends.cpu.narrow import NarrowGradient
 from elman.backends.cpu.parts import Job
 from elman.backends.cpu.plan import Plan
+from elman.backends.cpu.tiles import each_vector
 from elman.backends.cpu.uses import NARROW
 
 _LAYOUT = [
     "team", "adds", "m", "n", "steps", "batch", "room", "room_each", "block_rows", "block_steps",
     "columns", "columns_row", "group", "column_step", "row_step", "gradient", "sums", "masked", "valid",
+    "shares", "share_rows", "gradient_share", "sums_share",
     "initial", "initial_row", "initial_step", "shift", "operand", "operand_step", "operand_row",
 ]  # fmt: skip
+SHARE = 8  # rows of the batch that a share has at least
+_PARTIAL = 1 << 18  # numbers of all shares' gradients: they must stay in a cache
 _KERNELS: dict[tuple[Vectors, int, int], Kernel] = {}
 
 
@@ -42,21 +46,43 @@ def _write(module: ir.Module, arguments: Arguments, vectors: Vectors, down: int,
 
 def rooms(plan: Plan, vectors: Vectors) -> int:
     """Numbers of working room a member needs for the largest of a plan's products."""
-    return max((-(-room(job.count, vectors) // 16) * 16 for job in plan.jobs), default=0)
+    return max((_in_line(room(job.count, vectors)) for job in plan.jobs), default=0)
+
+
+def share_lengths(plan: Plan) -> tuple[int, int]:
+    """Numbers of the gradients that a share of the rows forms, and of the sums of its columns."""
+    gradients = sum(job.groups * job.width * job.count for job in plan.jobs if job.count > NARROW)
+    return _in_line(gradients), _in_line(plan.width * len(plan.sums_of_columns))
+
+
+def _in_line(count: int) -> int:
+    """So many numbers that what follows is in line with the processor's cache."""
+    return -(-count // 16) * 16
+
+
+def shares(plan: Plan, batch: int) -> int:
+    """Into how many shares the rows are cut, each of which forms a gradient of its own. Threads have no say in it."""
+    found, each = 1, share_lengths(plan)[0]
+    while each and 2 * found * SHARE <= batch and 2 * found * each <= _PARTIAL:
+        found *= 2
+    return found
 
 
 def emit_jobs(c: Entry, plan: Plan) -> None:
     """After a stretch of the loop: every product that is wanted, one after the other, each on the whole team."""
-    for job in plan.jobs:
-        sums = i64(0)
+    is_one = c.b.icmp_signed("==", c.number("shares"), i64(1))
+    for job, at in _places(plan):
+        sums, split = i64(0), job.count > NARROW
         if job in plan.sums_of_columns:
             here = plan.sums_of_columns[job] * plan.width + job.column
             sums = c.add(c.number("sums"), c.item * here)
         n = job.count
         gradient = c.number(f"gradient:parameter:{job.parameter}")
         with c.when(c.b.icmp_signed("!=", gradient, i64(0))):
-            batch = c.number("batch")
-            rows = c.least(batch, i64(BLOCK))
+            batch, whole = c.number("batch"), c.add(gradient, c.item * job.row * n)
+            own = c.b.select(is_one, whole, c.add(c.number("shared"), c.item * at)) if split else whole
+            row_step = c.b.select(is_one, i64(job.row_step), i64(job.width)) if split else job.row_step
+            rows = c.least(c.number("share_rows") if split else batch, i64(BLOCK))
             values = {
                 "team": c.number("team"), "m": job.groups * job.width, "n": n, "batch": batch,
                 "steps": c.b.sub(c.number("stop"), c.number("start")),
@@ -64,8 +90,9 @@ def emit_jobs(c: Entry, plan: Plan) -> None:
                 "room": c.number("room"), "room_each": rooms(plan, c.vectors),
                 "block_rows": rows, "block_steps": c.b.sdiv(i64(BLOCK), rows),
                 "columns": c.add(c.number("columns"), c.item * job.column), "columns_row": plan.width,
-                "group": job.width, "column_step": job.column_step, "row_step": job.row_step,
-                "gradient": c.add(gradient, c.item * job.row * n), "sums": sums,
+                "group": job.width, "column_step": job.column_step, "row_step": row_step,
+                "gradient": own, "sums": sums, "shares": c.number("shares"), "share_rows": c.number("share_rows"),
+                "gradient_share": share_lengths(plan)[0], "sums_share": share_lengths(plan)[1],
                 "masked": c.number("masked"),
                 # Where nothing is masked the flag is read all the same, from memory that is not 0.
                 "valid": c.b.select(
@@ -76,6 +103,48 @@ def emit_jobs(c: Entry, plan: Plan) -> None:
                 **_operand(c, plan, job, batch),
             }  # fmt: skip
             c.run(for_operand(n, c.vectors), values)
+
+
+def _places(plan: Plan) -> list[tuple[Job, int]]:
+    """Each job, and where its gradient begins among those of a share; narrow ones form theirs at once."""
+    at, places = 0, []
+    for job in plan.jobs:
+        places.append((job, at))
+        at += job.groups * job.width * job.count if job.count > NARROW else 0
+    return places
+
+
+def emit_shares(c: Entry, plan: Plan) -> None:
+    """The gradients and the sums of all shares, where there are several, come together in the shares' order."""
+    gradients, sums = share_lengths(plan)
+    with c.when(c.b.icmp_signed(">", c.number("shares"), i64(1))):
+        for job, at in _places(plan):
+            if job.count <= NARROW:
+                continue
+            gradient = c.number(f"gradient:parameter:{job.parameter}")
+            with c.when(c.b.icmp_signed("!=", gradient, i64(0))), c.loop(0, job.groups) as group:
+                source = c.at(c.pointer("shared"), c.add(c.mul(group.index, job.width * job.count), at))
+                row = c.add(c.mul(group.index, job.row_step), job.row)
+                target = c.at(c.b.inttoptr(gradient, PTR), c.mul(row, job.count))
+                _add_up(c, source, target, job.width * job.count, gradients)
+                if job in plan.sums_of_columns:
+                    column = c.add(c.mul(group.index, job.column_step), job.column)
+                    place = c.at(c.pointer("sums"), c.add(column, plan.sums_of_columns[job] * plan.width))
+                    _add_up(c, place, place, job.width, sums)
+
+
+def _add_up(c: Entry, source: Any, target: Any, count: int, step: int) -> None:
+    """``count`` numbers: each the sum over the shares, which are ``step`` apart."""
+
+    def vector(unit: Any, mask: Any, _: Any) -> list[Any]:
+        first = c.at(source, unit)
+        with c.loop(1, c.number("shares"), carry=[c.load_vector(first, mask)]) as share:
+            value = c.load_vector(c.at(first, c.mul(share.index, step)), mask)
+            share.next = [c.b.fadd(share.values[0], value)]
+        c.store_vector(share.values[0], c.at(target, unit), mask)
+        return []
+
+    each_vector(c, count, vector)
 
 
 def _operand(c: Entry, plan: Plan, job: Job, batch: Any) -> dict[str, Any]:

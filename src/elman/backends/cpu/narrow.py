@@ -5,7 +5,7 @@ Here the many columns are the vector, and the few units are scalars.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -114,16 +114,15 @@ def emit_packing(c: Part, plan: Plan, phase: Phase, size: int, packed: Any) -> N
 
 def emit_phase(
     c: Part, phase: Phase, size: int, packed: Any, low: Any, high: Any,
-    operand: Callable[[Run], tuple[Any, Any]], begin: Callable[[Any], Any],
+    operands: Sequence[Any], begin: Callable[[Any], Any],
     body: Callable[[Any, Any, Any, dict[int, Any]], None],
 ) -> None:  # fmt: skip
     """A narrow phase for the rows from ``low`` to ``high``; see :func:`elman.backends.cpu.tiles.emit_phase`."""
-    operands = [operand(run) for run in phase.runs]
     with c.loop(low, high) as row:
         sums = [[c.splat(0.0)] * size for _ in phase.sums]
         at = 0
-        for run, (address, stride) in zip(phase.runs, operands, strict=True):
-            line = c.at(address, c.add(c.mul(row.index, stride), run.offset))
+        for run, operand in zip(phase.runs, operands, strict=True):
+            line = c.at(operand.address, c.add(c.mul(row.index, operand.length), run.offset))
             for g in run.sums:
                 sums[g] = _dot(c, run.length, line, c.at(packed, at), sums[g])
                 at += size * _padded(run, c.width)

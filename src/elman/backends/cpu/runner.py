@@ -12,7 +12,6 @@ from elman.backends.cpu import backward, compiler, forward, jobs, workspace
 from elman.backends.cpu.gradients import BLOCK
 from elman.backends.cpu.inputs import Inputs, Wanted
 from elman.backends.cpu.kernel import Kernel
-from elman.backends.cpu.pages import in_huge_pages
 from elman.backends.cpu.plan import Plan
 from elman.backends.cpu.timeline import Variant
 
@@ -42,7 +41,7 @@ class Runner:
         self.carried = sum(self.state_sizes)
         self.gathered = backward.gather_offsets(plan)[1]
         self.room = jobs.rooms(plan, variant.vectors)
-        self.sums = -(-plan.width * len(plan.sums_of_columns) // 16) * 16
+        self.share = sum(jobs.share_lengths(plan))
         self.flows = {name for name, _ in plan.targets()}
         self.whole = _whole(plan)
         summed = {v[0] for v in plan.column_vectors}
@@ -64,11 +63,10 @@ class Runner:
     def forward(self, inputs: Inputs, team: int, chunks: int, keep: bool) -> tuple[list[Tensor], list[Tensor]]:
         """([output, *final states], what is kept for the backward pass)."""
         steps, batch = inputs.x.shape[:2]
-        empty = inputs.x.new_empty
-        output = in_huge_pages(empty(steps, batch, self.output_size))
-        finals = [empty(batch, n) for n in self.state_sizes]
+        output = workspace.lent((steps, batch, self.output_size), self.dtype)
+        finals = [inputs.x.new_empty(batch, n) for n in self.state_sizes]
         # Without a backward pass the states need a ring of two steps, and the rest the room of one.
-        kept = [in_huge_pages(empty(steps if keep else 2, batch, n)) for n in self.kept_sizes]
+        kept = [workspace.lent((steps if keep else 2, batch, n), self.dtype) for n in self.kept_sizes]
         packed = self._take(self.packed_forward + self.plan.forward.crossing_width * batch)
         values = inputs.table(team, chunks, not keep, packed.data_ptr())
         self._add_kept(values, output, kept)
@@ -93,13 +91,17 @@ class Runner:
     ) -> list[Tensor | None]:  # fmt: skip
         """The gradients in the order of :class:`Inputs`; ``grads`` are those of the output and the final states."""
         plan, (steps, batch, _) = self.plan, inputs.x.shape
-        each, packed_length = _turns(batch, plan.width), self.packed_backward
+        shares, packed_length = jobs.shares(plan, batch), self.packed_backward
+        share_rows = -(-batch // shares)
+        each = _turns(batch, share_rows, plan.width)
         columns = self._take(min(each, steps) * batch * plan.width)
-        # Packed weights, the sums of the columns, the room of the products, what crosses, the carries' other place:
-        # the first of them at 64 bytes each.
-        room = self._take(packed_length + self.sums + self.room * team + (self.crossing + self.carried) * batch)
-        sums = room.data_ptr() + self.item * packed_length
-        products = sums + self.item * self.sums
+        # Packed weights, the shares' gradients and sums of the columns, the room of the products, what crosses, the
+        # carries' other place: the first of them at 64 bytes each.
+        length = packed_length + self.share * shares + self.room * team + (self.crossing + self.carried) * batch
+        room = self._take(length)
+        shared = room.data_ptr() + self.item * packed_length
+        sums = shared + self.item * jobs.share_lengths(plan)[0] * shares
+        products = shared + self.item * self.share * shares
         crossing = products + self.item * self.room * team
         spare = crossing + self.item * self.crossing * batch
         values = inputs.table(team, chunks, False, room.data_ptr())
@@ -111,8 +113,8 @@ class Runner:
         parameters = self._add_parameters(values, inputs, wanted)
         gathered = self.zeros(chunks, 2 * self.gathered) if self.gathered else columns
         values += (
-            columns.data_ptr(), crossing, gathered.data_ptr(), sums, products, inputs.valid is not None,
-            _ONES.data_ptr(), each, 0, 0, 0,
+            columns.data_ptr(), crossing, gathered.data_ptr(), sums, shared, products, inputs.valid is not None,
+            _ONES.data_ptr(), shares, share_rows, each, 0, 0, 0,
         )  # fmt: skip
         self.backward_kernel(values)
         del held
@@ -148,8 +150,8 @@ class Runner:
         names = ["input", *(f"extra:{e.name}" for e in self.program.extras)]
         widths = [n, *(self.plan.sizes[e.size] for e in self.program.extras)]
         for name, width, want in zip(names, widths, (wanted.x, *wanted.extras), strict=True):
-            make = inputs.x.new_empty if name in self.flows else inputs.x.new_zeros
-            found.append(in_huge_pages(make(steps, batch, width)) if want else None)
+            flows, shape = name in self.flows, (steps, batch, width)
+            found.append((workspace.lent(shape, self.dtype) if flows else self.zeros(shape)) if want else None)
         values += [0 if g is None else g.data_ptr() for g in found]
         return found[0], found[1:]
 
@@ -167,10 +169,10 @@ class Runner:
         return found
 
 
-def _turns(batch: int, width: int) -> int:
+def _turns(batch: int, share_rows: int, width: int) -> int:
     """After how many turns of the backward loop the weights' gradients are formed: whole blocks of their product, and
     columns that stay in the processor's cache."""
-    block = BLOCK // min(batch, BLOCK)
+    block = BLOCK // min(share_rows, BLOCK)
     return block * max(1, _COLUMNS // (block * batch * max(width, 1)))
 
 

@@ -43,6 +43,10 @@ class Stages:
         """The row that a product reads: address, and the length of a row."""
         raise NotImplementedError
 
+    def pace(self, time: Time, index: int) -> Any:
+        """How far it is from a value's row to the one the next turn reads, or None where that is near already."""
+        raise NotImplementedError
+
     def write(self, body: Body, time: Time, row: Row, store: Store, value: Any) -> None:
         """Put a value where its store says."""
         raise NotImplementedError
@@ -50,6 +54,7 @@ class Stages:
     def step(self, time: Time, low: Any, high: Any, places: Places) -> None:
         """All stages of a step, for the rows from ``low`` to ``high``."""
         rest = list(places)
+        self.readers: dict[int, Work] = {}
         for stage in self.schedule.stages:
             mine, rest = rest[: len(stage.phases)], rest[len(stage.phases) :]
             with self.c.when(self.is_wanted(stage.condition)) if stage.condition else nullcontext():
@@ -77,7 +82,16 @@ class Stages:
             work = stage.passes[0].get(phase.size, Work()) if stage.fused else Work()
             begin = partial(self._begin, time, work if phase.size != "1" else Work())
             body = partial(self._behind if stage.fused else self._raw, time, work)
-            tiles.emit_phase(self.c, phase, cut, packed, low, high, partial(self.operand, time), begin, body, time.turn)
+            operands = [tiles.Operand(*self.operand(time, run), self._operand_pace(time, run)) for run in phase.runs]
+            tiles.emit_phase(self.c, phase, cut, packed, low, high, operands, begin, body, time.turn)
+
+    def _pace_once(self, time: Time, work: Work, index: int) -> Any:
+        """The same, for the first pass of a step that reads the value."""
+        first = self.readers.setdefault(index, work) is work
+        return self.pace(time, index) if first and (index,) not in self.schedule.crossing else None
+
+    def _operand_pace(self, time: Time, run: Run) -> Any:
+        return None if run.source is None else self.pace(time, run.source)
 
     def _begin(self, time: Time, work: Work, index: Any) -> Row:
         runs = flag(self.c, "valid", time.step, index) if self.variant.masked else None
@@ -96,7 +110,8 @@ class Stages:
 
     def _body(self, time: Time, work: Work, row: Row, unit: Any, mask: Any) -> Body:
         body = Body(self.c, self.plan, unit, mask, lambda i: self._address(time, i, row), work, row.known)
-        body.sums = lambda i: body.load(self._crossing(row, self.schedule.raw[i]), self.plan.nodes[i].size == "1")
+        body.pace = lambda i: self._pace_once(time, work, i)
+        body.sums = lambda i: body.load(self._raw_place(time, row, i), self.plan.nodes[i].size == "1")
         body.joined = lambda key: self._crossing(row, self.schedule.crossing[key])
         return body
 
@@ -113,7 +128,13 @@ class Stages:
         """A product's sums as they are, for the passes that come."""
         body = self._body(time, work, row, unit, mask)
         for root, value in sums.items():
-            body.store(value, self._crossing(row, self.schedule.raw[root]))
+            body.store(value, self._raw_place(time, row, root))
+
+    def _raw_place(self, time: Time, row: Row, index: int) -> Any:
+        """Where a product's sum is until a pass takes it up: where it is kept, or else in the buffer that crosses."""
+        if index in self.schedule.raw:
+            return self._crossing(row, self.schedule.raw[index])
+        return self.row_at(self.where(time, index), row.index)
 
     def _behind(self, time: Time, work: Work, row: Row, unit: Any, mask: Any, sums: Mapping[int, Any]) -> None:
         """The only pass of a stage, while the sums are at hand."""
@@ -154,14 +175,17 @@ class Stages:
         def vector(unit: Any, mask: Any, sums: list[Any]) -> list[Any]:
             body = self._body(time, work, row, unit, mask)
             self._write_all(body, time, row, work)
-            values = [body.value(value) for _, value in work.totals]
+            values = [body.added(parts) for parts in summed.values()]
             # Lanes without a unit hold anything.
             values = [v if mask is None else c.b.select(mask, v, c.splat(0.0)) for v in values]
             return [c.b.fadd(total, v) for total, v in zip(sums, values, strict=True)]
 
-        sums = tiles.each_vector(c, size, vector, [c.splat(0.0)] * len(work.totals))
-        for (total, _), value in zip(work.totals, sums, strict=True):
-            self._add(totals, total, narrow.in_every_lane(c, value))
+        summed: dict[int, tuple[int, ...]] = {}
+        for total, value in work.totals:
+            summed[total] = (*summed.get(total, ()), value)
+        sums = tiles.each_vector(c, size, vector, [c.splat(0.0)] * len(summed))
+        for total, found in zip(summed, sums, strict=True):
+            self._add(totals, total, narrow.in_every_lane(c, found))
 
     def _add(self, totals: dict[int, Any], total: int, value: Any) -> None:
         totals[total] = self.c.b.fadd(totals[total], value) if total in totals else value

@@ -29,6 +29,7 @@ class Body:
         self.c, self.plan, self.unit, self.mask, self.rows, self.work = c, plan, unit, mask, rows, work
         self.known = dict(known)
         self.sums: Callable[[int], Any] = lambda i: None
+        self.pace: Callable[[int], Any] = lambda i: None
         self.joined: Callable[[tuple[int, ...]], Any] = lambda key: None
 
     def value(self, index: int) -> Any:
@@ -49,7 +50,10 @@ class Body:
     def _compute(self, index: int) -> Any:
         c, node = self.c, self.plan.nodes[index]
         if index in self.work.reads or node.op in ("input", "state", "extra", "cotangent"):
-            return self.load(self.rows(index), node.size == "1")
+            address, pace = self.rows(index), self.pace(index)
+            if pace is not None and node.size != "1":
+                c.prefetch(c.at(address, c.add(pace, self.unit)), cache=2)
+            return self.load(address, node.size == "1")
         if index in self.plan.sums:
             return self._sum(index)
         if node.op == "constant":

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from elman.backends.cpu import machine, narrow
 from elman.backends.cpu.emit import Code, i64
@@ -20,6 +20,15 @@ from elman.backends.cpu.parts import Phase, Run
 
 AHEAD = 8  # turns of k, of which weights are asked for early where they come from the second-level cache
 BYTES_A_MULTIPLY_ADD = 22  # what comes from the second-level cache in the time of one vector multiply-add, measured
+
+
+class Operand(NamedTuple):
+    """The row that a run reads at a step: its address, the length of a row, and how far off the one of the next turn
+    is, or None where that is near already."""
+
+    address: Any
+    length: Any
+    pace: Any
 
 
 @dataclass(frozen=True)
@@ -128,7 +137,7 @@ def emit_phase(
     packed: Any,
     low: Any,
     high: Any,
-    operand: Callable[[Run], tuple[Any, Any]],
+    operands: Sequence[Operand],
     begin: Callable[[Any], Any],
     body: Callable[[Any, Any, Any, dict[int, Any]], None],
     turn: Any,
@@ -138,18 +147,16 @@ def emit_phase(
     Every other ``turn`` of the time loop takes the panels from the last to the first: those the turn before ended
     with are still in the nearest cache.
 
-    ``operand`` gives the address and the row's length of a run's operand. ``begin(row)`` writes what comes before the
-    units of a row, and ``body(begun, unit, mask, sums)`` what is done with the finished sums, by root, of one vector
-    of units of that row.
+    ``operands`` are the runs'. ``begin(row)`` writes what comes before the units of a row, and
+    ``body(begun, unit, mask, sums)`` what is done with the finished sums, by root, of one vector of units of that row.
     """
     if not phase.sums:
         emit_plain(c, cut.size, low, high, begin, lambda row, unit, mask: body(row, unit, mask, {}))
         return
     if narrow.is_narrow(phase, cut.size):
-        narrow.emit_phase(c, phase, cut.size, packed, low, high, operand, begin, body)
+        narrow.emit_phase(c, phase, cut.size, packed, low, high, operands, begin, body)
         return
     scratch = c.buffer(cut.rows * cut.accumulators * cut.width)
-    operands = [operand(run) for run in phase.runs]
     is_odd = c.b.icmp_signed("!=", c.b.and_(turn, i64(1)), i64(0))
     with c.loop(0, cut.panels) as each:
         panel = c.b.select(is_odd, c.b.sub(i64(cut.panels - 1), each.index), each.index)
@@ -157,6 +164,7 @@ def emit_phase(
         stretch, number = of_stretch(c, cut, panel)
         starts = [c.add(c.mul(cut.block(c, run, stretch), run.length), run.offset) for run in phase.runs]
         with c.loop(low, high, cut.rows) as tile:
+            _fetch_ahead(c, phase, cut, operands, panel, tile.index, high)
             _tile(c, phase, cut, weights, operands, starts, tile.index, high, scratch)
             with c.loop(0, c.least(i64(cut.rows), c.b.sub(high, tile.index))) as line:
                 base = c.at(scratch, c.mul(line.index, cut.accumulators * cut.width))
@@ -211,6 +219,22 @@ def _units(c: Part, phase: Phase, cut: Shape, base: Any, begun: Any, start: Any,
             one(full, c.lanes(cut.tail))
 
 
+def _fetch_ahead(
+    c: Part, phase: Phase, cut: Shape, operands: Sequence[Operand], panel: Any, start: Any, high: Any
+) -> None:
+    """Bring nearer what the next turn reads of operands in far memory; each panel sees to a part of its tiles' rows."""
+    for run, operand in zip(phase.runs, operands, strict=True):
+        if operand.pace is None:
+            continue
+        part = -(-run.length * run.blocks // (cut.panels * cut.width)) * cut.width
+        first = c.add(operand.pace, c.mul(panel, part))
+        for r in range(cut.rows):
+            row = c.least(c.add(start, r), c.b.sub(high, i64(1)))
+            line = c.at(operand.address, c.add(c.mul(row, operand.length), first))
+            for i in range(0, part, cut.width):
+                c.prefetch(c.at(line, i), cache=2)
+
+
 def _tile(
     c: Part, phase: Phase, cut: Shape, weights: Any, operands: Any, starts: Any, start: Any, high: Any, scratch: Any
 ) -> None:
@@ -223,8 +247,8 @@ def _tile(
     begin = [c.load_vector(c.at(weights, at + a * width), align=c.line) for a in range(cut.accumulators)]
     values = {(r, a): begin[a] for r in range(cut.rows) for a in range(cut.accumulators)}
     at = 0
-    for run, (operand, stride), begin_at in zip(phase.runs, operands, starts, strict=True):
-        lines = [c.at(operand, c.add(c.mul(row, stride), begin_at)) for row in rows]
+    for run, operand, begin_at in zip(phase.runs, operands, starts, strict=True):
+        lines = [c.at(operand.address, c.add(c.mul(row, operand.length), begin_at)) for row in rows]
         used = [g * units + u for g in run.sums for u in range(units)]
         keys = [(r, a) for r in range(cut.rows) for a in used]
         panel = c.at(weights, at)
@@ -232,7 +256,7 @@ def _tile(
             here = c.at(panel, c.mul(k.index, len(used) * width))
             if far:
                 for j in range(len(used)):
-                    c.prefetch(c.at(here, (AHEAD * len(used) + j) * width))
+                    c.prefetch(c.at(here, (AHEAD * len(used) + j) * width), cache=1)
             columns = [c.load_vector(c.at(here, j * width), align=c.line) for j in range(len(used))]
             factors = [c.spread(c.load(c.at(line, k.index))) for line in lines]
             k.next = [

@@ -28,7 +28,8 @@ class Variant:
 class Time:
     """Where the loop is: turn ``turn`` of the loop is step ``step``; and where each sequence stands there."""
 
-    def __init__(self, c: Part, plan: Plan, variant: Variant, turn: Any, step: Any, before: Any) -> None:
+    def __init__(self, c: Part, plan: Plan, variant: Variant, turn: Any, step: Any, before: Any, towards: Any) -> None:
+        self.towards = towards
         self.c, self.plan, self.variant, self.turn, self.step = c, plan, variant, turn, step
         self._ring = c.b.icmp_signed("!=", c.number("ring"), i64(0))
         is_first = c.b.icmp_signed("==", turn, i64(0))
@@ -40,10 +41,12 @@ class Time:
             self._old[k] = address, c.b.select(is_first, c.number(f"initial_row:{state.name}"), earlier[1])
 
     @classmethod
-    def at_turn(cls, c: Part, plan: Plan, variant: Variant, turn: Any) -> Time:
-        """The time at a turn of the loop."""
-        step = c.add(c.number("first"), c.mul(turn, c.number("stride")))
-        return cls(c, plan, variant, turn, step, c.b.sub(step, c.number("stride")))
+    def at_turn(cls, c: Part, plan: Plan, variant: Variant, turn: Any, back: bool = False) -> Time:
+        """The time at a turn of the loop, which goes ``back`` or not."""
+        stride = c.number("stride")
+        step = c.add(c.number("first"), c.mul(turn, stride))
+        towards = c.b.sub(i64(0), stride) if back else stride
+        return cls(c, plan, variant, turn, step, c.b.sub(step, stride), towards)
 
     def new(self, k: int, turn: Any, step: Any) -> tuple[Any, Any]:
         """State ``k`` after a step: address, and the length of a row."""
@@ -72,6 +75,17 @@ class Time:
         c = self.c
         step = c.b.select(self._ring, i64(0), self.step)
         return c.at(c.pointer(name), c.mul(c.mul(step, c.number("batch")), n)), i64(n)
+
+    def pace(self, index: int) -> Any:
+        """How far it is from a value's row to the one of the step that comes next; None where it is the same."""
+        c, plan, node = self.c, self.plan, self.plan.nodes[index]
+        if node.op in ("vector", "constant"):
+            return None
+        if node.op in ("input", "extra") or (node.op == "cotangent" and not node.name):
+            name = "x" if node.op == "input" else f"extra:{node.name}" if node.op == "extra" else "grad"
+            return c.mul(c.number(f"{name}_step"), self.towards)
+        n = plan.saved_width if index in plan.saved else plan.n(index)
+        return c.mul(c.mul(c.number("batch"), n), self.towards)
 
     def row(self, index: int) -> tuple[Any, Any]:
         """The row of a leaf or of a value that the forward pass stores: address, and the length of a row."""
