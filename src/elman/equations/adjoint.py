@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from elman.equations.graph import Graph, Size, Symbol
 from elman.equations.ops import TABLE
 from elman.equations.program import Node, Program
+from elman.equations.totals import total_of
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class _Backward:
             # A graph keeps sizes beside its nodes, so that what the derivatives compute again is found here.
             self.graph.append(replace(node, size="1"), Size(node.size))
         self.gradient: dict[int, Symbol] = {}
+        self.wide: dict[int, list[Symbol]] = {}  # what values of one unit get from each unit of a row
         self.contributions: list[Contribution] = []
 
     def size(self, index: int) -> str:
@@ -67,8 +69,9 @@ class _Backward:
         """Add ``cotangent`` to the gradient of node ``index``, in that node's size."""
         size, given = self.size(index), self.size(cotangent.index)
         if size == "1" and given != "1":
-            cotangent = self.graph.add(Node("total", (cotangent.index,)), Size("1"))
-        elif size != given:
+            self.wide.setdefault(index, []).append(cotangent)
+            return
+        if size != given:
             cotangent = cotangent * self.graph.add(Node("constant", size=size, value=1.0), Size(size))
         self.gradient[index] = self.gradient[index] + cotangent if index in self.gradient else cotangent
 
@@ -81,6 +84,8 @@ class _Backward:
     def visit(self, index: int) -> None:
         """Pass the gradient of node ``index`` on to its arguments."""
         node = self.program.nodes[index]
+        if index in self.wide:
+            self.send(index, total_of(self.graph, self.wide[index]))
         g = self.gradient.get(index)
         if g is None:
             return

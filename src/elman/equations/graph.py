@@ -101,6 +101,10 @@ class Graph:
         """Add ``node`` (or find it) and return its symbol."""
         return Symbol(self, self._known[node]) if node in self._known else self.append(node, size)
 
+    def has(self, node: Node) -> bool:
+        """Whether ``node`` is there already."""
+        return node in self._known
+
     def append(self, node: Node, size: Size) -> Symbol:
         """Add ``node`` even where its like is there already: an adjoint begins with its program's own nodes."""
         index = len(self.nodes)

@@ -69,7 +69,7 @@ class Schedule:
                 self._visit(place, value)
         for stage, summed in zip(self.stages, self._summed, strict=True):
             stage.phases = self._phases(stage, summed, runs)
-        raw = [i for stage in self.stages if not stage.fused for phase in stage.phases for i in _roots(phase)]
+        raw = [i for stage in self.stages if not stage.fused for i in self._raw(stage)]
         widths = [sizes[self.nodes[key[0]].size] for key in [*self._crossing, *((i,) for i in raw)]]
         found, self.crossing_width = offsets(widths)
         self.crossing = dict(zip(self._crossing, found, strict=False))
@@ -263,17 +263,34 @@ class Schedule:
             at = max(place.position[i] for i in key)
             self._work(at, size).stores.append(Store("crossing", 0, key, size))
 
+    def _raw(self, stage: Stage) -> list[int]:
+        """The sums of a stage that wait in the buffer; one that is kept as it is goes where it is kept at once."""
+        roots = {each.root for phase in stage.phases for each in phase.sums}
+        at_once = {i for i in roots if not self.sums[i].others}
+        for work in (work for works in stage.passes for work in works.values()):
+            kept = [s for s in work.stores if s.kind == "saved" and s.nodes[0] in at_once]
+            work.stores = [s for s in work.stores if s not in kept]
+            roots -= {s.nodes[0] for s in kept}
+        return sorted(roots)
+
     def _phases(
         self, stage: Stage, summed: set[int], runs: Callable[[Sequence[Sum]], tuple[Run, ...]]
     ) -> tuple[Phase, ...]:
-        """The products of a stage by size; where it is fused, also the sizes without any."""
+        """The products of a stage by size; where it is fused, also the sizes without any, and where it is not, those
+        that share no operand by themselves, for their tiles have more rows."""
         sizes = [self.nodes[i].size for i in sorted(summed)] + (list(stage.passes[0]) if stage.fused else [])
         phases = []
         for size in sorted(dict.fromkeys(sizes), key=lambda size: size != "1"):
-            sums = tuple(self.sums[i] for i in sorted(summed) if self.nodes[i].size == size)
-            phases.append(Phase(size, sums, runs(sums)))
+            sums = [self.sums[i] for i in sorted(summed) if self.nodes[i].size == size]
+            for group in [sums] if stage.fused else _apart(sums, runs(sums)):
+                phases.append(Phase(size, tuple(group), runs(group)))
         return tuple(phases)
 
 
-def _roots(phase: Phase) -> list[int]:
-    return [each.root for each in phase.sums]
+def _apart(sums: Sequence[Sum], runs: Iterable[Run]) -> list[list[Sum]]:
+    """The sums in groups that have no run of a product in common."""
+    groups: list[set[int]] = []
+    for run in runs:
+        joined = set(run.sums).union(*(g for g in groups if not g.isdisjoint(run.sums)))
+        groups = [*(g for g in groups if g.isdisjoint(run.sums)), joined]
+    return [[sums[i] for i in sorted(group)] for group in groups]
