@@ -197,3 +197,11 @@ def test_rows_take_plain_numbers_too():
     assert ops.clamp(2.0, 0.0, 1.0) == 1.0
     assert ops.maximum(torch.tensor([1.0, -1.0]), 0.0).tolist() == [1.0, 0.0]
     assert ops.where(torch.tensor([True, False]), 1.0, torch.tensor([5.0, 6.0])).tolist() == [1.0, 6.0]
+
+
+def test_softplus_leaves_nothing_out():
+    """Torch's own, at its default threshold, is 20 + 0 at 20 and a little; in float64 that is 9 digits short."""
+    for at in (19.0, 21.0, 25.0, 35.0, 41.0, 700.0):
+        assert TABLE["softplus"](torch.tensor(at, dtype=torch.float64)).item() == pytest.approx(
+            at + math.log1p(math.exp(-at)), rel=3e-16
+        )
