@@ -1,4 +1,7 @@
-"""Peak memory of a training step at several T, elman against torch.nn: a process a case, read from Linux's VmHWM."""
+"""Peak memory and time of a training step at several T, elman against torch.nn: a process a case, read from VmHWM.
+
+``--recompute`` adds Elman's layers that compute a chunk of so many steps again instead of keeping what is inside.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,9 @@ import argparse
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
-
-LAYERS = ("elman", "torch.nn")
+from statistics import median
 
 
 def resident(which: str) -> float:
@@ -19,12 +22,18 @@ def resident(which: str) -> float:
 
 
 def child(layer: str, cell: str, T: int, B: int, I: int, H: int) -> None:
-    """Print by how many MiB a training step raises the peak. Its input, output gradient and weights are not counted."""
+    """Print by how many MiB a training step raises the peak, and its milliseconds.
+
+    Its input, output gradient and weights are not counted.
+    """
     import torch
 
     import elman
 
-    rnn = getattr(elman if layer == "elman" else torch.nn, cell)(I, H)
+    if layer == "torch.nn":
+        rnn = getattr(torch.nn, cell)(I, H)
+    else:
+        rnn = elman.Recurrent(cell.lower(), I, H, recompute=int(layer.removeprefix("elman") or 0))
 
     def step(x: torch.Tensor, cotangent: torch.Tensor) -> None:
         torch.autograd.grad(rnn(x)[0], [x, *rnn.parameters()], cotangent)
@@ -37,14 +46,20 @@ def child(layer: str, cell: str, T: int, B: int, I: int, H: int) -> None:
     before = resident("VmRSS")
     for _ in range(3):
         step(x, cotangent)
-    print(resident("VmHWM") - before)
+    peak, times = resident("VmHWM") - before, []
+    for _ in range(9):
+        begun = time.perf_counter()
+        step(x, cotangent)
+        times.append(time.perf_counter() - begun)
+    print(peak, 1e3 * median(times))
 
 
-def measured(layer: str, cell: str, T: int, B: int, I: int, H: int) -> float:
+def measured(layer: str, cell: str, T: int, B: int, I: int, H: int) -> list[float]:
     """The same in a process of its own."""
     sizes = [str(size) for size in (T, B, I, H)]
     command = [sys.executable, __file__, "--child", layer, cell, *sizes]
-    return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return [float(figure) for figure in output.split()]
 
 
 def main() -> None:
@@ -59,18 +74,21 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--input", type=int, default=64)
     parser.add_argument("--hidden", type=int, default=128)
+    parser.add_argument("--recompute", type=int, nargs="+", default=[], help="steps of a chunk")
     options = parser.parse_args()
     rest = options.batch, options.input, options.hidden
-    print("peak of a step over what stands before it, MiB; B={}, I={}, H={}".format(*rest))
+    layers = ["elman", *(f"elman{steps}" for steps in options.recompute), "torch.nn"]
+    names = [layer.replace("elman", "recompute ") if layer[5:].isdigit() else layer for layer in layers]
+    print("peak of a step over what stands before it, MiB, and its time, ms; B={}, I={}, H={}".format(*rest))
     for cell in options.cell:
-        print(f"{cell:6}{'T':>8}" + "".join(f"{layer:>12}" for layer in LAYERS) + f"{'ratio':>8}")
-        found = {T: [measured(layer, cell, T, *rest) for layer in LAYERS] for T in options.steps}
-        for T, (ours, theirs) in found.items():
-            print(f"{T:14}{ours:12.1f}{theirs:12.1f}{theirs / max(ours, 0.1):8.2f}")
+        print(f"{cell:6}{'T':>8}" + "".join(f"{name:>16}{'ms':>8}" for name in names))
+        found = {T: [measured(layer, cell, T, *rest) for layer in layers] for T in options.steps}
+        for T, figures in found.items():
+            print(f"{T:14}" + "".join(f"{peak:16.1f}{ms:8.1f}" for peak, ms in figures))
         first, last = min(found), max(found)
         if first < last:
-            each = [1024 * (b - a) / (last - first) for a, b in zip(found[first], found[last], strict=True)]
-            print(f"{'KiB a step':>14}" + "".join(f"{growth:12.1f}" for growth in each))
+            each = [1024 * (b[0] - a[0]) / (last - first) for a, b in zip(found[first], found[last], strict=True)]
+            print(f"{'KiB a step':>14}" + "".join(f"{growth:16.1f}{'':8}" for growth in each))
 
 
 if __name__ == "__main__":
