@@ -90,6 +90,9 @@ def test_shares_count_steps_and_rows():
     assert found.stuck == []
     short = activity(layer, x, lengths=torch.tensor([3, 1]))[0][0]["h"]
     assert (short.high.item(), short.low.item()) == (2 / 4, 1 / 4)
+    swings = activity(layer, x[:3, :1])[0][0]["h"]
+    assert (swings.high.item(), swings.low.item()) == (pytest.approx(2 / 3), pytest.approx(1 / 3))
+    assert swings.stuck == []  # at an end at every step, but not at the same
 
 
 def test_dead_units_never_move():
@@ -100,6 +103,7 @@ def test_dead_units_never_move():
     layer.weight_ih_l0.data[2] = 1.0
     found = activity(layer, torch.randn(9, 2, 1))[0][0]["h"]
     assert found.dead == [0, 1]
+    assert activity(layer, torch.randn(9, 2, 1), lengths=torch.tensor([9, 4]))[0][0]["h"].dead == [0, 1]
     assert found.stuck == []
     assert found.saturated == 0
 

@@ -115,12 +115,12 @@ def test_an_open_forget_gate_remembers_five_times_longer(measure):
 @pytest.mark.parametrize("cell", ["lstm", "cfc"])
 @pytest.mark.parametrize("measure", MEASURES)
 def test_chunks_give_the_same(measure, cell, monkeypatch):
-    """A chunk of one step has each row once: what is repeated for several goes to its own row."""
+    """A chunk of one step, or unit, has each row once: what is repeated for several goes to its own row."""
     case = case_of(elman.cells.get(cell), num_layers=2)
     state = case.layer(case.x, **case.given)[1]
     given = {"reset": torch.rand(7, 2) < 0.2, "state": state, **case.given}
     whole = measure(case.layer, case.x, **given)
-    monkeypatch.setattr("elman.insight.memory.CHUNK", 500)
+    monkeypatch.setattr("elman.insight.memory.CHUNK", 100)
     torch.testing.assert_close(measure(case.layer, case.x, **given).units, whole.units)
 
 
