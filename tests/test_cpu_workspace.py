@@ -11,6 +11,7 @@ import elman
 from elman.backends.cpu import workspace
 
 LARGE = (64, 64, 128)  # 2 MiB of float32
+LIKE = torch.zeros(1)
 
 
 @pytest.fixture(autouse=True)
@@ -23,21 +24,21 @@ def free() -> int:
 
 
 def test_memory_comes_back_with_the_last_view():
-    tensor = workspace.lent(LARGE, torch.float32)
+    tensor = workspace.lent(LIKE, *LARGE)
     address, part = tensor.data_ptr(), tensor[3:5].mul_(0).add_(7)
     del tensor
     assert free() == 0
     assert torch.equal(part, torch.full((2, 64, 128), 7.0))
     del part
     assert free() > 0
-    again = workspace.lent(LARGE, torch.float32)
+    again = workspace.lent(LIKE, *LARGE)
     assert again.data_ptr() == address
-    assert workspace.lent(LARGE, torch.float32).data_ptr() != address  # this one is in use
+    assert workspace.lent(LIKE, *LARGE).data_ptr() != address  # this one is in use
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_a_lent_tensor_is_one_like_others(dtype):
-    tensor = workspace.lent(LARGE, dtype)
+    tensor = workspace.lent(LIKE.to(dtype), *LARGE)
     assert (tensor.shape, tensor.dtype, tensor.is_contiguous(), tensor._is_view()) == (LARGE, dtype, True, False)
     assert tensor.data_ptr() % 64 == 0
     tensor.normal_()

@@ -13,7 +13,7 @@ from typing import Any
 from llvmlite import ir
 
 from elman.backends.cpu.emit import Code, suffix
-from elman.backends.cpu.precision import DOUBLE, LOG, NEAR, SINGLE, Precision
+from elman.backends.cpu.precision import DOUBLE, LOG, LOG1P, NEAR, SINGLE, Precision
 
 
 def precision(c: Code) -> Precision:
@@ -216,5 +216,10 @@ def log1p(c: Code, x: Any) -> Any:
 
 def softplus(c: Code, x: Any) -> Any:
     """ln(1 + e^x) = max(x, 0) + log1p(e^-|x|)."""
-    tail = log1p(c, exp(c, c.b.fneg(absolute(c, x))))
+    below = c.b.fneg(absolute(c, x))
+    if precision(c) is SINGLE:
+        e = _exp_below(c, below)
+        tail = c.fma(c.b.fmul(e, e), polynomial(c, e, LOG1P), e)
+    else:
+        tail = log1p(c, exp(c, below))
     return c.b.fadd(select(c, c.b.fcmp_ordered("<", x, c.splat(0.0)), c.splat(0.0), x), tail)

@@ -38,6 +38,13 @@ _TANH = _series(_tanh_series(30))
 _ATAN = _series([(-1) ** k / (2 * k + 1) for k in range(1, 25)])
 
 
+def _log1p(t: Array) -> Array:
+    """(ln(1 + t) - t) / t^2 for t from 0 to 1. With s = t / (2 + t), ln(1 + t) is 2 artanh s: nothing cancels."""
+    s = t / (2 + t)
+    rest = _series([1 / (2 * k + 3) for k in range(20)])(s * s)
+    return (1 - s) ** 2 / 2 * (s * rest - 1 / (1 - s))
+
+
 # erfc's polynomial is in v = (x - m) / (x + m) s, which goes from -1 to 1 while x goes from 1.25 to 6.
 ERFC_MIDDLE = math.sqrt(1.25 * 6)
 ERFC_SCALE = (6 + ERFC_MIDDLE) / (6 - ERFC_MIDDLE)
@@ -89,6 +96,8 @@ DOUBLE = Precision(
 
 # ln((1 + s) / (1 - s)) = 2 s + s^3 q(s^2).
 LOG = fitted(_series([2 / (2 * k + 3) for k in range(16)]), 0, (math.sqrt(2) - 1) ** 4 * 1.01, 7)
+# ln(1 + t) = t + t^2 q(t) for t from 0 to 1, as exact as float32 is.
+LOG1P = fitted(_log1p, 0, 1, 10)
 ATAN = fitted(_ATAN, 0, math.tan(math.pi / 8) ** 2, 12)
 # erf x = x + x q(x^2): the series, which a fit would not beat in its last digits.
 _ERF = [(-1) ** k / (math.factorial(k) * (2 * k + 1)) for k in range(1, 29)]

@@ -63,10 +63,10 @@ class Runner:
     def forward(self, inputs: Inputs, team: int, chunks: int, keep: bool) -> tuple[list[Tensor], list[Tensor]]:
         """([output, *final states], what is kept for the backward pass)."""
         steps, batch = inputs.x.shape[:2]
-        output = workspace.lent((steps, batch, self.output_size), self.dtype)
+        output = workspace.lent(inputs.x, steps, batch, self.output_size)
         finals = [inputs.x.new_empty(batch, n) for n in self.state_sizes]
         # Without a backward pass the states need a ring of two steps, and the rest the room of one.
-        kept = [workspace.lent((steps if keep else 2, batch, n), self.dtype) for n in self.kept_sizes]
+        kept = [workspace.lent(inputs.x, steps if keep else 2, batch, n) for n in self.kept_sizes]
         packed = self._take(self.packed_forward + self.plan.forward.crossing_width * batch)
         values = inputs.table(team, chunks, not keep, packed.data_ptr())
         self._add_kept(values, output, kept)
@@ -150,8 +150,8 @@ class Runner:
         names = ["input", *(f"extra:{e.name}" for e in self.program.extras)]
         widths = [n, *(self.plan.sizes[e.size] for e in self.program.extras)]
         for name, width, want in zip(names, widths, (wanted.x, *wanted.extras), strict=True):
-            flows, shape = name in self.flows, (steps, batch, width)
-            found.append((workspace.lent(shape, self.dtype) if flows else self.zeros(shape)) if want else None)
+            make = functools.partial(workspace.lent, inputs.x) if name in self.flows else inputs.x.new_zeros
+            found.append(make(steps, batch, width) if want else None)
         values += [0 if g is None else g.data_ptr() for g in found]
         return found[0], found[1:]
 

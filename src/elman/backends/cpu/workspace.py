@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -19,7 +18,7 @@ from elman.backends.cpu.pages import in_huge_pages
 
 _MOST = 1 << 26  # floats that are kept in all: 256 MiB
 _LEAST = 1 << 14
-_LARGE = 1 << 20  # bytes from which memory is lent: below, torch's allocator keeps what it had
+_LARGE = 1 << 18  # floats from which memory is lent: below, torch's allocator keeps what it had
 _FREE: dict[int, list[Tensor]] = {}  # by size, the one used last at the end
 
 
@@ -45,16 +44,17 @@ def give_back(buffer: Tensor) -> None:
         _FREE.pop(next(iter(list(_FREE)), 0), None)
 
 
-def lent(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """A tensor of ``shape`` that holds anything; its memory is given back when no tensor looks at it any more."""
+def lent(like: Tensor, *shape: int) -> Tensor:
+    """A tensor in the dtype of ``like`` that holds anything; its memory is given back when no tensor looks at it."""
     count = math.prod(shape)
-    bytes_ = count * dtype.itemsize
-    if bytes_ < _LARGE:
-        return torch.empty(shape, dtype=dtype, device="cpu")
-    buffer = take(bytes_ // 4)
+    floats = count * like.element_size() // 4
+    if floats < _LARGE:
+        return like.new_empty(shape)
+    buffer = take(floats)
     owner = _owners(buffer.numel()).from_address(buffer.data_ptr())
     owner.buffer = buffer
-    return torch.frombuffer(owner, dtype=dtype, count=count).resize_(shape)  # no view: in-place ops may follow
+    # Resized to what it holds already, it is no view: it may be changed in place.
+    return torch.frombuffer(owner, dtype=like.dtype, count=count).resize_(shape)
 
 
 @functools.cache
