@@ -12,6 +12,7 @@ from elman.data.vocabulary import runs_of
 from elman.errors import DataError, ElmanError, RunError
 from elman.jobs import Classifier, load
 from elman.jobs.classifier import default_epochs
+from elman.metrics import NaiveBayes
 from elman.tasks import Classify, ClassifyConfig, example_batch
 from elman.tasks.classify import Batch
 
@@ -41,7 +42,8 @@ DATA = {"texts": films, "numbers": traces}
 
 
 def task(data=None, cell="gru", **choices) -> Classify:
-    classifier = Classifier(cell, **({**QUICK, "epochs": 1} | choices))
+    plain = {"smoothing": 0.0, "head_dropout": 0.0, "token_dropout": 0.0}
+    classifier = Classifier(cell, **({**QUICK, **plain, "epochs": 1} | choices))
     classifier.fit(films() if data is None else data)
     return classifier.task
 
@@ -213,21 +215,59 @@ def test_it_learns_what_can_be_learnt_and_says_how_sure_it_may_be(kind):
                    for i in classifier.task.parts.test]) == result["test"]["accuracy"]  # fmt: skip
 
 
-def test_probabilities_are_those_of_the_temperature_found_on_the_validation_part():
-    classifier = Classifier("gru", hidden=8, epochs=10, batch=16, level="word")
-    classifier.fit(films(400))
+@pytest.mark.parametrize("bayes", [True, False])
+def test_what_is_said_is_network_and_naive_bayes_as_validation_weighs_them_less_the_prior(bayes):
+    draw = np.random.default_rng(0)
+    words = [f"w{i}" for i in range(150)]
+    labels = draw.choice(["bad", "fair", "good"], 600, p=[0.1, 0.3, 0.6])
+    texts = [" ".join(draw.choice(words, 4)) + f" {label[0] * int(draw.integers(0, 2))}." for label in labels]
+    classifier = Classifier("gru", hidden=6, epochs=4, level="word", bayes=bayes, prior_shift=0.3)
+    classifier.fit((texts, labels))
     task = classifier.task
-    logits = task.logits([task.inputs[i] for i in task.parts.validation])
-    truth = torch.from_numpy(task.truth[task.parts.validation])
+    train, held, data = task.parts.train, task.parts.validation, task.parts.data
 
-    def loss(t):
-        return torch.nn.functional.cross_entropy(logits.double() / t, truth).item()
+    def split(text):
+        return text.replace(".", " .").split()
 
-    found = float(task.model.temperature)
-    assert loss(found) <= min(loss(t) for t in np.linspace(0.25, 4, 60)) + 1e-9
-    texts = ["so good", "the film is bad"]
-    want = (task.logits(task.read(texts)).double() / found).softmax(1)
-    assert np.allclose(classifier.predict(texts).probabilities, want)
+    naive = NaiveBayes([split(data.sequences[i]) for i in train], task.truth[train], 2, 1.0)
+    logits = task.logits([task.inputs[i] for i in held]).double()
+    beside = torch.from_numpy(naive.scores([split(data.sequences[i]) for i in held]))
+    truth = torch.from_numpy(task.truth[held])
+
+    def loss(t, w):
+        return torch.nn.functional.cross_entropy((logits + w * beside) / t, truth).item()
+
+    t, w = classifier.weighing.temperature, float(task.model.bayes_weight)
+    assert (w > 0) == bayes
+    weights = np.linspace(0, 8, 81) * t if bayes else [0]
+    assert loss(t, w) <= min(loss(1 / s, x) for s in np.geomspace(1 / 8, 8, 60) for x in weights) + 1e-4
+    some = ["w1 w2 b .", "unheard of"]
+    shares = torch.tensor([np.mean(data_labels == k) for data_labels in [task.truth[train]] for k in range(3)])
+    mixed = (task.logits(task.read(some)).double() + w * torch.from_numpy(naive.scores([split(x) for x in some]))) / t
+    want = (mixed - 0.3 * shares.log()).softmax(1)
+    assert np.allclose(classifier.predict(some).probabilities, want)
+
+
+def test_classes_that_training_balanced_are_not_favoured_again():
+    classifier = Classifier("rnn", **QUICK, class_weights="balanced", prior_shift=1.0)
+    classifier.fit(films(61))
+    assert not classifier.task.log_shares.any()
+
+
+def test_what_is_usual_follows_the_kind_of_sequence_and_gives_way_to_what_was_asked_for():
+    chars, words = ClassifyConfig(), ClassifyConfig(level="word", embedding_dropout=0.1)
+    assert (chars.ngrams, chars.head_dropout) == (5, 0.5)
+    assert (words.ngrams, words.token_dropout, words.embedding_dropout) == (1, 0.2, 0.1)
+    quick = {"hidden": 2, "embedding": 2, "max_time": 0.01}
+    found = {}
+    for kind, data, level in (("char", films(), "char"), ("word", films(), "word"), ("numbers", traces(), "char")):
+        classifier = Classifier("rnn", level=level, **quick)
+        classifier.fit(data)
+        found[kind] = (classifier.recipe.batch, classifier.config.head_dropout, classifier.config.smoothing)
+    assert found == {"char": (64, 0.5, 0.1), "word": (32, 0.5, 0.1), "numbers": (32, 0.0, 0.0)}
+    asked = Classifier("rnn", batch=5, smoothing=0.3, **quick)
+    asked.fit(traces())
+    assert (asked.recipe.batch, asked.config.smoothing, asked.config.head_dropout) == (5, 0.3, 0.0)
 
 
 @pytest.mark.parametrize("kind", DATA)

@@ -72,8 +72,8 @@ def test_the_temperature_makes_the_truth_likeliest():
 
     found = best_temperature(3 * logits, truth)
     assert loss(found) == pytest.approx(min(loss(t) for t in np.linspace(0.3, 4, 800)), abs=1e-6)
-    assert best_temperature(3 * logits, logits.argmax(1)) == pytest.approx(1 / 4)  # always right: as sure as allowed
-    assert best_temperature(np.array([[9.0, 0.0]] * 2), np.array([1, 1])) == pytest.approx(4)
+    assert best_temperature(3 * logits, logits.argmax(1)) == pytest.approx(1 / 8)  # always right: as sure as allowed
+    assert best_temperature(np.array([[9.0, 0.0]] * 2), np.array([1, 1])) == pytest.approx(8)
 
 
 def test_naive_bayes_is_bayes_rule_over_ngrams():
@@ -88,4 +88,4 @@ def test_naive_bayes_is_bayes_rule_over_ngrams():
             chances = [(sum(run in runs for runs in own) + 0.5) / total for run in ngrams(text, 2) if run in known]
             scores.append(np.log(len(own) / 5) + np.log(chances).sum())
         assert bayes.predict([text])[0] == int(np.argmax(scores))
-        assert bayes._scores(text) == pytest.approx(scores)
+        assert bayes.scores([text])[0] == pytest.approx(scores)

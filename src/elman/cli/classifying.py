@@ -27,7 +27,7 @@ SHOWN_CLASSES = 30  # of more, the table by class is left to --json
 @options.takes(
     options.network(usual={"cell": CELL, "hidden": (HIDDEN,)}),
     options.fields(ClassifyConfig),
-    options.fields(RECIPE, *(name for name in Recipe.model_fields if name != "epochs")),
+    options.fields(RECIPE, *(name for name in Recipe.model_fields if name not in ("epochs", "batch"))),
 )
 def train(
     choices: dict[str, Any],
@@ -39,6 +39,7 @@ def train(
     validation: Annotated[str | None, option("Validate on this, read as DATA is; nothing is cut off for it.")] = None,
     test: Annotated[str | None, option("Test on this, read as DATA is; nothing is cut off for it.")] = None,
     epochs: Annotated[int | None, option("Passes over the training part. [as many as make 1500 steps, 8-400]")] = None,
+    batch: Annotated[int | None, option("Examples in a step. [32; of texts of characters 64]")] = None,
     resume: options.Resume = False,
     json: Json = False,
 ) -> int:
@@ -48,7 +49,7 @@ def train(
         _job(),
         data,
         out,
-        choices | options.given(epochs=epochs),
+        choices | options.given(epochs=epochs, batch=batch),
         reading,
         resume,
         wanted=WANTED,

@@ -17,9 +17,8 @@ from elman.equations import Cell
 from elman.errors import DataError
 from elman.jobs.config import NetworkConfig, picked
 from elman.jobs.job import Job, JobRun
+from elman.jobs.weighing import Weighing
 from elman.metrics import (
-    NaiveBayes,
-    best_temperature,
     by_class,
     calibration_error,
     classification_scores,
@@ -33,10 +32,10 @@ from elman.training import History, Progress, Recipe, Run, checked
 Array = NDArray[np.float64]
 CELL, HIDDEN = "gru", 128
 RECIPE = checked(Recipe, {"epochs": 10, "batch": 32, "lr": 0.005, "clip": 1.0})
-STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 1500, 8, 400
-# Of the naive Bayes baseline: the longest run of tokens, and what is added to each count.
-NGRAMS = {"char": (4, 0.1), "word": (2, 1.0)}
-FEWEST_CALIBRATED = 30  # validation sequences; fewer say too little of how sure one may be
+STEPS, MOST_EPOCHS = 1500, 400
+# Of each kind of sequence: the batch and the fewest epochs where no others are given. A name of eight letters says less
+# than a sentence.
+SIZES = {"char": (64, 12), "word": (32, 8), "numbers": (32, 8)}
 PARTS = ("train", "validation", "test")
 
 
@@ -83,8 +82,8 @@ class Classifier(Job[Classify]):
 
     ``choices`` are the fields of :class:`ClassifyConfig` (level, pooling, split, ...), of :class:`Recipe` (epochs,
     batch, lr, ...), and the options of the cell; ``options`` those of the cell again, where a name is one of the
-    others'. ``epochs`` not given are as many as make 1500 steps, 8 to 400. Raises :class:`ElmanError` for what is
-    none of these.
+    others'. ``epochs`` not given are as many as make 1500 steps, 8 to 400; of texts of characters 12 at least, in
+    batches of 64. Raises :class:`ElmanError` for what is none of these.
 
     >>> classifier = Classifier("gru", hidden=8, epochs=8, batch=2, split=(100, 0, 0), lr=0.03)
     >>> history = classifier.fit((["abab", "ba", "abba", "xyx", "yy", "xxy"], ["ab", "ab", "ab", "xy", "xy", "xy"]))
@@ -94,7 +93,8 @@ class Classifier(Job[Classify]):
 
     kept_as = ClassifyRun
     config: ClassifyConfig
-    epochs_given = True  # a run's are
+    given = frozenset(Recipe.model_fields)  # of the recipe; a run's is whole
+    _weighing: Weighing | None = None
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ class Classifier(Job[Classify]):
         rest = {k: v for k, v in choices.items() if k not in classify and k not in recipe}
         self.config = checked(ClassifyConfig, classify)
         self.recipe = checked(Recipe, RECIPE.model_dump() | recipe)
-        self.epochs_given = "epochs" in recipe
+        self.given = frozenset(recipe)
         both = self.config.directions == 2
         own = {**rest, **(options or {})}
         self.network = NetworkConfig.of(cell, hidden, layers, own, dropout=dropout, bidirectional=both)
@@ -137,8 +137,9 @@ class Classifier(Job[Classify]):
                   (("validation", validation), ("test", test))}  # fmt: skip
         key = self._content if whole.is_text else content
         parts = parted(whole, self.config.split, self.recipe.seed, key, **others)
-        if not self.epochs_given:
-            self.recipe = self.recipe.model_copy(update={"epochs": default_epochs(len(parts.train), self.recipe.batch)})
+        if not whole.is_text:
+            self.config = self.config.of_numbers()
+        self._settle(self.config.level if whole.is_text else "numbers", len(parts.train))
         reader = Classify.fit_reader(parts, self.config)
         task = self._build(parts, parts.data.classes, reader)
         if run is None:
@@ -150,23 +151,25 @@ class Classifier(Job[Classify]):
         self._task = task
         return self._trained(report)
 
+    def _settle(self, kind: str, sequences: int) -> None:
+        """Complete the recipe by what is usual of this kind and number of sequences."""
+        batch, fewest = SIZES[kind]
+        batch = self.recipe.batch if "batch" in self.given else batch
+        epochs = self.recipe.epochs if "epochs" in self.given else default_epochs(sequences, batch, fewest)
+        self.recipe = self.recipe.model_copy(update={"batch": batch, "epochs": epochs})
+
     def _content(self, text: str) -> Any:
         """Texts are the same when the network reads them as the same."""
         return tuple(LEVELS[self.config.level](text))
 
     def _trained(self, report: Progress | None, resume: bool = False) -> History:
-        task, history = self.task, super()._trained(report, resume)
-        if len(task.parts.validation) >= FEWEST_CALIBRATED and history.best_epoch:
-            self._calibrate(task)
+        history = super()._trained(report, resume)
+        if history.best_epoch:
+            self.weighing.calibrate()
             if self.run is not None:
                 kept = {"epoch": str(history.best_epoch), "loss": repr(history.best_loss)}
-                self.run.save_weights(task.model.state_dict(), kept)
+                self.run.save_weights(self.model.state_dict(), kept)
         return history
-
-    def _calibrate(self, task: Classify) -> None:
-        """Choose the temperature on the validation part (Guo et al. 2017)."""
-        logits = task.logits([task.inputs[i] for i in task.parts.validation]).double().numpy()
-        task.model.temperature.fill_(best_temperature(logits, task.truth[task.parts.validation]))
 
     def _restored(self, run: Run[ClassifyRun]) -> Classify:
         arrays, facts = run.arrays(), run.config.reader
@@ -180,6 +183,13 @@ class Classifier(Job[Classify]):
             recurrent = self.network.recurrent(self.config.embedding if tokens else parts.data.channels)
             model = ClassifyNetwork(recurrent, len(classes), self.config, tokens, runs)
         return Classify(model, parts, classes, reader, self.config, self.recipe.batch)
+
+    @property
+    def weighing(self) -> Weighing:
+        """What it makes of the network's logits. Raises :class:`ElmanError` before :meth:`fit`."""
+        if self._weighing is None or self._weighing.task is not self.task:
+            self._weighing = Weighing(self.task)
+        return self._weighing
 
     @property
     def model(self) -> ClassifyNetwork:
@@ -202,8 +212,8 @@ class Classifier(Job[Classify]):
         part = task.parts.test
         if not len(part):
             raise DataError("there is no test part; train with --test FILE, or a split such as 80,10,10")
-        logits = task.logits([task.inputs[i] for i in part]).double().numpy()
-        return TestPart(logits, task.truth[part], float(task.model.temperature))
+        logits = self.weighing.logits([task.parts.data.sequences[i] for i in part])
+        return TestPart(logits, task.truth[part], self.weighing.temperature)
 
     def test(self) -> dict[str, Any]:
         """Scores on the test part beside plain baselines, by class, with the confusion and the calibration error."""
@@ -229,13 +239,9 @@ class Classifier(Job[Classify]):
     def _baselines(self, task: Classify) -> dict[str, NDArray[np.int64]]:
         """What plain means predict of the test part, learned from the training part."""
         data, parts = task.parts.data, task.parts
-        trained = task.truth[parts.train]
-        found = {"majority": majority(trained, len(parts.test))}
-        if data.is_text:
-            split = LEVELS[self.config.level]
-            bayes = NaiveBayes([split(data.sequences[i]) for i in parts.train], trained, *NGRAMS[self.config.level])
-            found["naive_bayes"] = bayes.predict([split(data.sequences[i]) for i in parts.test])
-        return found
+        found = {"majority": majority(task.truth[parts.train], len(parts.test))}
+        scores = self.weighing.bayes_of([data.sequences[i] for i in parts.test])
+        return found if scores is None else found | {"naive_bayes": scores.argmax(axis=1)}
 
     def predict(self, sequences: Sequence[Any]) -> Prediction:
         """The labels of ``sequences`` and their calibrated probabilities; texts, or numbers (T,) or (T, C).
@@ -249,18 +255,18 @@ class Classifier(Job[Classify]):
         given = Labelled(sequences, [""] * len(sequences))
         if (given.is_text, given.channels) != (trained.is_text, trained.channels):
             raise DataError(f"{given.source}: got {given.kind}; this network was trained on {trained.kind}")
-        logits = task.logits(task.read(given.sequences)).double().numpy()
-        probabilities = softmax(logits / float(task.model.temperature))
+        logits = self.weighing.logits(given.sequences)
+        probabilities = softmax(logits / self.weighing.temperature)
         return Prediction(tuple(task.classes[i] for i in logits.argmax(1)), probabilities, task.classes)
 
 
-def default_epochs(sequences: int, batch: int) -> int:
-    """As many epochs as make about :data:`STEPS` steps of ``batch``, within bounds.
+def default_epochs(sequences: int, batch: int, fewest: int = 8) -> int:
+    """As many epochs as make about :data:`STEPS` steps of ``batch``, from ``fewest`` to :data:`MOST_EPOCHS`.
 
     >>> default_epochs(50, 32), default_epochs(100_000, 32)
     (400, 8)
     """
-    return min(max(round(STEPS * batch / sequences), FEWEST_EPOCHS), MOST_EPOCHS)
+    return min(max(round(STEPS * batch / sequences), fewest), MOST_EPOCHS)
 
 
 def as_labelled(data: Any, **reading: Any) -> Labelled:

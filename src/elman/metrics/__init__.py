@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from elman.metrics.classify import (
+    best_mixture,
     best_temperature,
     by_class,
     calibration_error,
@@ -28,6 +29,7 @@ from elman.metrics.text import NGrams, bits_per_char
 __all__ = [
     "NGrams",
     "NaiveBayes",
+    "best_mixture",
     "best_temperature",
     "bits_per_char",
     "by_class",

@@ -12,6 +12,8 @@ from elman.errors import ShapeError
 Array = NDArray[np.float64]
 Ids = NDArray[np.int64]
 BINS = 15
+COLD_TO_HOT = 1 / 8, 8.0  # bounds of a temperature and of what it divides by
+HALVINGS, ROUNDS = 40, 20
 
 
 def accuracy(prediction: Ids, truth: Ids) -> float:
@@ -75,20 +77,45 @@ def calibration_error(probabilities: Array, truth: Ids, bins: int = BINS) -> flo
 
 def best_temperature(logits: Array, truth: Ids) -> float:
     """The temperature T for which softmax(logits / T) of ``logits`` (n, K) gives ``truth`` (n,) most likely (Guo et
-    al. 2017), within 1/4 and 4.
-
-    The likelihood is convex in 1 / T; its derivative is the mean over n of E[logit] - logit of the truth.
+    al. 2017), within 1/8 and 8.
 
     >>> round(best_temperature(np.array([[2.0, 0.0]] * 4), np.array([0, 0, 0, 1])), 3)  # softmax gives 3/4
     1.82
     """
-    own = logits[np.arange(len(truth)), truth]
-    low, high = 1 / 4, 4.0
-    for _ in range(60):
-        inverse = (low + high) / 2
-        slope = np.mean((softmax(inverse * logits) * logits).sum(axis=1) - own)
-        low, high = (low, inverse) if slope > 0 else (inverse, high)
-    return 2 / (low + high)
+    return 1 / _best_scale(logits, np.zeros_like(logits), truth, *COLD_TO_HOT)
+
+
+def best_mixture(logits: Array, beside: Array | None, truth: Ids) -> tuple[float, float]:
+    """The temperature T, within 1/8 and 8, and the weight w of 0 or more for which softmax((logits + w beside) / T) of
+    ``logits`` and ``beside`` (n, K) gives ``truth`` (n,) most likely; w is 0 where there is nothing beside.
+
+    The likelihood is concave in 1 / T and w / T, which are found in turn (stacking, Wolpert 1992).
+
+    >>> logits, beside = np.array([[2.0, 0.0]] * 4), np.array([[0.0, 0.0]] * 3 + [[0.0, 8.0]])
+    >>> temperature, weight = best_mixture(logits, beside, np.array([0, 0, 0, 1]))
+    >>> softmax((logits + weight * beside) / temperature).argmax(axis=1).tolist()
+    [0, 0, 0, 1]
+    """
+    scale, other = 1 / best_temperature(logits, truth), 0.0
+    if beside is None:
+        return 1 / scale, 0.0
+    for _ in range(ROUNDS):
+        other = _best_scale(beside, scale * logits, truth, 0.0, COLD_TO_HOT[1])
+        scale = _best_scale(logits, other * beside, truth, *COLD_TO_HOT)
+    return 1 / scale, other / scale
+
+
+def _best_scale(scores: Array, rest: Array, truth: Ids, low: float, high: float) -> float:
+    """The s of ``low`` to ``high`` for which softmax(s scores + rest) gives ``truth`` most likely.
+
+    The likelihood is concave in s; its derivative is the mean over n of score of the truth - E[score].
+    """
+    own = scores[np.arange(len(truth)), truth]
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        slope = np.mean((softmax(middle * scores + rest) * scores).sum(axis=1) - own)
+        low, high = (low, middle) if slope > 0 else (middle, high)
+    return (low + high) / 2
 
 
 def softmax(logits: Array) -> Array:

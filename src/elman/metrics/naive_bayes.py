@@ -48,8 +48,9 @@ class NaiveBayes:
 
     def predict(self, texts: Sequence[Tokens]) -> Ids:
         """The likeliest class of each text, (n,)."""
-        return np.array([self._scores(text).argmax() for text in texts], dtype=np.int64)
+        return self.scores(texts).argmax(axis=1)
 
-    def _scores(self, text: Tokens) -> NDArray[np.float64]:
-        ids = [self.known[run] for run in ngrams(text, self.longest) if run in self.known]
-        return self.priors + self.chances[ids].sum(axis=0)
+    def scores(self, texts: Sequence[Tokens]) -> NDArray[np.float64]:
+        """The logarithm of each class's prior times the chance of each text in it, (n, K)."""
+        known = [[self.known[run] for run in ngrams(text, self.longest) if run in self.known] for text in texts]
+        return np.stack([self.priors + self.chances[ids].sum(axis=0) for ids in known])

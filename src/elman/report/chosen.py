@@ -128,16 +128,16 @@ def _written(tokens: Sequence[str], symbol: int) -> str:
 
 
 def _of_labelled(job: Classifier, steps: int | None) -> Sample:
-    task = job.task
+    task, data = job.task, job.task.parts.data
     name = next(name for name in ("test", "validation", "train") if len(getattr(task.parts, name)))
     index = _longest_within(task.inputs, getattr(task.parts, name), steps or STEPS)
     inputs = task.inputs[index][: steps or STEPS]
     batch = task.collated([inputs], task.truth[[index]])
     watched, logits = Watched.of(job.model.recurrent, lambda: job.model(batch.inputs, batch.lengths))
-    best = int(logits[0].argmax())
-    odds = softmax((logits / job.model.temperature).detach().cpu().double().numpy())[0]
+    weighed = job.weighing.weighed(logits.detach().cpu().double().numpy(), [data.sequences[index]])
+    odds = softmax(weighed / job.weighing.temperature)[0]
+    best = int(odds.argmax())
     gradient = watched.gradient(cross_entropy(logits, batch.labels))
-    data = task.parts.data
     tokens = LEVELS[job.config.level](str(data.sequences[index]))[: len(inputs)] if data.is_text else []
     tokens += ["end"] * (len(inputs) - len(tokens)) if data.is_text else []  # runs of tokens have a step for the end
     beside = "" if job.model.bag is None else "what the recurrent network adds to "

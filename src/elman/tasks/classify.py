@@ -29,8 +29,13 @@ from elman.tasks import contract
 
 # How far embeddings begin from 0. Of words most are seen rarely, and should say little rather than something random.
 EMBEDDING_SPREAD = {"char": 1.0, "word": 0.05}
-# The longest run of tokens that is read beside the network as a bag; 1: none. Runs of words did not help SST-2.
-LONGEST_RUN = {"char": 5, "word": 1}
+# What is not given, where it is not the field's default: runs of words did not help SST-2 as a bag, and a sentence of
+# words has fewer tokens to remember it by than a text of letters. What numbers want is not what texts want.
+USUAL: dict[str, dict[str, Any]] = {
+    "char": {"ngrams": 5},
+    "word": {"ngrams": 1, "token_dropout": 0.2, "embedding_dropout": 0.5},
+    "numbers": {"head_dropout": 0.0, "smoothing": 0.0},
+}
 EVALUATED_AT_ONCE = 512  # sequences in a forward pass without gradient
 POOL = 50  # batches whose sequences are sorted by length together
 
@@ -50,7 +55,7 @@ class ClassifyConfig(BaseModel):
     level: Literal["char", "word"] = Field("char", description="what a text is a sequence of: char or word")
     fewest: int = Field(1, ge=1, description="times a token stands in training to be known")
     ngrams: int = Field(
-        LONGEST_RUN["char"],
+        5,
         ge=1,
         le=8,
         description="runs of up to so many tokens are read beside, as a bag; 1: none, as of words",
@@ -63,19 +68,33 @@ class ClassifyConfig(BaseModel):
     class_weights: Literal["none", "balanced"] = Field(
         "none", description="in the loss: none, or balanced: the rarer a class, the more"
     )
-    smoothing: float = Field(0.0, ge=0, lt=1, description="label smoothing")
-    token_dropout: float = Field(0.0, ge=0, lt=1, description="share of tokens that training takes for unknown")
-    embedding_dropout: float = Field(0.3, ge=0, lt=1, description="dropout of embeddings")
-    head_dropout: float = Field(0.0, ge=0, lt=1, description="dropout of what the head and the bag read")
+    prior_shift: float = Field(
+        0.1, ge=0, le=1, description="how far rare classes are favoured: 0 not at all, 1 as if all were as common"
+    )
+    bayes: bool = Field(True, description="weigh naive Bayes with the network, of texts, as validation says")
+    smoothing: float = Field(0.1, ge=0, lt=1, description="label smoothing of texts; of numbers 0 is usual")
+    token_dropout: float = Field(0.1, ge=0, lt=1, description="share of tokens training takes for unknown; of words .2")
+    embedding_dropout: float = Field(0.3, ge=0, lt=1, description="dropout of embeddings; of words .5 is usual")
+    head_dropout: float = Field(
+        0.5, ge=0, lt=1, description="dropout of what the head and the bag read, of texts; of numbers 0 is usual"
+    )
     best: Literal["loss", "accuracy", "macro_f1"] = Field(
         "accuracy", description="the validation score that says which weights are best: loss, accuracy or macro_f1"
     )
 
     @model_validator(mode="before")
     @classmethod
-    def _as_long_as_help(cls, values: Any) -> Any:
-        unsaid = isinstance(values, dict) and values.get("level") in LONGEST_RUN and "ngrams" not in values
-        return values | {"ngrams": LONGEST_RUN[values["level"]]} if unsaid else values
+    def _as_usual_of_its_level(cls, values: Any) -> Any:
+        return USUAL.get(str(values.get("level")), {}) | values if isinstance(values, dict) else values
+
+    def of_numbers(self) -> ClassifyConfig:
+        """The same with what is usual of numbers wherever nothing else was asked for.
+
+        >>> ClassifyConfig(smoothing=0.2).of_numbers().smoothing, ClassifyConfig().of_numbers().head_dropout
+        (0.2, 0.0)
+        """
+        given = self.model_fields_set
+        return self.model_copy(update={k: v for k, v in USUAL["numbers"].items() if k not in given})
 
 
 def pool_last(output: Tensor, valid: Tensor, directions: int) -> Tensor:
@@ -108,6 +127,7 @@ class ClassifyNetwork(nn.Module):
     """
 
     temperature: Tensor
+    bayes_weight: Tensor
 
     def __init__(self, recurrent: Recurrent, classes: int, config: ClassifyConfig, tokens: int = 0, runs: int = 0):
         super().__init__()
@@ -122,8 +142,10 @@ class ClassifyNetwork(nn.Module):
         self.attention = nn.Linear(recurrent.output_size, 1) if config.pooling == "attention" else None
         self.head = nn.Linear(recurrent.output_size, classes)
         self.drop_embedding, self.drop_head = nn.Dropout(config.embedding_dropout), nn.Dropout(config.head_dropout)
-        # Divides the logits where probabilities are wanted; set after training, on the validation part.
+        # What divides the logits where probabilities are wanted, and what naive Bayes counts beside them; set after
+        # training, on the validation part.
         self.register_buffer("temperature", torch.ones(()))
+        self.register_buffer("bayes_weight", torch.zeros(()))
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """The logits (B, K) of x: ids (T, B, N), or numbers (T, B, C); ``lengths`` (B,) from 1 to T."""
@@ -185,7 +207,11 @@ class Classify:
         self.inputs = self.read(parts.data.sequences)
         number = {name: i for i, name in enumerate(self.classes)}
         self.truth = np.array([number[label] for label in parts.data.labels], dtype=np.int64)
-        self.weights = self._class_weights()
+        members = np.bincount(self.truth[parts.train], minlength=len(self.classes))
+        even = members.sum() / (len(members) * members)
+        self.weights = torch.from_numpy(even).float() if config.class_weights == "balanced" else None
+        # What training made of the classes' shares: with balanced weights they count alike.
+        self.log_shares = np.zeros(len(members)) if self.weights is not None else np.log(members / members.sum())
 
     @staticmethod
     def fit_reader(parts: Parted, config: ClassifyConfig) -> Vocabulary | Scaler:
@@ -202,12 +228,6 @@ class Classify:
             return [torch.from_numpy(self.reader.ids(str(text))) for text in sequences]
         mean = self.reader.shift
         return [torch.from_numpy(self.reader.transform(filled(np.asarray(s), mean))).float() for s in sequences]
-
-    def _class_weights(self) -> Tensor | None:
-        if self.config.class_weights == "none":
-            return None
-        members = np.bincount(self.truth[self.parts.train], minlength=len(self.classes))
-        return torch.from_numpy(members.sum() / (len(members) * members)).float()
 
     # What a batch is
 
