@@ -215,13 +215,13 @@ def test_it_learns_what_can_be_learnt_and_says_how_sure_it_may_be(kind):
                    for i in classifier.task.parts.test]) == result["test"]["accuracy"]  # fmt: skip
 
 
-@pytest.mark.parametrize("bayes", [True, False])
-def test_what_is_said_is_network_and_naive_bayes_as_validation_weighs_them_less_the_prior(bayes):
+@pytest.mark.parametrize("alone", [False, True])
+def test_what_is_said_is_network_and_naive_bayes_as_validation_weighs_them_less_the_prior(alone):
     draw = np.random.default_rng(0)
     words = [f"w{i}" for i in range(150)]
     labels = draw.choice(["bad", "fair", "good"], 600, p=[0.1, 0.3, 0.6])
     texts = [" ".join(draw.choice(words, 4)) + f" {label[0] * int(draw.integers(0, 2))}." for label in labels]
-    classifier = Classifier("gru", hidden=6, epochs=4, level="word", bayes=bayes, prior_shift=0.3)
+    classifier = Classifier("gru", hidden=6, epochs=4, level="word", network_alone=alone, prior_shift=0.3)
     classifier.fit((texts, labels))
     task = classifier.task
     train, held, data = task.parts.train, task.parts.validation, task.parts.data
@@ -238,8 +238,8 @@ def test_what_is_said_is_network_and_naive_bayes_as_validation_weighs_them_less_
         return torch.nn.functional.cross_entropy((logits + w * beside) / t, truth).item()
 
     t, w = classifier.weighing.temperature, float(task.model.bayes_weight)
-    assert (w > 0) == bayes
-    weights = np.linspace(0, 8, 81) * t if bayes else [0]
+    assert (w > 0) != alone
+    weights = np.linspace(0, 8, 81) * t if not alone else [0]
     assert loss(t, w) <= min(loss(1 / s, x) for s in np.geomspace(1 / 8, 8, 60) for x in weights) + 1e-4
     some = ["w1 w2 b .", "unheard of"]
     shares = torch.tensor([np.mean(data_labels == k) for data_labels in [task.truth[train]] for k in range(3)])

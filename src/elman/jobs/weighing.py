@@ -56,7 +56,7 @@ class Weighing:
         if len(part) < FEWEST_CALIBRATED:
             return
         logits = self._network([self.task.inputs[i] for i in part])
-        beside = self.bayes_of([data.sequences[i] for i in part]) if self.task.config.bayes else None
+        beside = None if self.task.config.network_alone else self.bayes_of([data.sequences[i] for i in part])
         temperature, weight = best_mixture(logits, beside, self.task.truth[part])
         self.task.model.temperature.fill_(temperature)
         self.task.model.bayes_weight.fill_(weight)

@@ -71,7 +71,7 @@ class ClassifyConfig(BaseModel):
     prior_shift: float = Field(
         0.1, ge=0, le=1, description="how far rare classes are favoured: 0 not at all, 1 as if all were as common"
     )
-    bayes: bool = Field(True, description="weigh naive Bayes with the network, of texts, as validation says")
+    network_alone: bool = Field(False, description="leave out naive Bayes, which texts have weighed with the network")
     smoothing: float = Field(0.1, ge=0, lt=1, description="label smoothing of texts; of numbers 0 is usual")
     token_dropout: float = Field(0.1, ge=0, lt=1, description="share of tokens training takes for unknown; of words .2")
     embedding_dropout: float = Field(0.3, ge=0, lt=1, description="dropout of embeddings; of words .5 is usual")
