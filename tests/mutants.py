@@ -1,6 +1,6 @@
 """Faults planted one at a time: some test must fail for each. `make test-mutants` shows it.
 
-Ten errors in ten places of the source: equations, the order of gates, derivatives. More in what explains a network
+Twelve errors in twelve places of the source: equations, the order of gates, derivatives, sums. More in what explains a network
 (insight_mutants.py). And four faults of a backend, in three cells each. Run as a script, it runs tests once for each
 mutant and prints which test caught it; words after it choose mutants by name. Loaded by pytest (``-p mutants``), it
 plants the fault of a backend that the variable ELMAN_MUTANT names, as ``fault:cell``.
@@ -65,6 +65,10 @@ ERRORS = [
           "test_ops.py"),
     Error("adjoint: a total's gradient to its first argument alone", "equations/adjoint.py", 'node.op == "total"',
           "for a in node.args:", "for a in node.args[:1]:", "test_adjoint.py"),
+    Error("totals: of a difference, the sum", "equations/totals.py", "def add(",
+          '-times if node.op == "sub" else times', "times", "test_adjoint.py"),
+    Error("a share of the rows is left out", "backends/cpu/jobs.py", "def _add_up(", "c.loop(1,", "c.loop(2,",
+          "test_cpu_backend.py"),
     Error("an antisymmetric weight that is not", "equations/program.py", "def _skew", "each - each.mT", "each",
           "test_catalogue.py"),
 ]  # fmt: skip

@@ -193,6 +193,14 @@ def test_same_bits_again_and_saved_tensors_are_kept(chosen):
     assert all(torch.equal(a, b) for a, b in zip(once, again, strict=True))
 
 
+@pytest.mark.parametrize("chosen", [*KINDS, mingru], ids=lambda c: c.name)
+@pytest.mark.parametrize("I", [3, 20])
+def test_shares_of_the_rows_come_together(chosen, I):
+    """Of 37 rows, four shares, the last one smaller."""
+    shape = {"B": 37, "T": 9, "I": I, "H": 12, "lengths": [9, 4, *range(1, 8), 0, *[9] * 27], "reset": resets(9, 37)}
+    assert_matches_reference(chosen, **SINGLE, **shape)
+
+
 @pytest.mark.parametrize("chosen", [cells.get("lstm"), cells.get("slstm"), mingru], ids=lambda c: c.name)
 @pytest.mark.parametrize("B", [15, 37, 64])
 def test_bits_do_not_depend_on_the_threads(chosen, B):

@@ -15,5 +15,5 @@ def test_each_finds_its_line(error):
     ast.parse(error.planted(source))
 
 
-def test_they_are_ten_in_ten_places():
-    assert len({(error.file, error.after) for error in ERRORS}) == len(ERRORS) == 10
+def test_they_are_twelve_in_twelve_places():
+    assert len({(error.file, error.after) for error in ERRORS}) == len(ERRORS) == 12

@@ -48,9 +48,9 @@ class Recurrent(nn.Module):
     - ``init``: torch, glorot, orthogonal or identity; ``forget_bias``: what the gate ``f`` begins with.
     - ``learn_state``: the initial state is a parameter, ``initial_{state}_l{k}`` (n,).
     - ``backend``: ``"auto"``, or one by name.
-    - ``recompute``: steps of a chunk whose inner values the backward pass computes again; 0 keeps all.
-      An LSTM of 64 units over 1000 steps took a third to a half of the memory and 2.5 to 4 times the time, one of 512
-      units over 100 steps two thirds and twice the time: the longer the chunks, the less of either.
+    - ``recompute``: steps of a chunk whose inner values the backward pass computes again and does not keep; 0 keeps
+      all. An LSTM of 64 units over 1000 steps took a third to a half of the memory and 2.5 to 4 times the time, one of
+      512 units over 100 steps two thirds and twice the time: the longer the chunks, the less of either.
     - ``options``: the cell's own options and sizes (``nonlinearity="relu"``, ``proj_size=8``).
 
     Raises :class:`CellError` for an unknown cell or option, :class:`ShapeError` for sizes that do not fit.
