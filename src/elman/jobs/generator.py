@@ -23,8 +23,8 @@ from elman.tasks.sampling import Sampling
 from elman.training import History, Progress, Recipe, Run, checked
 
 # What a text is learned with unless told: a network and a recipe for a megabyte on two cores in four minutes.
-NETWORK: dict[str, Any] = {"cell": "lstm", "hidden": (256,), "layers": 2, "dropout": 0.3}
-RECIPE: dict[str, Any] = {"epochs": 8, "batch": 32, "lr": 0.006, "clip": 1.0}
+NETWORK: dict[str, Any] = {"cell": "lstm", "hidden": (256,), "layers": 2, "dropout": 0.2}
+RECIPE: dict[str, Any] = {"epochs": 8, "batch": 64, "lr": 0.006, "clip": 1.0}
 NOISE = ("recurrent_dropout", "weight_drop", "init")  # of the network's choices, those a text's has beside the others
 
 ORDER = 5  # of the n-grams a network stands beside

@@ -50,7 +50,7 @@ class GenerateConfig(BaseModel):
     split: tuple[float, float, float] = Field((90, 10, 0), description="per cent for training, validation, test")
     tied: bool = Field(False, description="score symbols by their own embeddings")
     input_dropout: float = Field(0.0, ge=0, lt=1, description="dropout of the embeddings")
-    output_dropout: float = Field(0.3, ge=0, lt=1, description="dropout before the scores")
+    output_dropout: float = Field(0.2, ge=0, lt=1, description="dropout before the scores")
     variational: bool = Field(False, description="these two with one mask a stretch, not one a step")
 
 
