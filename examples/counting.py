@@ -1,7 +1,7 @@
 """a^n b^n (Gers & Schmidhuber 2001): trained up to n = 10, how far does a network count?
 
 Lines such as aaabbb are learned symbol by symbol. After n a's and one b all else is certain: n - 1 more b's and the
-line's end. An LSTM of four units counts in its cells, of three seeds two to 100 and more (one to 14); a plain recurrent
+line's end. An LSTM of four units counts in its cells, of nine seeds eight to 79 and more (one to 12); a plain recurrent
 network of four does not come to 10.
 """
 
@@ -29,7 +29,7 @@ class Counting:
     def __init__(self, cell, seed, **options):
         torch.manual_seed(seed)
         # The noise on the state makes a network count with a margin, which longer lines need.
-        net = elman.Recurrent(cell, 3, 4, recurrent_dropout=0.1, **options)
+        net = elman.Recurrent(cell, 3, 4, recurrent_dropout=0.2, **options)
         self.model = nn.ModuleDict({"net": net, "head": nn.Linear(4, 3)})
         lines = [line(n) for n in range(1, 11)]
         self.lengths = torch.tensor([len(symbols) - 1 for symbols in lines])
