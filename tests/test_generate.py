@@ -327,28 +327,12 @@ def test_a_damaged_run_is_refused_by_name(trained, tmp_path):
 
 # --- the command line
 
-
-@pytest.fixture
-def command(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        capsys.readouterr()
-        code = elman_run([str(a) for a in arguments])
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    from elman.cli import run as elman_run
-
-    return call
-
-
 QUICK = ["--hidden", 8, "--layers", 1, "--epochs", 2, "--bptt", 8, "--batch", 4]
 
 
-def test_train_test_plot_generate(command):
+def test_train_test_plot_generate(elman):
     Path("tyger.txt").write_bytes(VERSE)
-    code, out, err = command("train", "generate", "tyger.txt", *QUICK, "--json")
+    code, out, err = elman("train", "generate", "tyger.txt", *QUICK, "--json")
     assert code == 0, err
     result = json.loads(out)
     assert (result["run"], result["task"], result["cell"], result["epochs"]) == (
@@ -357,33 +341,33 @@ def test_train_test_plot_generate(command):
         "lstm",
         2,
     )
-    code, out, _ = command("test", "runs/tyger-lstm", "--json")
+    code, out, _ = elman("test", "runs/tyger-lstm", "--json")
     result = json.loads(out)
     assert {"nats", "bits_per_char"} <= result["test"].keys()
-    assert command("test", "runs/tyger-lstm")[1].splitlines()[0] == f"the validation part: {result['symbols']} symbols"
-    code, out, _ = command("plot", "runs/tyger-lstm")
+    assert elman("test", "runs/tyger-lstm")[1].splitlines()[0] == f"the validation part: {result['symbols']} symbols"
+    code, out, _ = elman("plot", "runs/tyger-lstm")
     assert Path(out.strip()).read_bytes().startswith(b"\x89PNG")
-    code, out, err = command("generate", "runs/tyger-lstm", "--prompt", "Ty", "--length", 20, "--temperature", 0.5)
+    code, out, err = elman("generate", "runs/tyger-lstm", "--prompt", "Ty", "--length", 20, "--temperature", 0.5)
     assert (code, len(out), out[:2]) == (0, 23, "Ty")
-    code, out, _ = command(
+    code, out, _ = elman(
         "generate", "runs/tyger-lstm", "--prompt", "Ty", "--length", 20, "--temperature", 0.5, "--json"
     )
     assert len(json.loads(out)["text"]) == 20
-    code, _, err = command("generate", "runs/tyger-lstm", "--prompt", "Why?")
+    code, _, err = elman("generate", "runs/tyger-lstm", "--prompt", "Why?")
     assert (code, err.count("\n")) == (2, 1)
     assert "the character '?' is not known" in err
 
 
-def test_time_stops_a_training_cleanly(command):
+def test_time_stops_a_training_cleanly(elman):
     Path("tyger.txt").write_bytes(VERSE)
-    code, out, err = command("train", "generate", "tyger.txt", *QUICK[:4], "--max-time", 0.3, "-o", "r", "--json")
+    code, out, err = elman("train", "generate", "tyger.txt", *QUICK[:4], "--max-time", 0.3, "-o", "r", "--json")
     assert code == 0, err
     result = json.loads(out)
     assert result["seconds"] < 3
     assert not result["interrupted"]
     assert "of 0.3 s" in err
-    assert command("test", "r")[0] == 0
-    assert command("train", "generate", "--resume", "-o", "r")[0] == 0
+    assert elman("test", "r")[0] == 0
+    assert elman("train", "generate", "--resume", "-o", "r")[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -400,10 +384,10 @@ def test_time_stops_a_training_cleanly(command):
         (None, [], "no such file"),
     ],
 )
-def test_bad_input_gives_one_line_and_leaves_no_run(command, raw, options, words):
+def test_bad_input_gives_one_line_and_leaves_no_run(elman, raw, options, words):
     if raw is not None:
         Path("a.txt").write_bytes(raw)
-    code, out, err = command("train", "generate", "a.txt", *QUICK, *options, "-o", "r")
+    code, out, err = elman("train", "generate", "a.txt", *QUICK, *options, "-o", "r")
     assert (code, out) == (2, "")
     assert words in err
     assert err.count("\n") == 1
