@@ -8,7 +8,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from elman.data import Labelled, parted
-from elman.data.vocabulary import runs_of
+from elman.data.text.vocabulary import runs_of
 from elman.errors import DataError, ElmanError, RunError
 from elman.jobs import Classifier, load
 from elman.jobs.classifier import default_epochs

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elman.data import Labelled, Vocabulary, parted, read_labelled, read_sequences
-from elman.data.labelled import filled
-from elman.data.ts_files import parse_ts
+from elman.data.labelled.labelled import filled
+from elman.data.labelled.ts import parse_ts
 from elman.errors import DataError
 
 TS = """#a comment

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elman.data import Series, Step, read_series, series_from_frame
-from elman.data.calendar import advance, commonest_step, period_number, period_start
+from elman.data.series.calendar import advance, commonest_step, period_number, period_start
 from elman.errors import DataError
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from elman.data import open_source, sine_batch, sources, wave
+from elman.data import open_source, sine_batch, wave
+from elman.data.series import sources
 from elman.errors import DataError
 
 MONTHS = "observation_date,GS10\n1953-04-01,2.83\n1953-05-01,3.05\n1953-06-01,3.11\n"

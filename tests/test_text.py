@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elman.data import Ids, read_alphabet, split_text, write_ids
-from elman.data import text as texts
-from elman.data.alphabet import LEVELS, RARE, Words
-from elman.data.text import id_type, read_text
+from elman.data.text import ids as texts
+from elman.data.text.alphabet import LEVELS, RARE, Words
+from elman.data.text.ids import id_type, read_text
 from elman.errors import DataError
 
 VERSE = "Tyger Tyger, burning bright,\n\tIn the  forests of the night; naïve — café 東京 🐯\r\n"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from elman.data import Scaler, Split, split_windows, wave, windows
-from elman.data.scaling import KINDS
+from elman.data.series.scaling import KINDS
 from elman.errors import DataError, ShapeError
 
 

@@ -133,7 +133,7 @@ def inspect(
 ) -> int:
     """Show what is read from a series: its range, its step, and the first windows."""
     from elman.data import open_source
-    from elman.data.calendar import date_text
+    from elman.data.series.calendar import date_text
 
     series = open_source(data, **options.given(time=time, target=target or None, resample=resample))
     if context < 1 or horizon < 1:

@@ -1,24 +1,24 @@
-"""Data: series, windows of them as views, scaling; texts as ids; labelled sequences.
+"""Data in three wings: ``series``, ``text`` and ``labelled``; ``tables`` and ``parsing`` read files for all of them.
 
-A file of a new kind is read in ``tables.py``; a new source by name is a function in ``sources.py``; a file of
-labelled sequences in ``labelled_files.py``.
+A file of a new kind is read in ``tables.py``; a new source by name is a function in ``series/sources.py``; a file of
+labelled sequences in ``labelled/files.py``.
 """
 
 from __future__ import annotations
 
-from elman.data.alphabet import Alphabet
-from elman.data.calendar import Step
-from elman.data.labelled import Labelled
-from elman.data.labelled_files import read_labelled, read_sequences
-from elman.data.parts import Parted, parted
-from elman.data.reading import read_series, series_from_frame
-from elman.data.scaling import Scaler
-from elman.data.series import Series
-from elman.data.sources import open_source
-from elman.data.text import Ids, read_alphabet, split_text, write_ids
-from elman.data.vocabulary import Vocabulary
-from elman.data.waves import sine_batch, wave
-from elman.data.windows import Split, split_windows, windows
+from elman.data.labelled.files import read_labelled, read_sequences
+from elman.data.labelled.labelled import Labelled
+from elman.data.labelled.parts import Parted, parted
+from elman.data.series.calendar import Step
+from elman.data.series.reading import read_series, series_from_frame
+from elman.data.series.scaling import Scaler
+from elman.data.series.series import Series
+from elman.data.series.sources import open_source
+from elman.data.series.waves import sine_batch, wave
+from elman.data.series.windows import Split, split_windows, windows
+from elman.data.text.alphabet import Alphabet
+from elman.data.text.ids import Ids, read_alphabet, split_text, write_ids
+from elman.data.text.vocabulary import Vocabulary
 
 __all__ = [
     "Alphabet",

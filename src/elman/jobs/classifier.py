@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elman.data import Labelled, Parted, Scaler, Vocabulary, parted, read_labelled
-from elman.data.parts import content
-from elman.data.vocabulary import LEVELS
+from elman.data.labelled.parts import content
+from elman.data.text.vocabulary import LEVELS
 from elman.equations import Cell
 from elman.errors import DataError
 from elman.jobs.config import NetworkConfig, picked

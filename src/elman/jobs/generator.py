@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from elman.data import Alphabet, Ids, read_alphabet, write_ids
-from elman.data.alphabet import LEVELS, RARE, Words
-from elman.data.text import Source, name_of
+from elman.data.text.alphabet import LEVELS, RARE, Words
+from elman.data.text.ids import Source, name_of
 from elman.equations import Cell
 from elman.errors import DataError, ElmanError
 from elman.jobs.config import NetworkConfig, picked

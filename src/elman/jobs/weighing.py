@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from elman.data.vocabulary import LEVELS
+from elman.data.text.vocabulary import LEVELS
 from elman.metrics import NaiveBayes, best_mixture
 from elman.tasks.classify import Classify
 

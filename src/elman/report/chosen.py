@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from elman.data.calendar import date_text
-from elman.data.vocabulary import LEVELS
+from elman.data.series.calendar import date_text
+from elman.data.text.vocabulary import LEVELS
 from elman.errors import ElmanError
 from elman.jobs import Classifier, Forecaster, Generator
 from elman.metrics import softmax

@@ -20,8 +20,8 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 
 from elman.data import Parted, Scaler, Vocabulary
-from elman.data.labelled import filled
-from elman.data.vocabulary import UNKNOWN
+from elman.data.labelled.labelled import filled
+from elman.data.text.vocabulary import UNKNOWN
 from elman.layers import Recurrent
 from elman.metrics import classification_scores
 from elman.sequences import running

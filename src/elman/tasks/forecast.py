@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from elman.data import Scaler, Series, split_windows, windows
-from elman.data.scaling import KINDS
+from elman.data.series.scaling import KINDS
 from elman.errors import DataError
 from elman.layers import Recurrent
 from elman.tasks import contract

@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 
 from torch import Tensor
 
+from elman.data.split import PARTS, percentages
 from elman.errors import DataError
 from elman.shapes import expect
-
-PARTS = ("training", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -97,16 +95,3 @@ def windows(values: Tensor, context: int, horizon: int, every: bool = False) -> 
         first += (context - 1) * row
         targets = values.as_strided((count, horizon, columns), (row, row, column), first)
     return inputs, targets
-
-
-def percentages(split: Sequence[float]) -> list[Fraction]:
-    """Three percentages that sum to 100, exactly. Raises DataError where they are not."""
-    written = ",".join(f"{percent:g}" for percent in split)
-    if len(split) != 3 or not all(math.isfinite(percent) and percent >= 0 for percent in split):
-        raise DataError(f"split {written}: want three percentages: training, validation, test, such as 70,10,20")
-    percents = [Fraction(str(percent)) for percent in split]  # 33.3 is meant as 333/10, not its nearest float
-    if sum(percents) != 100 or percents[0] == 0:
-        raise DataError(
-            f"split {written}: sums to {float(sum(percents)):g}; want percentages that sum to 100, the first above 0"
-        )
-    return percents

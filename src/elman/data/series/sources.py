@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from elman.data.parsing import Rows
-from elman.data.reading import read_series, series_from_table
-from elman.data.series import Series
+from elman.data.series.reading import read_series, series_from_table
+from elman.data.series.series import Series
+from elman.data.series.waves import wave
 from elman.data.tables import Table, csv_table
-from elman.data.waves import wave
 from elman.errors import DataError, nearest
 
 FRED_URL = "https://fred.stlouisfed.org/graph/fredgraph.csv?id={id}"
@@ -30,7 +30,7 @@ def open_source(
 ) -> Series:
     """The series ``name``: 'wave:sine', 'fred:GS10', or the path of a file.
 
-    ``target``, ``time`` and ``resample`` are those of :func:`elman.data.reading.read_series`. A wave has
+    ``target``, ``time`` and ``resample`` are those of :func:`elman.data.series.reading.read_series`. A wave has
     none of them, and of a FRED series the columns are known. Raises DataError.
 
     >>> len(open_source("wave:sine"))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from elman.data.labelled import Labelled, Numbers
+from elman.data.labelled.labelled import Labelled, Numbers
 from elman.data.parsing import Rows, is_number, shown
 from elman.errors import DataError
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from elman.data.series import Series
+from elman.data.series.series import Series
 from elman.errors import DataError, nearest
 
 Wave = Callable[[NDArray[np.float64]], NDArray[np.float64]]

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.data.labelled import Labelled
-from elman.data.windows import PARTS, percentages
+from elman.data.labelled.labelled import Labelled
+from elman.data.split import PARTS, percentages
 from elman.errors import DataError
 
 Indices = NDArray[np.int64]

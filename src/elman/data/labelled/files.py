@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from elman.data.labelled import Labelled
+from elman.data.labelled.labelled import Labelled
+from elman.data.labelled.ts import parse_ts
 from elman.data.parsing import Rows, is_empty, is_number, shown
 from elman.data.tables import Table, csv_table, decoded, frame_table, parquet_table, read_file
-from elman.data.ts_files import parse_ts
 from elman.errors import DataError, nearest
 
 TABLES = ".csv, .tsv, .parquet, .jsonl"

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.data.alphabet import Alphabet, Bytes, Characters, Words
-from elman.data.windows import PARTS, percentages
+from elman.data.split import PARTS, percentages
+from elman.data.text.alphabet import Alphabet, Bytes, Characters, Words
 from elman.errors import DataError
 
 PIECE = 1 << 20  # bytes read at a time

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.data import calendar
-from elman.data.calendar import Step
+from elman.data.series import calendar
+from elman.data.series.calendar import Step
 from elman.errors import DataError
 
 

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.data import calendar, parsing
-from elman.data.calendar import Step, date_text
+from elman.data import parsing
 from elman.data.parsing import Rows
-from elman.data.resampling import resampled
-from elman.data.series import Series
+from elman.data.series import calendar
+from elman.data.series.calendar import Step, date_text
+from elman.data.series.resampling import resampled
+from elman.data.series.series import Series
 from elman.data.tables import Table, frame_table, read_table
 from elman.errors import DataError, nearest
 

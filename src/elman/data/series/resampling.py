@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.data import calendar
-from elman.data.calendar import MONTH_END, Step, date_text
+from elman.data.series import calendar
+from elman.data.series.calendar import MONTH_END, Step, date_text
 from elman.errors import DataError
 
 

@@ -1,0 +1,1 @@
+"""Labelled sequences: reading, splitting, `.ts` files."""

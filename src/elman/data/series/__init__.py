@@ -1,0 +1,1 @@
+"""Series: reading, dates, windows as views, scaling."""

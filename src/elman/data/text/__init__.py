@@ -1,0 +1,1 @@
+"""Texts: alphabets, ids in mapped files, vocabularies."""
