@@ -12,6 +12,7 @@ from elman.backends.contract import Call, Result
 from elman.backends.cpu.engine import Engine
 from elman.backends.cpu.inputs import Inputs
 from elman.backends.reference import Reference
+from elman.backends.tensors import differentiable_again
 
 
 def inputs_of(call: Call) -> Inputs:
@@ -55,7 +56,7 @@ class _Sequence(torch.autograd.Function):
         inputs = Inputs(*_parts(engine, tensors), *ctx.masks)
         needs = ctx.needs_input_grad[2:]
         if torch.is_grad_enabled():
-            return (None, None, *_again(engine, inputs, tensors, needs, grads))
+            return (None, None, *_again(engine, inputs, needs, grads))
         return (None, None, *engine.backward(inputs, needs, grads, output, kept))
 
 
@@ -68,22 +69,13 @@ def _parts(engine: Engine, flat: Sequence[Any]) -> list[Any]:
 
 
 def _again(
-    engine: Engine, inputs: Inputs, tensors: Sequence[Tensor], needs: Sequence[bool], grads: Sequence[Tensor | None]
+    engine: Engine, inputs: Inputs, needs: Sequence[bool], grads: Sequence[Tensor | None]
 ) -> list[Tensor | None]:
     """The gradients as functions that can be differentiated again: the reference runs once more."""
     program = engine.program
-    with torch.enable_grad():
-        call = Call(
-            program, engine.sizes, dict(zip((p.name for p in program.parameters), inputs.parameters, strict=True)),
-            inputs.x, tuple(inputs.states), dict(zip((e.name for e in program.extras), inputs.extras, strict=True)),
-            inputs.valid, inputs.reset, tuple(inputs.initial) or None, inputs.reverse,
-        )  # fmt: skip
-        result = Reference().run(call)
-        pairs = [(r, g) for r, g in zip((result.output, *result.states), grads, strict=True) if g is not None]
-        pairs = [(r, g) for r, g in pairs if r.requires_grad]
-        wanted = [t for t, need in zip(tensors, needs, strict=True) if need]
-        if not pairs:
-            return [None] * len(tensors)
-        results, given = zip(*pairs, strict=True)
-        found = iter(torch.autograd.grad(results, wanted, given, create_graph=True, allow_unused=True))
-    return [next(found) if need else None for need in needs]
+    call = Call(
+        program, engine.sizes, dict(zip((p.name for p in program.parameters), inputs.parameters, strict=True)),
+        inputs.x, tuple(inputs.states), dict(zip((e.name for e in program.extras), inputs.extras, strict=True)),
+        inputs.valid, inputs.reset, tuple(inputs.initial) or None, inputs.reverse,
+    )  # fmt: skip
+    return differentiable_again(Reference(), call, needs, grads)
