@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from elman.backends.contract import Backend, Call
 from elman.backends.cpu import Cpu
-from elman.backends.fused import Fused
 from elman.backends.forks import one_thread_after_fork
+from elman.backends.fused import Fused
+from elman.backends.graphs import Graphs
 from elman.backends.reference import Reference
 from elman.errors import BackendError, nearest
 
 # Fastest first: "auto" takes the first that does not refuse.
-BACKENDS: dict[str, Backend] = {backend.name: backend for backend in (Cpu(), Fused(), Reference())}
+BACKENDS: dict[str, Backend] = {backend.name: backend for backend in (Cpu(), Fused(), Graphs(), Reference())}
 
 
 def known(name: str) -> str:

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from elman.backends import Call, Result, choose
+from elman.backends.chunks import Recomputed, run_in_chunks
 from elman.equations import Program
 from elman.equations.program import Extra
 from elman.equations.rewrite import DROP, ZONE, with_dropped_states, with_zoneout
 from elman.errors import ShapeError, nearest
 from elman.layers.dropout import dropout, ones_at_random
-from elman.layers.recompute import run_in_chunks
 
 # One (B, n) tensor a state, for each direction of each layer.
 States = list[list[tuple[Tensor, ...]]]
@@ -222,7 +222,7 @@ def run(
 def _run(stack: Stack, call: Call) -> Result:
     backend = choose(call, stack.backend)
     if 0 < stack.recompute < len(call.x) and not call.record and torch.is_grad_enabled():
-        return run_in_chunks(backend, call, stack.recompute)
+        return run_in_chunks(Recomputed(backend), call, stack.recompute)
     return backend.run(call)
 
 
