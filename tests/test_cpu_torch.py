@@ -35,7 +35,8 @@ def gradients(module, run, x):
 def test_auto_takes_it_and_says_why_not():
     single = make_call(cells.get("lstm"), dtype=torch.float32)
     assert choose(single).name == "cpu"
-    assert choose(make_call(cells.get("lstm"), dtype=torch.bfloat16)).name == "reference"
+    assert choose(make_call(cells.get("lstm"), dtype=torch.bfloat16)).name == "torch"
+    assert choose(make_call(cells.get("peephole"), dtype=torch.bfloat16)).name == "reference"
     assert next(iter(BACKENDS)) == "cpu"
     assert "bfloat16" in report(make_call(cells.get("lstm"), dtype=torch.bfloat16))["cpu"]
 

@@ -56,6 +56,9 @@ class _StandIn(nn.RNNBase):
     def forward(self, input: Any, hx: Any = None) -> tuple[Any, Any]:
         """Run over ``input``, as torch.nn's module of this name: (T, B, I), (B, T, I) with ``batch_first``, (T, I) or a
         PackedSequence; ``hx`` (L D, B, H), zeros where None."""
+        data = input.data if isinstance(input, PackedSequence) else input
+        if data.device.type != "cpu":  # torch's kernel takes all layers and directions at once
+            return super().forward(input, hx)
         self._update_flat_weights()
         self._check_dimensions(input, hx)
         batch = self._read(input)
@@ -195,6 +198,8 @@ class RNNCell(nn.RNNCell):
 
     def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
         """The new state (B, H)."""
+        if input.device.type != "cpu":
+            return super().forward(input, hx)
         if self.nonlinearity not in ("tanh", "relu"):
             raise RuntimeError(f"Unknown nonlinearity: {self.nonlinearity}")
         return _one_state(self, cells.get("rnn").program(bias=self.bias, nonlinearity=self.nonlinearity), input, hx)
@@ -210,6 +215,8 @@ class GRUCell(nn.GRUCell):
 
     def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
         """The new state (B, H)."""
+        if input.device.type != "cpu":
+            return super().forward(input, hx)
         return _one_state(self, cells.get("gru").program(bias=self.bias), input, hx)
 
 
@@ -233,6 +240,8 @@ class LSTMCell(nn.LSTMCell):
 
     def forward(self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
         """The new states (h, c)."""
+        if input.device.type != "cpu":
+            return super().forward(input, hx)
         _check_step(self, input, hx or (), ("hx[0]", "hx[1]"))
         batched = input.dim() == 2
         x = input if batched else input.unsqueeze(0)

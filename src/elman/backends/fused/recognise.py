@@ -242,7 +242,8 @@ def _lstm(program: Program, written: list[Polynomial | None]) -> Network | None:
     """c = f c + i g, h = o tanh(c), or a product of that."""
     hidden, cell = program.states
     memory, old = written[cell.new], Leaf("state", cell.name)
-    output, projection = written[hidden.new], ()
+    output = written[hidden.new]
+    projection: tuple[Term, ...] = ()
     if memory is None or len(memory) != 2:
         return None
     last = program.nodes[hidden.new]
