@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-from torch import Tensor
 from torch.autograd import forward_ad
 
 from elman.backends.contract import Call, Result
 from elman.backends.fused import kernel
 from elman.backends.fused.recognise import recognise
-from elman.backends.reference import Reference
-from elman.backends.tensors import differentiable_again, gradients, tensors_of, with_tensors
+from elman.backends.inner import run_inside
 
 
 class Fused:
@@ -37,11 +33,7 @@ class Fused:
         network = recognise(call.program)
         assert network is not None
         kernel.flatten(call, network)
-        tensors = tensors_of(call)
-        if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
-            output, *states = _Sequence.apply(call, *tensors)
-            return Result(output, tuple(states))
-        return _forward(call, training=False)
+        return run_inside(_forward, call)
 
 
 def _forward(call: Call, training: bool) -> Result:
@@ -72,39 +64,3 @@ def _mode() -> str | None:
     if torch.compiler.is_compiling():
         return "does not run under torch.compile"
     return None
-
-
-class _Sequence(torch.autograd.Function):
-    """A whole sequence as one function of all tensors of its call.
-
-    Its gradient is torch's own, of a graph that is made inside: so a second derivative, which torch's fused kernels
-    do not have, can go through the reference.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, call: Call, *tensors: Tensor) -> tuple[Tensor, ...]:
-        ctx.set_materialize_grads(False)
-        ctx.call = with_tensors(call, [None] * len(tensors))
-        ctx.save_for_backward(*tensors)
-        ctx.inner = _inner(call, ctx.needs_input_grad[1:])
-        result = ctx.inner[1]
-        return tuple(t.detach() for t in (result.output, *result.states))
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor | None) -> Any:
-        needs = ctx.needs_input_grad[1:]
-        call = with_tensors(ctx.call, ctx.saved_tensors)
-        if torch.is_grad_enabled():
-            return (None, *differentiable_again(Reference(), call, needs, grads))
-        # The graph inside is used up by the first pass; for another over a graph that was retained it is made again.
-        leaves, result = ctx.inner or _inner(call, needs)
-        ctx.inner = None
-        found = iter(gradients(result, grads, [t for t in leaves if t.requires_grad]))
-        return (None, *(next(found) if leaf.requires_grad else None for leaf in leaves))
-
-
-def _inner(call: Call, needs: tuple[bool, ...]) -> tuple[list[Tensor], Result]:
-    """The call run on leaves of its own, and these."""
-    leaves = [t.detach().requires_grad_(need) for t, need in zip(tensors_of(call), needs, strict=True)]
-    with torch.enable_grad():
-        return leaves, _forward(with_tensors(call, leaves), training=True)

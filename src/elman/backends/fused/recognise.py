@@ -195,7 +195,7 @@ def _gru(program: Program, new: Polynomial | None, state: str) -> Network | None
     old = Leaf("state", state)
     if new is None or len(new) != 3:
         return None
-    factors = {monomial: factor for monomial, factor in new}
+    factors = dict(new)
     singles = [m[0] for m in factors if len(m) == 1 and factors[m] == 1]
     if len(singles) != 1:
         return None
