@@ -110,7 +110,7 @@ BAD_DATA = {
     "nan": ([*days(20), "2024-01-21,nan", *days(40)[21:]], [], "row 22"),
     "infinity": ([*days(20), "2024-01-21,inf", *days(40)[21:]], [], "row 22"),
     "a gap in the dates": (days(40, skip=[20]), [], "between 2024-01-20 and 2024-01-22"),
-    "a duplicate date": ([*days(20), *days(20)[-1:], *days(40)[20:]], [], "2024-01-20"),
+    "a duplicate date": ([*days(20), "2024-01-20,99", *days(40)[20:]], [], "2024-01-20 twice"),
     "a series too short": (days(8), [], "shorter than context"),
     "an unknown cell": (days(40), ["--cell", "lstn"], "did you mean 'lstm'"),
     "a cell file that is not there": (days(40), ["--cell", "mine.py:x"], "mine.py: there is no such file"),
@@ -287,7 +287,7 @@ def test_our_own_fault_is_exit_1_and_says_so(elman, monkeypatch):
     def broken(*_, **__):
         raise ZeroDivisionError("oh")
 
-    monkeypatch.setattr("elman.data.open_source", broken)
+    monkeypatch.setattr("elman.data.series.sources.survey_series", broken)
     code, out, err = elman("inspect", "wave:sine")
     assert code == 1
     assert out == ""

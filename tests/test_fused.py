@@ -154,7 +154,18 @@ def leaves_h(x, h, p):
     return tanh(p.h(x, h)) + h
 
 
-UNLIKE = [coupled, no_squash, peeps, doubled, late_reset, no_candidate_reset, more_than_a_mean, reads_h, plus_one, leaves_h]
+UNLIKE = [
+    coupled,
+    no_squash,
+    peeps,
+    doubled,
+    late_reset,
+    no_candidate_reset,
+    more_than_a_mean,
+    reads_h,
+    plus_one,
+    leaves_h,
+]
 
 
 @pytest.mark.parametrize("cell", UNLIKE, ids=lambda c: c.name)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from elman.data import open_source, sine_batch, wave
+from elman.data import read_series, sine_batch, wave
 from elman.data.series import sources
 from elman.errors import DataError
 
@@ -53,10 +53,10 @@ def test_sines_start_at_random_phases():
 
 
 def test_a_source_is_a_wave_or_a_file(tmp_path):
-    assert open_source("wave:combined").source == "wave:combined"
-    assert open_source("wave:sine", target="sine").names == ("sine",)
+    assert read_series("wave:combined").source == "wave:combined"
+    assert read_series("wave:sine", target="sine").names == ("sine",)
     (tmp_path / "a.csv").write_text("x\n1\n2\n")
-    assert len(open_source(str(tmp_path / "a.csv"))) == 2
+    assert len(read_series(str(tmp_path / "a.csv"))) == 2
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_a_source_is_a_wave_or_a_file(tmp_path):
 )
 def test_sources_that_are_none(name, options, words):
     with pytest.raises(DataError, match=words):
-        open_source(name, **options)
+        read_series(name, **options)
 
 
 # FRED, against a server of our own
@@ -129,12 +129,12 @@ def no_network(cache, monkeypatch):
 
 
 def test_a_download_is_kept(server, cache):
-    series = open_source("fred:gs10")
+    series = read_series("fred:gs10")
     assert series.values[:, 0].tolist() == [2.83, 3.05, 3.11]
     assert (series.names, str(series.step), series.source) == (("GS10",), "1mo", "fred:GS10")
     assert server.asked == [("/csv?id=GS10", "elman")]
     assert [path.name for path in cache.iterdir()] == ["GS10.csv"]
-    assert len(open_source("fred:GS10")) == 3
+    assert len(read_series("fred:GS10")) == 3
     assert len(server.asked) == 1
 
 
@@ -164,7 +164,7 @@ def test_an_unknown_series_and_an_answer_that_is_none(server, cache):
 
 def test_without_network_and_cache_the_way_out_is_named(no_network):
     with pytest.raises(DataError, match=r"no route to host.*download https://\S*id=GS10 in a browser .* the file"):
-        open_source("fred:GS10")
+        read_series("fred:GS10")
 
 
 def test_a_stale_copy_is_better_than_none(no_network, cache):
@@ -192,8 +192,9 @@ def test_missing_values(server, hole):
     assert series.times[0] == np.datetime64("1953-04-01")
     assert series.notes == ("left out 2 missing value(s) at the ends",)
     server.body = server.body.replace("3.05", hole)
-    with pytest.raises(DataError, match=r"row 4 .*no value for 1953-05-01 .*--resample"):
+    with pytest.raises(DataError, match=r"row 4 .*'GS10' is empty; give `fill`"):
         sources.fred("GS10", refresh=True)
+    assert sources.fred("GS10", fill="interpolate").values[1, 0] == pytest.approx((2.83 + 3.11) / 2)
     resampled = sources.fred("GS10", resample="1q")
     assert resampled.values[:, 0] == pytest.approx([(2.83 + 3.11) / 2])
     server.body = server.body.replace(f"05-01,{hole}", "05-01,x")

@@ -120,63 +120,141 @@ def _show(name: str, latex: bool, input_size: int, hidden_size: int, as_json: bo
     return console.DONE
 
 
+@options.takes(options.reading())
 def inspect(
+    choices: dict[str, Any],
     data: Annotated[str, typer.Argument(help="A file, wave:sine, wave:combined, or fred:GS10.", show_default=False)],
-    time: Annotated[str | None, typer.Option(help="Column of the dates.", show_default=False)] = None,
-    target: Annotated[list[str] | None, typer.Option(help="Column to read; give several for several.")] = None,
-    resample: Annotated[
-        str | None, typer.Option(help="Take means over periods: 1y, 1mo, 1d.", show_default=False)
-    ] = None,
     context: Annotated[int, typer.Option(help="Values in a window.")] = 24,
     horizon: Annotated[int, typer.Option(help="Values after it.")] = 1,
     json: Json = False,
 ) -> int:
-    """Show what is read from a series: its range, its step, and the first windows."""
-    from elman.data import open_source
-    from elman.data.series.calendar import date_text
+    """Show what is read from a series: its range, its step, its gaps, and the first windows."""
+    from elman.data.series.config import read_config
+    from elman.data.series.sources import survey_series
 
-    series = open_source(data, **options.given(time=time, target=target or None, resample=resample))
+    config = read_config(choices)
     if context < 1 or horizon < 1:
-        raise ElmanError(f"--context {context} and --horizon {horizon}: want 1 at least of each")
+        raise ElmanError(f"`context` {context} and `horizon` {horizon}: want 1 at least of each")
+    survey = survey_series(data, config)
+    whole = (
+        config.fill is not None or config.resample is not None or not (survey.found.empties() or survey.found.gaps())
+    )
+    series = survey.completed(config) if whole else None
+    result = _of_whole(series, context, horizon) if series is not None else _of_survey(survey)
+    console.emit(result, _inspect_lines(result), json)
+    return console.DONE
+
+
+def _of_whole(series: Any, context: int, horizon: int) -> dict[str, Any]:
+    """What there is to say of a series that is ready to train on."""
     values, width = series.values, context + horizon
     count = max(0, len(series) - width + 1)
-    columns = [
-        {"name": n, "min": float(v.min()), "max": float(v.max()), "mean": float(v.mean()), "std": float(v.std())}
-        for n, v in zip(series.names, values.T, strict=True)
-    ]
     first = [
         {"inputs": values[i : i + context].tolist(), "targets": values[i + context : i + width].tolist()}
         for i in range(min(3, count))
     ]
-    dates = None if series.times is None else [date_text(t, series.step) for t in series.times[[0, -1]]]
-    result = {
-        "source": series.source,
-        "values": len(series),
-        "columns": columns,
+    dates = None if series.times is None else _ends(series)
+    return {
+        **_described(series.source, values, series.names, series.notes),
         "dates": dates,
         "step": str(series.step) if series.step else None,
-        "gaps": None if series.times is None else [],  # a series with a gap is not read: the error names it
-        "notes": list(series.notes),
+        "keeps_to": _keeps_to(series.times),
+        "zone": series.zone,
+        "gaps": None if series.times is None else [],
+        "empty": [],
         "windows": count,
         "first_windows": first,
     }
-    console.emit(result, _inspect_lines(result, series), json)
-    return console.DONE
 
 
-def _inspect_lines(result: dict[str, Any], series: Any) -> list[str]:
+def _of_survey(survey: Any) -> dict[str, Any]:
+    """What there is to say of a series with gaps or empty cells."""
+    from elman.data.series.calendar import date_text
+
+    found, rows = survey.found, survey.found.rows
+    gaps = [
+        {
+            "after": date_text(gap.before),
+            "before": date_text(gap.after),
+            "missing": gap.steps,
+            "row": rows.number(gap.row),
+        }
+        for gap in found.gaps()
+    ]
+    empty = [{"row": rows.number(row), "column": found.names[column]} for row, column in found.empties()]
+    return {
+        **_described(rows.source, found.values, found.names, survey.notes),
+        "dates": None if found.times is None else [date_text(time) for time in found.times[[0, -1]]],
+        "step": str(found.step) if found.step else None,
+        "keeps_to": _keeps_to(found.times),
+        "zone": survey.zone,
+        "gaps": gaps,
+        "empty": empty,
+        "windows": 0,
+        "first_windows": [],
+    }
+
+
+def _described(source: str, values: Any, names: Any, notes: Any) -> dict[str, Any]:
+    import numpy as np
+
+    columns = [{"name": name, **_range(v[~np.isnan(v)])} for name, v in zip(names, values.T, strict=True)]
+    return {"source": source, "values": len(values), "columns": columns, "notes": list(notes)}
+
+
+def _range(values: Any) -> dict[str, float | None]:
+    """The least, largest and mean value and their deviation; None where there is no value at all."""
+    if not len(values):
+        return dict.fromkeys(("min", "max", "mean", "std"))
+    return {
+        "min": float(values.min()),
+        "max": float(values.max()),
+        "mean": float(values.mean()),
+        "std": float(values.std()),
+    }
+
+
+def _ends(series: Any) -> list[str]:
+    from elman.data.series.calendar import date_text
+
+    ends = series.times[[0, -1]]
+    return series.written(ends) if series.zone else [date_text(time, series.step) for time in ends]
+
+
+def _keeps_to(times: Any) -> str | None:
+    """The day of the month a series of months keeps to, where that is one of business."""
+    from elman.data.series.calendar import anchor_day, anchor_words
+
+    return None if times is None or len(times) < 2 else anchor_words(anchor_day(times)) or None
+
+
+def _inspect_lines(result: dict[str, Any]) -> list[str]:
     about = {"source": result["source"], "values": str(result["values"])}
     if result["dates"]:
-        about["dates"] = f"{result['dates'][0]} to {result['dates'][1]}, every {result['step']}, no gap"
+        day = f" ({result['keeps_to']})" if result["keeps_to"] else ""
+        missing = sum(gap["missing"] for gap in result["gaps"])
+        gaps = f"{missing} missing in {len(result['gaps'])} gap(s)" if result["gaps"] else "no gap"
+        step = f", every {result['step']}{day}, {gaps}" if result["step"] else ""
+        about["dates"] = f"{result['dates'][0]} to {result['dates'][1]}{step}"
     for c in result["columns"]:
-        about[c["name"]] = f"{c['min']:.6g} to {c['max']:.6g}, mean {c['mean']:.6g}, deviation {c['std']:.6g}"
+        about[c["name"]] = (
+            "no value"
+            if c["min"] is None
+            else f"{c['min']:.6g} to {c['max']:.6g}, mean {c['mean']:.6g}, deviation {c['std']:.6g}"
+        )
     about |= {f"note {i + 1}": note for i, note in enumerate(result["notes"])}
-    first = "; the first:" if result["windows"] else ": fewer values than context + horizon"
-    about["windows"] = f"{result['windows']}{first}"
+    if not result["gaps"] and not result["empty"]:
+        first = "; the first:" if result["windows"] else ": fewer values than context + horizon"
+        about["windows"] = f"{result['windows']}{first}"
+        lines = options.aligned(about)
+        return lines + [f"  {_row(w['inputs'])} -> {_row(w['targets'])}" for w in result["first_windows"]]
     lines = options.aligned(about)
-    for window in result["first_windows"]:
-        lines.append(f"  {_row(window['inputs'])} -> {_row(window['targets'])}")
-    return lines
+    lines += [
+        f"  {g['missing']} missing after {g['after']} (row {g['row']}), before {g['before']}"
+        for g in result["gaps"] or []
+    ]
+    lines += [f"  empty: row {each['row']}, column {each['column']}" for each in result["empty"]]
+    return [*lines, "to train on it, fill it with --fill interpolate, previous, zero or mean, or use --resample"]
 
 
 def _row(values: list[list[float]]) -> str:

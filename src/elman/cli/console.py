@@ -6,6 +6,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import sys
 import traceback
 import warnings
@@ -16,6 +17,7 @@ import typer
 
 from elman.errors import ElmanError
 
+ARGUMENTS = {"data": "DATA", "run": "-o"}  # what a command calls the arguments that are no options of their name
 DONE, OUR_FAULT, USERS_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object; everything else goes to stderr.")]
@@ -100,7 +102,26 @@ def guarded(run: Callable[[], Any], as_json: bool) -> int:
         return _failed(message, as_json, OUR_FAULT)
 
 
+def as_options(message: str) -> str:
+    """A message of Python's with its arguments as the command line has them.
+
+    >>> as_options("`weight_decay`: got -1; give `date_format=%d/%m/%Y`, or a file for `data`; see `elman cells`")
+    '--weight-decay: got -1; give --date-format %d/%m/%Y, or a file for DATA; see `elman cells`'
+    """
+    return re.sub(r"`([a-z][a-z_]*)(?:=([^`]+))?`", _as_option, message)
+
+
+def _as_option(match: re.Match[str]) -> str:
+    name, value = match[1], match[2]
+    if name in ARGUMENTS:
+        return ARGUMENTS[name]
+    if value is not None and re.search(r"[^\w./:,=+%-]", value):
+        value = f"'{value}'"
+    return f"--{name.replace('_', '-')}" + (f" {value}" if value is not None else "")
+
+
 def _failed(message: str, as_json: bool, code: int) -> int:
+    message = as_options(message)
     say(f"elman: {message}")
     if as_json:
         print(json.dumps({"error": message}, ensure_ascii=False))

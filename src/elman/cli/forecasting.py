@@ -14,6 +14,7 @@ import typer
 from elman.cli import console, options, training
 from elman.cli.console import Json
 from elman.cli.options import RunFolder, option
+from elman.data.series.config import ReadConfig
 from elman.errors import ElmanError
 from elman.tasks.forecast import ForecastConfig
 from elman.training import Recipe
@@ -24,24 +25,22 @@ Source = Annotated[
 Text: TypeAlias = str | None
 
 
-@options.takes(options.network(), options.fields(ForecastConfig), options.fields(Recipe))
+@options.takes(options.reading(), options.network(), options.fields(ForecastConfig), options.fields(Recipe))
 def train(
     choices: dict[str, Any],
     data: Source = None,
     out: options.Out = None,
-    time: Annotated[Text, option("Column of the dates.")] = None,
-    target: Annotated[list[str] | None, option("Column to forecast; give several for several.")] = None,
-    resample: Annotated[Text, option("Take means over periods: 1y, 1mo, 1w, 1d, 1h.")] = None,
     resume: options.Resume = False,
     json: Json = False,
 ) -> int:
     """Train a network to forecast a series."""
+    reading, choices = options.parted(choices, ReadConfig)
     return training.train(
         _job(),
         data,
         out,
         choices,
-        options.given(time=time, target=target or None, resample=resample),
+        reading,
         resume,
         wanted="a file, wave:sine, wave:combined, or fred:GS10",
         next_steps=_next,
@@ -87,14 +86,14 @@ def _draw_test(forecaster: Any, path: Path, steps: int) -> Path:
     from elman.metrics import mse
 
     part, series = forecaster.test_part(), forecaster.series
-    where = np.arange(len(series)) if series.times is None else series.times
+    where = np.arange(len(series)) if series.times is None else series.local(series.times)
     truth, prediction = part.truth[:, :1], part.prediction[:, :1]
     scores = [mse(prediction[..., c : c + 1], truth[..., c : c + 1]) for c in range(len(series.names))]
     labels = [f"{name} (MSE {score:.4g})" for name, score in zip(series.names, scores, strict=True)]
     continuation = None
     if steps:
         found = forecaster.predict(steps)
-        after = np.arange(len(series), len(series) + steps) if found.times is None else found.times
+        after = np.arange(len(series), len(series) + steps) if found.times is None else series.local(found.times)
         continuation = (found.values, after)
     title = f"{Path(series.source).name}, {forecaster.network.cell}: test part, one step ahead"
     return pictures.draw_predictions(
@@ -102,24 +101,22 @@ def _draw_test(forecaster: Any, path: Path, steps: int) -> Path:
     )
 
 
+@options.takes(options.reading())
 def forecast(
+    choices: dict[str, Any],
     run: RunFolder,
     steps: Annotated[int, typer.Option(help="How many steps ahead.")] = 10,
     out: Annotated[Path | None, option("A CSV file. [the terminal]", "-o", "--out")] = None,
     data: Annotated[Text, option("Go on after this series and not the one trained on.")] = None,
-    time: Annotated[Text, option("Its column of dates.")] = None,
-    target: Annotated[list[str] | None, option("Its column to forecast.")] = None,
-    resample: Annotated[Text, option("Take means over periods, as in training.")] = None,
     json: Json = False,
 ) -> int:
     """Forecast the next values of a series, each prediction fed back as the next input."""
     from elman.training import write_atomically
 
-    reading = options.given(time=time, target=target or None, resample=resample)
-    if data is None and reading:
-        raise ElmanError(f"--{next(iter(reading))} says how to read --data, which is not given")
-    found = _job().load(run).predict(steps, data, **reading)
-    dates = None if found.times is None else _dates(found.times)
+    if data is None and choices:
+        raise ElmanError(f"`{next(iter(choices))}` says how to read `data`, which is not given")
+    found = _job().load(run).predict(steps, data, **choices)
+    dates = found.dates
     header = ["step" if dates is None else "date", *found.names]
     rows = [[dates[i] if dates else i + 1, *values] for i, values in enumerate(found.values.tolist())]
     text = io.StringIO()
@@ -136,17 +133,6 @@ def forecast(
     lines = text.getvalue().splitlines() if out is None else [f"{out}: {steps} steps"]
     console.emit(result | ({"out": str(out)} if out else {}), lines, json)
     return console.DONE
-
-
-def _dates(times: Any) -> list[str]:
-    """Dates as short as all of them can be: days where all are midnights."""
-    import numpy as np
-
-    for unit in ("D", "m", "s", "us"):
-        short = times.astype(f"M8[{unit}]")
-        if (short == times).all():
-            break
-    return [str(text) for text in np.datetime_as_string(short)]
 
 
 def demo(

@@ -41,6 +41,27 @@ def fields(config: type[BaseModel] | BaseModel, *names: str) -> dict[str, inspec
     }
 
 
+def reading() -> dict[str, inspect.Parameter]:
+    """The options of how a series is read."""
+    from elman.data.series.config import ReadConfig
+
+    several = _keyword(
+        "target", Annotated[list[str] | None, option(_words("target", ReadConfig.model_fields["target"]))]
+    )
+    return {**fields(ReadConfig), "target": several}
+
+
+def parted(choices: Mapping[str, Any], config: type[BaseModel]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """``choices`` in two: those that are fields of ``config``, and the others.
+
+    >>> from elman.training import Recipe
+    >>> parted({"lr": 1, "time": "t"}, Recipe)
+    ({'lr': 1}, {'time': 't'})
+    """
+    own = {name: value for name, value in choices.items() if name in config.model_fields}
+    return own, {name: value for name, value in choices.items() if name not in own}
+
+
 def network(*names: str, usual: Mapping[str, Any] | None = None) -> dict[str, inspect.Parameter]:
     """The options every network has, and those of ``names`` that a task adds; ``usual`` are a task's own defaults."""
     from elman.jobs.config import NetworkConfig
@@ -84,11 +105,15 @@ def _keyword(name: str, annotation: Any) -> inspect.Parameter:
 
 def _parameter(name: str, field: FieldInfo, default: Any) -> inspect.Parameter:
     """The option of a field; what the command line has no type for is read from text."""
-    words = field.description or name
-    help = f"{words[0].upper()}{words[1:]}.{_shown(default)}"
+    help = f"{_words(name, field)}{_shown(default)}"
     flag = [f"--{name.replace('_', '-')}"] if field.annotation is bool else []  # and no --no-...
     kind: Any = field.annotation if field.annotation in (bool, int, float) else str
     return _keyword(name, Annotated[kind | None, option(help, *flag)])
+
+
+def _words(name: str, field: FieldInfo) -> str:
+    words = field.description or name
+    return f"{words[0].upper()}{words[1:]}."
 
 
 def _shown(default: Any) -> str:

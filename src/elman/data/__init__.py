@@ -10,10 +10,10 @@ from elman.data.labelled.files import read_labelled, read_sequences
 from elman.data.labelled.labelled import Labelled
 from elman.data.labelled.parts import Parted, parted
 from elman.data.series.calendar import Step
-from elman.data.series.reading import read_series, series_from_frame
+from elman.data.series.config import ReadConfig
 from elman.data.series.scaling import Scaler
 from elman.data.series.series import Series
-from elman.data.series.sources import open_source
+from elman.data.series.sources import read_series, survey_series
 from elman.data.series.waves import sine_batch, wave
 from elman.data.series.windows import Split, split_windows, windows
 from elman.data.text.alphabet import Alphabet
@@ -25,21 +25,21 @@ __all__ = [
     "Ids",
     "Labelled",
     "Parted",
+    "ReadConfig",
     "Scaler",
     "Series",
     "Split",
     "Step",
     "Vocabulary",
-    "open_source",
     "parted",
     "read_alphabet",
     "read_labelled",
     "read_sequences",
     "read_series",
-    "series_from_frame",
     "sine_batch",
     "split_text",
     "split_windows",
+    "survey_series",
     "wave",
     "windows",
     "write_ids",

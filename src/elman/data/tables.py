@@ -2,45 +2,92 @@
 
 from __future__ import annotations
 
-import csv
+import glob
+import gzip
 import io
 import os
-import re
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from elman.data.parsing import Rows, is_number
+import numpy as np
+
+from elman.data.delimited import Grid, decoded, grid, grid_of_rows
+from elman.data.parsing import Rows, joined_rows
 from elman.errors import DataError
 
 if TYPE_CHECKING:
     import narwhals as nw
-    import polars as pl
 
-KINDS = ".csv, .tsv, .parquet"
+DELIMITED = (".csv", ".tsv", ".txt")
+KINDS = ".csv, .tsv, .txt, .parquet, .xlsx"
+LARGEST = 4 << 30  # bytes that a packed file may hold
+PATTERN = "*?["
 
 
 @dataclass(frozen=True)
 class Table:
-    """A dataframe (cells of text, when it came from CSV), where its rows came from, and what was changed."""
+    """A dataframe (cells of text, when it came from text), where its rows came from, and what was changed.
+
+    ``semicolons`` says that they part the cells of its file, as they do where a comma is the decimal mark.
+    """
 
     frame: nw.DataFrame[Any]
     rows: Rows
     notes: tuple[str, ...] = ()
+    semicolons: bool = False
 
 
-def read_table(path: str | Path) -> Table:
-    """Read a .csv, .tsv or .parquet file. Raises DataError naming the file."""
+def read_table(path: str | Path, encoding: str | None = None, separator: str | None = None) -> Table:
+    """Read a .csv, .tsv, .txt, .parquet or .xlsx file, packed (.gz) or not, or all files of a pattern (2024-*.csv).
+
+    Raises DataError naming the file.
+    """
+    if not os.path.exists(path) and any(sign in str(path) for sign in PATTERN):
+        return _matching(str(path), encoding, separator)
     kind, raw = read_file(path, KINDS)
     if kind == ".parquet":
         return parquet_table(raw, str(path))
-    return csv_table(raw, str(path), "\t" if kind == ".tsv" else None)
+    if kind == ".xlsx":
+        return _grid_table(_sheet(raw, str(path)), str(path))
+    return csv_table(raw, str(path), separator or ("tab" if kind == ".tsv" else None), encoding)
+
+
+def _matching(pattern: str, encoding: str | None, separator: str | None) -> Table:
+    """The rows of all the files that a pattern matches, in the order of their names."""
+    paths = sorted(glob.glob(pattern, recursive=True))
+    if not paths:
+        raise DataError(f"{pattern}: no file is named so; give a file, or a pattern such as data/2024-*.csv")
+    return joined([read_table(path, encoding, separator) for path in paths], pattern)
+
+
+def joined(tables: Sequence[Table], source: str) -> Table:
+    """Tables of the same columns, one after the other. Raises DataError naming one that has others."""
+    import narwhals as nw
+
+    first = tables[0]
+    for table in tables[1:]:
+        if table.frame.columns != first.frame.columns:
+            raise DataError(
+                f"{table.rows.source}: has columns {', '.join(table.frame.columns)}, and {first.rows.source} has "
+                f"{', '.join(first.frame.columns)}; join files of the same columns"
+            )
+    try:
+        frame = nw.concat([table.frame for table in tables])
+    except Exception as error:  # each kind of dataframe has an error of its own for columns of other kinds
+        raise DataError(f"{source}: its files cannot be joined: {_first_line(error)}") from error
+    notes = tuple(f"{table.rows.source}: {note}" for table in tables for note in table.notes)
+    rows = joined_rows(source, [(table.rows, len(table.frame)) for table in tables])
+    return Table(frame, rows, (f"joined {len(tables)} files", *notes), first.semicolons)
 
 
 def read_file(path: str | Path, kinds: str) -> tuple[str, bytes]:
-    """A file's ending, one of ``kinds``, and its bytes. Raises DataError naming the file."""
+    """A file's ending, one of ``kinds``, and its bytes, unpacked where it ends in .gz. Raises DataError."""
     path = Path(path)
-    kind = path.suffix.lower()
+    packed = path.suffix.lower() == ".gz"
+    kind = (path.with_suffix("") if packed else path).suffix.lower()
     if os.path.isdir(path):  # os.path answers where pathlib raises: no permission, a name too long
         raise DataError(f"{path}: is a folder; give a file of kind {kinds}")
     if not os.path.exists(path):
@@ -48,17 +95,30 @@ def read_file(path: str | Path, kinds: str) -> tuple[str, bytes]:
     if kind not in kinds.split(", "):
         raise DataError(f"{path}: unknown kind of file {kind!r}; known kinds: {kinds}")
     try:
-        return kind, path.read_bytes()
+        return kind, _unpacked(path) if packed else path.read_bytes()
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path}: is no gzip file that can be read: {error}") from error
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _unpacked(path: Path) -> bytes:
+    with gzip.open(path) as file:
+        raw = file.read(LARGEST + 1)
+    if len(raw) > LARGEST:
+        raise DataError(f"{path}: holds more than {LARGEST >> 30} GiB; unpack it and give a part")
+    return raw
 
 
 def frame_table(frame: Any, source: str = "dataframe") -> Table:
-    """Take a pandas, polars or pyarrow dataframe, or any that narwhals knows. Raises DataError otherwise."""
+    """Take a pandas, polars or pyarrow dataframe, or any that narwhals knows. Raises DataError otherwise.
+
+    An index of dates, periods or names becomes a column; names of several levels become one.
+    """
     import narwhals as nw
 
     try:
-        table = nw.from_native(frame, eager_only=True)
+        table = nw.from_native(_flat(frame), eager_only=True)
         return Table(table.rename({name: str(name) for name in table.columns}), Rows(source))
     except nw.exceptions.DuplicateError as error:
         raise DataError(f"{source}: two columns have one name; give each its own") from error
@@ -69,102 +129,80 @@ def frame_table(frame: Any, source: str = "dataframe") -> Table:
         ) from error
 
 
+def _flat(frame: Any) -> Any:
+    """A pandas dataframe with one level of names, and its index as a column where it says anything."""
+    import narwhals as nw
+
+    pandas = nw.dependencies.get_pandas()
+    if pandas is None or not isinstance(frame, pandas.DataFrame | pandas.Series):
+        return frame
+    frame = frame.to_frame() if isinstance(frame, pandas.Series) else frame
+    if isinstance(frame.columns, pandas.MultiIndex):
+        levels = [i for i in range(frame.columns.nlevels) if frame.columns.get_level_values(i).nunique() > 1] or [0]
+        names = [" ".join(str(name[i]) for i in levels if str(name[i])) for name in frame.columns]
+        frame = frame.set_axis(names, axis=1)
+    index = frame.index
+    if isinstance(index, pandas.DatetimeIndex | pandas.PeriodIndex | pandas.MultiIndex) or index.name is not None:
+        if isinstance(index, pandas.DatetimeIndex | pandas.PeriodIndex) and index.name is None:
+            frame = frame.rename_axis("date" if "date" not in frame.columns else "index")
+        frame = frame.reset_index()
+    periods = [name for name in frame.columns if isinstance(getattr(frame[name], "dtype", None), pandas.PeriodDtype)]
+    return frame.assign(**{name: frame[name].dt.to_timestamp() for name in periods}) if periods else frame
+
+
 def parquet_table(raw: bytes, source: str) -> Table:
     """Read the bytes of a Parquet file. Raises DataError."""
     import polars as pl
 
     try:
         frame = pl.read_parquet(io.BytesIO(raw))
-    except Exception as error:  # polars has many errors for a damaged file, some without a common base
+    except BaseException as error:  # polars has many errors for a damaged file, some without a common base
+        if isinstance(error, KeyboardInterrupt | SystemExit | MemoryError):
+            raise
         raise DataError(f"{source}: is no Parquet file that can be read: {_first_line(error)}") from error
     return frame_table(frame, source)
 
 
-def csv_table(raw: bytes, source: str, separator: str | None = None) -> Table:
-    """Read the bytes of a CSV file as cells of text; its lines may end in any way.
+def csv_table(
+    raw: bytes,
+    source: str,
+    separator: str | None = None,
+    encoding: str | None = None,
+    first_is_header: bool = False,
+) -> Table:
+    """Read the bytes of delimited text as cells of text; its lines may end in any way.
 
-    Raises DataError, naming the row at fault.
+    See :func:`elman.data.delimited.grid`. Raises DataError, naming the row at fault.
     """
+    return _grid_table(grid(decoded(raw, source, encoding), source, separator, first_is_header), source)
+
+
+def _grid_table(found: Grid, source: str) -> Table:
     import polars as pl
 
-    if b"\r" in raw:
-        raw = re.sub(rb"\r+\n|\r", b"\n", raw)
-    text = decoded(raw, source)
-    body = text.lstrip("\n")
-    header_row = 1 + len(text) - len(body)
-    if not body.strip():
-        raise DataError(f"{source}: is empty; want a header and rows of values")
-    separator = separator or _separator(body)
-    _check_header(body, source, separator, header_row)
-    rows = Rows(source, first=header_row + 1, hint=f"the header is row {header_row}")
-    try:
-        frame = pl.read_csv(body.encode(), infer_schema=False, separator=separator)
-    except pl.exceptions.PolarsError as error:
-        raise _ragged(body, rows, separator) or DataError(
-            f"{source}: is no CSV file that can be read: {_first_line(error)}"
-        ) from error
-    frame = frame.rename({name: name.strip() for name in frame.columns})
-    count = _filled_rows(frame, source)
-    notes = (f"left out {len(frame) - count} blank row(s) at the end",) if count < len(frame) else ()
-    return Table(frame_table(frame.head(count), source).frame, rows, notes)
+    columns = list(zip(*found.cells, strict=True))
+    frame = pl.DataFrame({n: pl.Series(n, c, pl.String) for n, c in zip(found.names, columns, strict=True)})
+    hint = f"the header is row {found.header_row}" if found.header_row is not None else "there is no header"
+    rows = Rows(source, found.numbers[0], hint, np.array(found.numbers, dtype=np.int64))
+    return Table(frame_table(frame, source).frame, rows, found.notes, found.separator == ";")
 
 
-def decoded(raw: bytes, source: str) -> str:
-    """The text of a file. Raises DataError naming the row and the offset of what is no UTF-8."""
+def _sheet(raw: bytes, source: str) -> Grid:
+    """The first sheet of a workbook, as cells of text."""
     try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        row = raw.count(b"\n", 0, error.start) + 1
+        import fastexcel
+    except ImportError as error:
         raise DataError(
-            f"{source}: row {row} is not UTF-8 text (byte {error.start}); save the file in UTF-8"
+            f"{source}: reading .xlsx needs fastexcel: pip install 'elman[excel]', or save the sheet as .csv"
         ) from error
-    if "\0" in text:
-        raise DataError(f"{source}: holds NUL bytes, so it is no text; give a file in UTF-8")
-    return text
-
-
-def _separator(body: str) -> str:
-    """A comma, or the semicolon that spreadsheets write where a comma is the decimal point."""
-    header = body.split("\n", 1)[0]
-    return ";" if ";" in header and "," not in header else ","
-
-
-def _check_header(body: str, source: str, separator: str, row: int) -> None:
     try:
-        names = [name.strip() for name in next(csv.reader(io.StringIO(body), delimiter=separator))]
-    except csv.Error as error:
-        raise DataError(
-            f"{source}: row {row}: the header cannot be read: {error}; look for a quote that is not closed"
-        ) from error
-    if all(is_number(name) for name in names):
-        raise DataError(f"{source}: the first row holds numbers ({', '.join(names[:3])}); add a header of names")
-    twice = [name for name in names if names.count(name) > 1]
-    if twice:
-        raise DataError(f"{source}: two columns are named {twice[0]!r}; give each its own name")
+        sheet = fastexcel.read_excel(raw).load_sheet(0, header_row=None, dtypes="string")
+        columns = [series.to_list() for series in sheet.to_polars().iter_columns()]
+    except Exception as error:  # a damaged workbook, in whatever way
+        raise DataError(f"{source}: is no workbook that can be read: {_first_line(error)}") from error
+    rows = [[cell or "" for cell in row] for row in zip(*columns, strict=True)]
+    return grid_of_rows(rows, source)
 
 
-def _ragged(body: str, rows: Rows, separator: str) -> DataError | None:
-    """The error for the first row that has more cells than the header, or cannot be read, if there is one."""
-    reader = csv.reader(io.StringIO(body), delimiter=separator)
-    width = len(next(reader))
-    try:
-        for cells in reader:
-            if len(cells) > width:
-                return rows.error(reader.line_num - 2, f"has {len(cells)} cells where the header has {width}")
-    except csv.Error as error:
-        return rows.error(reader.line_num - 2, f"cannot be read: {error}; look for a quote that is not closed")
-    return None
-
-
-def _filled_rows(frame: pl.DataFrame, source: str) -> int:
-    """How many rows there are up to the last with anything in it: files often end with blank ones."""
-    import polars as pl
-
-    filled = frame.select(pl.any_horizontal(pl.all().str.strip_chars().fill_null("") != "")).to_series()
-    if not filled.any():
-        raise DataError(f"{source}: has a header and no rows of values")
-    return len(filled) - int(filled.reverse().arg_max() or 0)
-
-
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return str(error).strip().split("\n")[0]

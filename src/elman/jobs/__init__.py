@@ -7,11 +7,11 @@ from typing import Any
 
 from elman.errors import RunError, nearest
 from elman.jobs.classifier import Classifier
-from elman.jobs.forecaster import Continuation, Forecaster, as_series
+from elman.jobs.forecaster import Continuation, Forecaster
 from elman.jobs.generator import Generator
 from elman.training import task_of
 
-__all__ = ["JOBS", "Classifier", "Continuation", "Forecaster", "Generator", "as_series", "load"]
+__all__ = ["JOBS", "Classifier", "Continuation", "Forecaster", "Generator", "load"]
 
 JOBS: dict[str, Any] = {"forecast": Forecaster, "generate": Generator, "classify": Classifier}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from elman.data import Scaler, Series, open_source, series_from_frame
+from elman.data import Scaler, Series, read_series
+from elman.data.series.sources import ARRAY
 from elman.equations import Cell
-from elman.errors import DataError, ElmanError, nearest
+from elman.errors import DataError, ElmanError
 from elman.jobs.config import NetworkConfig, picked
 from elman.jobs.job import Job, JobRun
 from elman.metrics import persistence, repeats_last_value, scores, seasonal_naive
@@ -33,11 +35,15 @@ class ForecastRun(JobRun):
 
 @dataclass(frozen=True)
 class Continuation:
-    """Values (steps, C) that follow a series, in its units, with their dates (steps,) where it has any."""
+    """Values (steps, C) that follow a series, in its units.
+
+    Where it has dates, ``times`` (steps,) are on its clock, and ``dates`` as text, with the offset of its zone.
+    """
 
     values: Array
     names: tuple[str, ...]
     times: NDArray[np.datetime64] | None
+    dates: list[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -90,14 +96,13 @@ class Forecaster(Job[Forecast]):
     def fit(
         self, data: Any, run: str | os.PathLike | None = None, report: Progress | None = None, **reading: Any
     ) -> History:
-        """Train on ``data``: a source ("wave:sine", a file), an array (N,) or (N, C), a dataframe, or an
-        :class:`elman.data.Series`.
+        """Train on ``data``, read by :func:`elman.read_series` as ``reading`` says.
 
-        ``reading`` (target, time, resample) says how to read it. With ``run`` everything is kept in that folder.
+        With ``run`` everything is kept in that folder.
         Raises :class:`DataError` for data that cannot be read, :class:`RunError` where ``run`` exists.
         """
         self.recipe.torch_device()  # refuses a device that is not there before anything is written
-        series = as_series(data, **reading)
+        series = read_series(data, **reading)
         scaler = Forecast.fit_scaler(series, self.config)
         task = self._build(series, scaler)
         self._check_season(task)
@@ -193,64 +198,32 @@ class Forecaster(Job[Forecast]):
         Raises :class:`DataError` where ``data`` has other columns, another step, or fewer values than the context.
         """
         task = self.task
-        if not isinstance(steps, int) or steps < 1:
-            raise ElmanError(f"steps: got {steps!r}, want a whole number, 1 at least")
+        try:
+            steps = operator.index(steps)
+        except TypeError:
+            raise ElmanError(f"`steps`: got {steps!r}, want a whole number") from None
+        if steps < 1:
+            raise ElmanError(f"`steps`: got {steps}, want 1 at least")
         series = task.series if data is None else self._continued(data, reading)
         z = task.continue_series(series, steps).cpu().double().numpy()
-        return Continuation(task.scaler.invert(z, series.values[-1]), series.names, series.later(steps))
+        times = series.later(steps)
+        dates = None if times is None else series.written(times)
+        return Continuation(task.scaler.invert(z, series.values[-1]), series.names, times, dates)
 
     def _continued(self, data: Any, reading: dict[str, Any]) -> Series:
         """``data`` read as the series trained on was, and like it."""
         trained = self.series
         named = trained.source != ARRAY and not isinstance(data, Series | np.ndarray | torch.Tensor | list)
-        series = as_series(data, **({"target": list(trained.names)} if named else {}) | reading)
+        series = read_series(data, **({"target": list(trained.names)} if named else {}) | reading)
         both_named = ARRAY not in (trained.source, series.source)
         if series.values.shape[1] != trained.values.shape[1] or (both_named and series.names != trained.names):
             raise DataError(f"{series.source}: has columns {', '.join(series.names)}; want {', '.join(trained.names)}")
         if series.step and trained.step and series.step != trained.step:
             raise DataError(
                 f"{series.source}: is in steps of {series.step}, and the network was trained on steps of "
-                f"{trained.step}; resample it"
+                f"{trained.step}; take means with `resample`"
             )
         return series
-
-
-ARRAY = "values"  # the source of a series that came as an array, whose columns have no names of their own
-READING = ("target", "time", "resample")
-
-
-def as_series(data: Any, **reading: Any) -> Series:
-    """``data`` as a Series: as it is, from a source's name, an array (N,) or (N, C), or a dataframe.
-
-    Raises :class:`DataError` where it is none of these, or ``reading`` says what cannot be said of it.
-    """
-    for name in reading:
-        if name not in READING:
-            raise DataError(f"{name}: data is read by target, time and resample; {nearest(name, READING)}")
-    if isinstance(data, str | os.PathLike):
-        return open_source(os.fspath(data), **reading)
-    if isinstance(data, torch.Tensor):
-        data = data.detach().cpu().numpy()
-    if isinstance(data, np.ndarray | list | Series) and reading:
-        raise DataError(
-            f"{', '.join(reading)}: says how to read a file or a dataframe, and this is neither; leave it out"
-        )
-    if isinstance(data, Series):
-        return data
-    return _from_array(data) if isinstance(data, np.ndarray | list) else series_from_frame(data, **reading)
-
-
-def _from_array(data: Any) -> Series:
-    try:
-        values = np.asarray(data)
-        values = values.astype(np.float64, casting="same_kind" if values.dtype.kind == "c" else "unsafe")
-    except (TypeError, ValueError) as error:
-        raise DataError(f"an array to train on holds numbers, and this one does not: {error}") from error
-    values = values[:, None] if values.ndim == 1 else values
-    if values.ndim != 2:
-        raise DataError(f"an array to train on is (N,) or (N, C), and this one is {values.shape}")
-    columns = values.shape[1]
-    return Series(values, ("value",) if columns == 1 else tuple(f"value{i}" for i in range(columns)), source=ARRAY)
 
 
 def _percents(split: Sequence[float]) -> str:

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from elman.data.delimited import decoded
 from elman.data.labelled.labelled import Labelled
 from elman.data.labelled.ts import parse_ts
 from elman.data.parsing import Rows, is_empty, is_number, shown
-from elman.data.tables import Table, csv_table, decoded, frame_table, parquet_table, read_file
+from elman.data.tables import Table, csv_table, frame_table, parquet_table, read_file
 from elman.errors import DataError, nearest
 
 TABLES = ".csv, .tsv, .parquet, .jsonl"
@@ -155,7 +156,7 @@ def _columns(kind: str, raw: bytes, source: str) -> Columns:
         return _json_lines(decoded(raw, source), source)
     if kind == ".parquet":
         return Columns.of(parquet_table(raw, source))
-    return Columns.of(csv_table(raw, source, "\t" if kind == ".tsv" else None))
+    return Columns.of(csv_table(raw, source, "tab" if kind == ".tsv" else None, first_is_header=True))
 
 
 def _json_lines(text: str, source: str) -> Columns:

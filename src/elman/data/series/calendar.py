@@ -1,13 +1,14 @@
-"""Steps between dates, dates to come, and periods: exact lengths and calendar months.
+"""Steps between dates, dates to come, and periods: exact lengths, calendar months, business days, opening hours.
 
-A step is either exact (so many days, seconds or microseconds) or a number of calendar months; a year
-is twelve months. Dates are numpy ``datetime64[us]``, in UTC or without a zone.
+A step is exact (so many days, seconds or microseconds), a number of calendar months (a year is twelve), a
+business day (Monday to Friday), or the next of the hours a day has values at. Dates are numpy
+``datetime64[us]``, of one clock: see :class:`elman.data.series.series.Series`.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,8 @@ MEAN_MONTH = 2_629_746_000_000  # microseconds: a twelfth of the mean Gregorian 
 MONTHS_BEFORE_1970 = 1970 * 12
 FIRST_MONDAY = 4 * MICROSECONDS["d"]  # 1970-01-05, so that periods of whole weeks start on Mondays
 MONTH_END = 31
+LAST_BUSINESS_DAY, FIRST_BUSINESS_DAY = 32, 0  # days of the month that are none by number
+MOST_HOURS = 96  # times of day that make a day of opening hours; more are no pattern
 
 # How steps are written: name -> (count, unit). 'm' is a minute and 'mo' a month.
 WRITTEN = {
@@ -38,14 +41,20 @@ WRITTEN = {
 
 @dataclass(frozen=True)
 class Step:
-    """A time step: ``count`` of ``unit``, where ``unit`` is 'us', 's', 'd' (exact) or 'mo' (calendar months).
+    """A time step: ``count`` of ``unit``: 'us', 's', 'd' (exact), 'mo' (calendar months) or 'b' (business days).
 
-    >>> str(Step(1, "mo")), str(Step(12, "mo")), str(Step(3600, "s")), str(Step(900, "s"))
-    ('1mo', '1y', '1h', '15m')
+    With ``hours`` (microseconds into the day, rising) each day, or business day, has values at those times of
+    day alone, and a step leads to the next of them.
+
+    >>> str(Step(1, "mo")), str(Step(12, "mo")), str(Step(3600, "s")), str(Step(1, "b"))
+    ('1mo', '1y', '1h', '1b')
+    >>> str(Step(1, "b", (34_200_000_000, 37_800_000_000, 41_400_000_000)))
+    '1h from 09:30 to 11:30, business days'
     """
 
     count: int
     unit: str
+    hours: tuple[int, ...] = field(default=(), repr=False)
 
     @classmethod
     def exact(cls, microseconds: int) -> Step:
@@ -68,7 +77,7 @@ class Step:
         count = int(match[1] or 1) if match else 0
         if not match or match[2] not in WRITTEN or count == 0:
             raise DataError(
-                f"resample: cannot read {text!r}; write a count and one of s, m (minutes), h, d, w, "
+                f"`resample`: cannot read {text!r}; write a count and one of s, m (minutes), h, d, w, "
                 "mo (months), q (quarters), y, such as 1mo or 15m"
             )
         size, unit = WRITTEN[match[2]]
@@ -76,10 +85,29 @@ class Step:
 
     @property
     def microseconds(self) -> int:
-        """The length in microseconds; of months, their mean length."""
-        return self.count * (MEAN_MONTH if self.unit == "mo" else MICROSECONDS[self.unit])
+        """The length in microseconds; of months and business days, their mean length; within the opening hours."""
+        if self.hours:
+            return int(np.median(np.diff(self.hours)))
+        mean = {"mo": MEAN_MONTH, "b": 7 * MICROSECONDS["d"] // 5}
+        return self.count * (mean.get(self.unit) or MICROSECONDS[self.unit])
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the step is one length of time, the same everywhere in the year."""
+        return self.unit in MICROSECONDS and not self.hours
+
+    @property
+    def keeps_to_the_day(self) -> bool:
+        """Whether the step is counted in days or months of a place, whatever its clocks do in between."""
+        return self.unit in ("d", "b", "mo")
 
     def __str__(self) -> str:
+        if self.hours:
+            first, last = (_clock(self.hours[i]) for i in (0, -1))
+            within = Step.exact(self.microseconds)
+            return f"{within} from {first} to {last}, {'business days' if self.unit == 'b' else 'every day'}"
+        if self.unit == "b":
+            return f"{self.count}b"
         written = ("y", "mo") if self.unit == "mo" else ("w", "d", "h", "m", "s", "ms", "us")
         here = self.count * MICROSECONDS.get(self.unit, 1)
         for name in written:
@@ -88,6 +116,11 @@ class Step:
             if here % size == 0:
                 return f"{here // size}{name}"
         raise AssertionError(f"a step of no unit: {self!r}")
+
+
+def _clock(microseconds: int) -> str:
+    minutes = microseconds // (60 * MICROSECONDS["s"])
+    return f"{minutes // 60:02}:{minutes % 60:02}"
 
 
 def month_number(times: NDArray) -> NDArray[np.int64]:
@@ -108,24 +141,77 @@ def month_length(times: NDArray) -> NDArray[np.int64]:
 def anchor_day(times: NDArray) -> int | None:
     """The day of the month that all ``times`` (N,) keep to, or None; month ends are 31.
 
-    A day that a month lacks is that month's last: 31 January, 28 February, 31 March keep to 31.
+    A day that a month lacks is that month's last: 31 January, 28 February, 31 March keep to 31. The first and the
+    last business day of each month are days of their own.
 
     >>> anchor_day(np.array(["2024-04-30", "2024-06-30"], "M8[us]"))
     31
+    >>> anchor_day(np.array(["2024-02-29", "2024-03-29", "2024-04-30"], "M8[us]")) == LAST_BUSINESS_DAY
+    True
     """
     dates = times.astype("M8[D]")
     days = (dates - times.astype("M8[M]").astype("M8[D]")).astype(np.int64) + 1
     lengths = month_length(times)
     anchor = MONTH_END if (days == lengths).all() else int(days.max())
-    same_hour = np.unique(times - dates).size == 1
-    return anchor if same_hour and (days == np.minimum(anchor, lengths)).all() else None
+    if np.unique(times - dates).size != 1:
+        return None
+    if (days == np.minimum(anchor, lengths)).all():
+        return anchor
+    for business in (LAST_BUSINESS_DAY, FIRST_BUSINESS_DAY):
+        if (dates == _anchored(times.astype("M8[M]"), business)).all():
+            return business
+    return None
 
 
-def differences(times: NDArray) -> tuple[NDArray[np.int64], str]:
-    """The steps between ``times`` (N,), (N-1,), in months where all keep to one day, else in microseconds."""
-    if anchor_day(times) is not None:
-        return np.diff(month_number(times)), "mo"
-    return _gaps(times), "us"
+def _anchored(months: NDArray, anchor: int) -> NDArray:
+    """The day ``anchor`` of each of ``months`` (N,), or its last where it has no such day."""
+    if anchor == LAST_BUSINESS_DAY:
+        return np.busday_offset((months + 1).astype("M8[D]") - 1, 0, roll="backward")
+    if anchor == FIRST_BUSINESS_DAY:
+        return np.busday_offset(months.astype("M8[D]"), 0, roll="forward")
+    return months.astype("M8[D]") + (np.minimum(anchor, month_length(months)) - 1)
+
+
+def anchor_words(anchor: int | None) -> str:
+    """How a series of months keeps to its day, where that needs to be said."""
+    words = {LAST_BUSINESS_DAY: "last business day", FIRST_BUSINESS_DAY: "first business day"}
+    return "" if anchor is None else words.get(anchor, "")
+
+
+def places(times: NDArray, step: Step) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Which step each of ``times`` (N,) is, counted from the first (N,); and whether it stands on one (N,).
+
+    >>> count, on = places(np.array(["2024-01-05", "2024-01-08", "2024-01-10"], "M8[us]"), Step(1, "b"))
+    >>> count.tolist(), on.tolist()
+    ([0, 1, 3], [True, True, True])
+    """
+    if step.unit == "mo":
+        anchor = anchor_day(times)
+        numbers = month_number(times)
+        count = (numbers - numbers[0]) // step.count
+        return count, ((numbers - numbers[0]) % step.count == 0) & (anchor is not None)
+    if step.unit == "b" or step.hours:
+        return _day_places(times, step)
+    since = (times - times[0]).astype("m8[us]").astype(np.int64)
+    return since // step.microseconds, since % step.microseconds == 0
+
+
+def _day_places(times: NDArray, step: Step) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """:func:`places` for days with hours, and business days."""
+    dates = times.astype("M8[D]")
+    clock = (times - dates).astype("m8[us]").astype(np.int64)
+    if step.unit == "b":
+        days = np.busday_count(dates[0], dates) if len(dates) else np.zeros(0, np.int64)
+        on = np.is_busday(dates)
+    else:
+        days, on = (dates - dates[0]).astype(np.int64), np.ones(len(dates), dtype=bool)
+    if not step.hours:
+        return days // step.count, on & (clock == clock[0]) & (days % step.count == 0)
+    hours = np.array(step.hours)
+    hour = np.searchsorted(hours, clock).clip(max=len(hours) - 1)
+    on &= hours[hour] == clock
+    count = days * len(hours) + hour
+    return count - count[0], on
 
 
 def _gaps(times: NDArray) -> NDArray[np.int64]:
@@ -134,17 +220,59 @@ def _gaps(times: NDArray) -> NDArray[np.int64]:
 
 
 def commonest_step(times: NDArray) -> Step | None:
-    """The commonest step between ``times`` (N,), or None with fewer than two.
+    """The step that ``times`` (N,) keep to, or None with fewer than two.
+
+    It is the commonest difference, in months where all keep to one day of them. Days that leave out every
+    Saturday and Sunday are business days; the same times of each day, with a longer night between, are hours.
 
     >>> str(commonest_step(np.array(["2024-01-31", "2024-02-29", "2024-03-31"], "M8[us]")))
     '1mo'
+    >>> str(commonest_step(np.array(["2024-01-04", "2024-01-05", "2024-01-08", "2024-01-09"], "M8[us]")))
+    '1b'
     """
     if len(times) < 2:
         return None
-    steps, unit = differences(times)
-    sizes, counts = np.unique(steps, return_counts=True)
-    commonest = int(sizes[counts.argmax()])
-    return Step(commonest, "mo") if unit == "mo" else Step.exact(commonest)
+    if anchor_day(times) is not None:
+        return Step(_commonest(np.diff(month_number(times))), "mo")
+    step = Step.exact(_commonest(_gaps(times)))
+    return _business(times, step) or _opening_hours(times, step) or step
+
+
+def _commonest(sizes: NDArray[np.int64]) -> int:
+    found, counts = np.unique(sizes, return_counts=True)
+    return int(found[counts.argmax()])
+
+
+def _business(times: NDArray, step: Step) -> Step | None:
+    """A business day, where that is what ``times`` keep to: daily, over weekends, and on none of their days."""
+    dates = times.astype("M8[D]")
+    daily = step == Step(1, "d") and np.unique(times - dates).size == 1
+    if not daily or not np.is_busday(dates).all():
+        return None
+    over_a_weekend = np.busday_count(dates[0], dates[-1]) < (dates[-1] - dates[0]).astype(np.int64)
+    return Step(1, "b") if over_a_weekend else None
+
+
+def _opening_hours(times: NDArray, step: Step) -> Step | None:
+    """Hours of a day, where ``times`` fall on the same few each day and stop between the days.
+
+    Each of the hours must be there on most days, and the day must have a break, or the days a weekend.
+    """
+    if step.unit == "d" or step.microseconds >= MICROSECONDS["d"] or (_gaps(times) == step.microseconds).all():
+        return None
+    dates = times.astype("M8[D]")
+    clock = (times - dates).astype("m8[us]").astype(np.int64)
+    hours, counts = np.unique(clock, return_counts=True)
+    days = np.unique(dates)
+    if not 2 <= len(hours) <= MOST_HOURS or len(days) < 3 or counts.min() * 2 < len(days):
+        return None
+    weekdays = bool(np.is_busday(days).all()) and (
+        len(days) >= 5 or bool(np.busday_count(days[0], days[-1]) < (days[-1] - days[0]).astype(np.int64))
+    )
+    whole_day = len(hours) * step.microseconds == MICROSECONDS["d"]
+    if _commonest(np.diff(hours)) != step.microseconds or (whole_day and not weekdays):
+        return None
+    return Step(1, "b" if weekdays else "d", tuple(map(int, hours)))
 
 
 def typical_step(times: NDArray) -> Step | None:
@@ -152,16 +280,16 @@ def typical_step(times: NDArray) -> Step | None:
     step = commonest_step(times)
     if step is None or first_uneven(times, step) is None:
         return step
-    return Step.exact(int(np.median(_gaps(times))))
+    between = _gaps(times)
+    return Step.exact(int(np.median(between[between > 0])) if (between > 0).any() else 1)
 
 
 def first_uneven(times: NDArray, step: Step) -> int | None:
     """The index of the first of ``times`` (N,) that does not stand one ``step`` after the one before."""
-    if step.unit == "mo":
-        steps, unit = differences(times)
-        uneven = np.flatnonzero((steps != step.count) | (unit != "mo"))
-    else:
-        uneven = np.flatnonzero(_gaps(times) != step.microseconds)
+    if len(times) < 2:
+        return None
+    count, on = places(times, step)
+    uneven = np.flatnonzero((np.diff(count) != 1) | ~on[1:] | ~on[:-1])
     return int(uneven[0]) + 1 if uneven.size else None
 
 
@@ -172,11 +300,18 @@ def advance(time: np.datetime64, step: Step, counts: NDArray[np.int64], anchor: 
     >>> dates.astype("M8[D]").astype(str).tolist()
     ['2024-02-29', '2024-03-31']
     """
-    if step.unit != "mo":
-        return time.astype("M8[us]") + counts * np.timedelta64(step.microseconds, "us")
-    months = time.astype("M8[M]") + counts * step.count
-    days = months.astype("M8[D]") + (np.minimum(anchor, month_length(months)) - 1)
-    return days.astype("M8[us]") + (time - time.astype("M8[D]"))
+    day = time.astype("M8[D]")
+    if step.unit == "mo":
+        return _anchored(time.astype("M8[M]") + counts * step.count, anchor).astype("M8[us]") + (time - day)
+    if step.hours:
+        hours = np.array(step.hours)
+        place = int(np.searchsorted(hours, (time - day).astype("m8[us]").astype(np.int64))) + counts
+        days, hour = place // len(hours), place % len(hours)
+        dates = np.busday_offset(day, days, roll="backward") if step.unit == "b" else day + days
+        return dates.astype("M8[us]") + hours[hour].astype("m8[us]")
+    if step.unit == "b":
+        return np.busday_offset(day, counts * step.count, roll="backward").astype("M8[us]") + (time - day)
+    return time.astype("M8[us]") + counts * np.timedelta64(step.microseconds, "us")
 
 
 def period_number(times: NDArray, period: Step) -> NDArray[np.int64]:
@@ -216,3 +351,16 @@ def date_text(time: np.datetime64, step: Step | None = None) -> str:
         return str(time.astype("M8[D]"))
     whole = time == time.astype("M8[s]")
     return str(time.astype("M8[s]" if whole else "M8[us]")).replace("T", " ")
+
+
+def date_texts(times: NDArray) -> list[str]:
+    """Write dates (N,) as short as all of them can be: days where all are midnights.
+
+    >>> date_texts(np.array(["2024-01-01T06:30", "2024-01-02"], "M8[us]"))
+    ['2024-01-01T06:30', '2024-01-02T00:00']
+    """
+    for unit in ("D", "m", "s", "us"):
+        short = times.astype(f"M8[{unit}]")
+        if (short == times).all():
+            break
+    return [str(text) for text in np.datetime_as_string(short)]

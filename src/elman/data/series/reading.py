@@ -1,197 +1,256 @@
-"""Tables to series: choose the columns, read the dates, check or resample the steps."""
+"""Tables to series: the columns, the dates and their clock, the order, then gaps filled or means taken."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.data import parsing
 from elman.data.parsing import Rows
-from elman.data.series import calendar
+from elman.data.series import calendar, columns, dates, zones
 from elman.data.series.calendar import Step, date_text
+from elman.data.series.config import ReadConfig
+from elman.data.series.dates import Dates
+from elman.data.series.gaps import Incomplete, check_order, clock_turned_back, filled
 from elman.data.series.resampling import resampled
 from elman.data.series.series import Series
-from elman.data.tables import Table, frame_table, read_table
-from elman.errors import DataError, nearest
+from elman.data.tables import Table
+from elman.errors import DataError
+
+Array = NDArray[np.float64]
 
 
-def read_series(
-    source: str | Path,
-    *,
-    target: str | Sequence[str] | None = None,
-    time: str | None = None,
-    resample: str | None = None,
-) -> Series:
-    """Read columns of a .csv, .tsv or .parquet file as a :class:`Series`.
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """A series as its file has it, with its gaps, and what was understood in reading it.
 
-    ``target`` names a column or several (None: the only column of numbers), ``time`` the column of dates
-    (None: no dates), ``resample`` a period such as '1y' or '15m' whose means to take. Raises DataError
-    naming the file, the row and the value at fault.
-
-    >>> import pathlib, tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = pathlib.Path(folder) / "sales.csv"
-    ...     _ = path.write_text("month,sales\\n2024-01,3\\n2024-02,5\\n")
-    ...     series = read_series(path, time="month")
-    >>> series.names, series.values.tolist(), str(series.step)
-    (('sales',), [[3.0], [5.0]], '1mo')
+    ``utc`` (N,) are its times in UTC and ``wall`` (N,) those of the clocks of ``zone``; without a zone they are one.
     """
-    return series_from_table(read_table(source), target=target, time=time, resample=resample)
+
+    found: Incomplete
+    notes: tuple[str, ...] = ()
+    zone: str | None = None
+    utc: NDArray | None = None
+    wall: NDArray | None = None
+
+    def completed(self, config: ReadConfig) -> Series:
+        """The series: resampled, filled, or as it is. Raises DataError where it is not whole and neither was asked."""
+        found, source = self.found, self.found.rows.source
+        if config.resample is not None:
+            return self._resampled(Step.parse(config.resample))
+        if config.fill is None:
+            found.check_whole()
+            return Series(found.values, found.names, found.times, found.step, source, self.notes, self.zone)
+        values, times, notes = filled(found, config.fill)
+        return Series(values, found.names, times, found.step, source, self.notes + notes, self.zone)
+
+    def _resampled(self, period: Step) -> Series:
+        found, source = self.found, self.found.rows.source
+        if self.utc is None or self.wall is None:
+            what = f"column {found.column!r} is an index" if found.column else "there are none"
+            raise DataError(f"{source}: `resample` needs dates, and {what}; name their column with `time`")
+        times = self.wall if period.keeps_to_the_day else self.utc
+        full = ~np.isnan(found.values).any(axis=1)
+        notes = (f"left out {int((~full).sum())} row(s) with empty cells",) if not full.all() else ()
+        if not full.any():
+            raise DataError(f"{source}: no row has a value in every column")
+        starts, means, more = resampled(times[full], found.values[full], period, source)
+        return Series(means, found.names, starts, period, source, self.notes + notes + more, self.zone)
 
 
-def series_from_frame(
-    frame: Any,
-    *,
-    target: str | Sequence[str] | None = None,
-    time: str | None = None,
-    resample: str | None = None,
-    source: str = "dataframe",
-) -> Series:
-    """Take columns of a pandas, polars or pyarrow dataframe as a :class:`Series`; see :func:`read_series`.
-
-    >>> import polars
-    >>> series_from_frame(polars.DataFrame({"x": [1, 2, 3]})).values.shape
-    (3, 1)
-    """
-    return series_from_table(frame_table(frame, source), target=target, time=time, resample=resample)
-
-
-def series_from_table(
-    table: Table,
-    *,
-    target: str | Sequence[str] | None = None,
-    time: str | None = None,
-    resample: str | None = None,
-) -> Series:
-    """Take columns of a table as a :class:`Series`; see :func:`read_series`."""
+def survey(table: Table, config: ReadConfig) -> Survey:
+    """Read columns of a table as a series that may have gaps. Raises DataError naming the row at fault."""
     source = table.rows.source
     if len(table.frame) == 0:
         raise DataError(f"{source}: has no rows")
-    names = _targets(table, target, time)
-    values = np.stack([_values(table, name) for name in names], axis=1)
+    columns.check_named(table, config)
+    if config.id is not None:
+        return _one_of_several(table, config)
+    time = columns.time_column(table, config)
+    names = columns.target_columns(table, config, time)
+    read = [columns.values_of(table, name, config) for name in names]
+    values = np.stack([values for values, _ in read], axis=1)
+    notes = table.notes + tuple(note for _, said in read for note in said)
     if time is None:
-        if resample is not None:
-            raise DataError(f"{source}: resample needs dates; name their column with --time")
-        return Series(values, names, source=source, notes=table.notes)
-    times, notes = _times(table, time)
-    notes = table.notes + notes
-    if times is None:
-        if resample is not None:
-            raise DataError(f"{source}: resample needs dates, and column {time!r} is an index")
-        return Series(values, names, source=source, notes=notes)
-    _check_order(times, table.rows, time)
-    if resample is not None:
-        times, values, more = resampled(times, values, Step.parse(resample), source)
-        return Series(values, names, times, Step.parse(resample), source, notes + more)
-    return Series(values, names, times, _even_step(times, table.rows, time, notes), source, notes)
+        return Survey(Incomplete(values, names, table.rows), notes)
+    found = dates.dates(columns.cells_of_dates(table, time), table.rows, time, config.date_format)
+    if config.time is None and found.times is not None:
+        notes += (f"the dates are in column {time!r}",)
+    notes += found.notes
+    if found.times is None:
+        return _by_index(table, Incomplete(values, names, table.rows, column=time), notes, time)
+    return _by_date(table, values, names, time, found, config, notes)
 
 
-def _targets(table: Table, target: str | Sequence[str] | None, time: str | None) -> tuple[str, ...]:
-    columns = table.frame.columns
-    wanted = (target,) if isinstance(target, str) else tuple(target or ())
-    for name in (*wanted, *((time,) if time is not None else ())):
-        if name not in columns:
-            raise DataError(f"{table.rows.source}: no column {name!r}; {nearest(name, columns)}")
-    for name in wanted:
-        if name == time or wanted.count(name) > 1:
-            raise DataError(f"{table.rows.source}: column {name!r} is asked for twice; name each once")
-    return wanted or (_only_numeric(table, time),)
+def series_from_table(table: Table, config: ReadConfig) -> Series:
+    """Read columns of a table as a :class:`Series`. Raises DataError naming the row at fault."""
+    return survey(table, config).completed(config)
 
 
-def _only_numeric(table: Table, time: str | None) -> str:
-    numeric = [name for name in table.frame.columns if name != time and _looks_numeric(table.frame[name])]
-    if len(numeric) == 1:
-        return numeric[0]
-    if not numeric:
-        _check_commas(table, time)
-    count = f"{len(numeric)} columns of numbers" if numeric else "no column of numbers"
-    listed = ", ".join(numeric or table.frame.columns)
-    raise DataError(f"{table.rows.source}: has {count}; name one with --target: {listed}")
+def _by_index(table: Table, found: Incomplete, notes: tuple[str, ...], time: str) -> Survey:
+    """Rows by an index: turned round where it falls."""
+    cells = columns.cells_of_dates(table, time)
+    if len(cells) > 1 and columns.is_falling(cells):
+        order = np.arange(len(cells))[::-1]
+        found = replace(found, values=found.values[order], rows=found.rows.taken(order))
+        notes += (f"turned round: column {time!r} runs from the highest to the lowest",)
+    return Survey(found, notes)
 
 
-def _looks_numeric(column: Any) -> bool:
-    """Whether a column has numbers, or text whose first filled cell spells one."""
-    if column.dtype.is_numeric():
-        return True
-    _, first = _first_filled(column)
-    return isinstance(first, str) and parsing.is_number(first)
+def _by_date(
+    table: Table,
+    values: Array,
+    names: tuple[str, ...],
+    time: str,
+    found: Dates,
+    config: ReadConfig,
+    notes: tuple[str, ...],
+) -> Survey:
+    rows, times = table.rows, found.times
+    assert times is not None
+    in_file = times
+    if len(times) > 1 and times[0] > times[-1]:  # from the newest to the oldest
+        times, values, rows, notes = _ordered(np.arange(len(times))[::-1], times, values, rows, notes)
+        if not (np.diff(times).astype(np.int64) < 0).any():
+            notes = (*notes[:-1], "turned round: the file runs from the newest to the oldest")
+    utc, zone, more = _instants(times, found, config, rows, time)
+    notes += more
+    if (np.diff(utc).astype(np.int64) <= 0).any():
+        several = columns.series_column(table, in_file, time, names)
+        twice = len(np.unique(utc)) < len(utc)
+        if several is not None and twice:
+            raise _several(table, several)
+        if zone is None and (index := clock_turned_back(utc)) is not None:
+            raise rows.error(
+                index,
+                f"column {time!r} has {date_text(utc[index])} a second time, as when clocks are put back; "
+                "say whose clocks they are: `zone=Europe/Berlin`, say",
+            )
+        order = np.argsort(utc, kind="stable")
+        if (order != np.arange(len(order))).any():
+            utc, values, rows, notes = _ordered(order, utc, values, rows, notes)
+        if config.resample is None:
+            utc, values, rows, notes = _without_repeats(utc, values, rows, time, names, notes)
+    wall = utc if zone is None else zones.wall(utc, zone)
+    step = _step(wall)
+    clock = wall if zone is None or step is None or step.keeps_to_the_day else utc
+    if clock is utc:
+        step = _step(utc)
+    if len(found.offsets) > 1 and config.zone is None and config.resample is None:
+        _check_offsets(utc, step, found, rows, time)
+    return Survey(Incomplete(values, names, rows, clock, time, step), notes, zone, utc, wall)
 
 
-def _first_filled(column: Any) -> tuple[int, Any]:
-    """The first cell that holds anything, with its row's index; (0, None) where none does."""
-    return next(((index, cell) for index, cell in enumerate(column) if not parsing.is_empty(cell)), (0, None))
+def _step(times: NDArray) -> Step | None:
+    """The step of rising times; where some stand twice, as they may to be resampled, that of the distinct ones."""
+    return calendar.commonest_step(np.unique(times))
 
 
-def _check_commas(table: Table, time: str | None) -> None:
-    """Raise DataError where a column would be one of numbers but for its decimal commas."""
-    for name in table.frame.columns:
-        index, cell = _first_filled(table.frame[name])
-        if name != time and isinstance(cell, str) and (hint := parsing.comma_hint(cell)):
-            found = f"column {name!r} holds {parsing.shown(cell)}"
-            raise table.rows.error(index, f"there is no column of numbers; {found}: {hint}")
+def _ordered(
+    order: NDArray, times: NDArray, values: Array, rows: Rows, notes: tuple[str, ...]
+) -> tuple[NDArray, Array, Rows, tuple[str, ...]]:
+    said = "sorted by date: the rows were not in their order"
+    return times[order], values[order], rows.taken(order), (*notes, *(() if said in notes else (said,)))
 
 
-def _values(table: Table, name: str) -> NDArray[np.float64]:
-    import narwhals as nw
-
-    column, rows = table.frame[name], table.rows
-    if not column.dtype.is_numeric():
-        return parsing.numbers(column.to_list(), rows, name)
-    empty = np.flatnonzero(np.asarray(column.is_null().to_numpy(), dtype=bool))
-    if empty.size:  # pandas holds NaN and an empty cell to be the same
-        raise rows.error(int(empty[0]), f"column {name!r} is empty or NaN; fill in the value or remove the row")
-    values = np.asarray(column.cast(nw.Float64).to_numpy(), dtype=np.float64)
-    parsing.check_finite(values, rows, name)
-    return values
-
-
-def _times(table: Table, name: str) -> tuple[NDArray | None, tuple[str, ...]]:
-    cells = [parsing.as_datetime(cell) for cell in table.frame[name].to_list()]
-    if table.frame[name].dtype.is_float():
-        cells = [int(cell) if cell is not None and float(cell).is_integer() else cell for cell in cells]
-    return parsing.times(cells, table.rows, name)
+def _without_repeats(
+    times: NDArray, values: Array, rows: Rows, time: str, names: tuple[str, ...], notes: tuple[str, ...]
+) -> tuple[NDArray, Array, Rows, tuple[str, ...]]:
+    """Without rows that say again what the row before says; raises where a date stands twice and its rows differ."""
+    same = np.zeros(len(times), dtype=bool)
+    with np.errstate(invalid="ignore"):
+        alike = (values[1:] == values[:-1]) | (np.isnan(values[1:]) & np.isnan(values[:-1]))
+    same[1:] = (np.diff(times).astype(np.int64) == 0) & alike.all(axis=1)
+    kept = np.flatnonzero(~same)
+    if same.any():
+        notes = (*notes, f"left out {int(same.sum())} row(s) that repeat the row before, date and values")
+    times, values, rows = times[kept], values[kept], rows.taken(kept)
+    check_order(times, values, rows, time, names)
+    return times, values, rows, notes
 
 
-def _check_order(times: NDArray, rows: Rows, column: str) -> None:
-    steps = np.diff(times).astype(np.int64)
-    wrong = np.flatnonzero(steps <= 0)
-    if not wrong.size:
-        return
-    index = int(wrong[0]) + 1
-    if steps[index - 1] == 0:
-        raise rows.error(index, f"column {column!r} has {date_text(times[index])} twice; remove the duplicate")
-    raise rows.error(
-        index,
-        f"column {column!r} goes back from {date_text(times[index - 1])} to {date_text(times[index])}; "
-        "sort the rows by date (and look for duplicates)",
+def _instants(
+    times: NDArray, found: Dates, config: ReadConfig, rows: Rows, time: str
+) -> tuple[NDArray, str | None, tuple[str, ...]]:
+    """The times in UTC, the zone they are written in, and what to say of it."""
+    if config.zone is not None:
+        zones.zone_named(config.zone)
+        if not found.offsets:
+            return zones.to_utc(times, config.zone, rows, time), config.zone, ()
+        return times, config.zone, ()
+    if len(found.offsets) > 1:
+        return (
+            times,
+            "UTC",
+            (
+                f"column {time!r}: times changed to UTC, as their offsets differ ({', '.join(found.offsets[:4])}); "
+                "with `zone` they stay those of a place",
+            ),
+        )
+    return times, found.zone, ()
+
+
+def _check_offsets(utc: NDArray, step: Step | None, found: Dates, rows: Rows, time: str) -> None:
+    """Raise DataError where dates of several offsets are uneven in UTC, as the days of a place are."""
+    index = calendar.first_uneven(utc, step) if step is not None else None
+    if index is not None and step is not None and step.microseconds >= calendar.MICROSECONDS["d"]:
+        raise rows.error(
+            index,
+            f"column {time!r} has uneven dates in UTC, where local days are uneven when summer time begins or ends; "
+            f"its offsets are {', '.join(found.offsets[:4])}: say whose clocks they are, such as `zone=Europe/Berlin`",
+        )
+
+
+def _several(table: Table, name: str) -> DataError:
+    names = columns.series_names(table, name)
+    listed = ", ".join(names[: columns.NAMED]) + (", ..." if len(names) > columns.NAMED else "")
+    return DataError(
+        f"{table.rows.source}: holds {len(names)} series, told apart by column {name!r} ({listed}); take one with "
+        f"`id={name}={names[0]}`, or all side by side with `id={name}`"
     )
 
 
-def _even_step(times: NDArray, rows: Rows, column: str, notes: tuple[str, ...]) -> Step | None:
-    step = calendar.commonest_step(times)
-    index = calendar.first_uneven(times, step) if step else None
-    if step is None or index is None:
-        return step
-    steps, _ = calendar.differences(times)
-    size = step.count if step.unit == "mo" else step.microseconds
-    between = f"between {date_text(times[index - 1])} and {date_text(times[index])}"
-    whole = steps[index - 1] % size == 0
-    if whole:
-        problem = f"a gap {between}: {steps[index - 1] // size - 1} missing at a step of {step}; fill it in"
-    else:
-        problem = f"uneven dates {between}, where the commonest step is {step}; {_cure(notes)}"
-    raise rows.error(index, f"column {column!r} has {problem}, or take means with --resample")
+def _one_of_several(table: Table, config: ReadConfig) -> Survey:
+    """The series of one name, or those of all names as columns of one series."""
+    assert config.id is not None
+    column, sign, name = config.id.partition("=")
+    if config.id in table.frame.columns:
+        column, sign = config.id, ""
+    names, alone = columns.series_names(table, column), config.model_copy(update={"id": None})
+    if sign and name not in names:
+        listed = ", ".join(names[: columns.NAMED])
+        raise DataError(f"{table.rows.source}: column {column!r} has no series {name!r}; it has {listed}")
+    surveys = [survey(_rows_of(table, column, each), alone) for each in ([name] if sign else names)]
+    if sign or len(surveys) == 1:
+        return surveys[0]
+    return _side_by_side(surveys, names, column, table.rows.source)
 
 
-def _cure(notes: tuple[str, ...]) -> str:
-    """What to do about uneven dates: days and months of a place are uneven in UTC, and look even in its own time."""
-    if not any(note.endswith(parsing.TO_UTC) for note in notes):
-        return "fill it in"
-    return (
-        "the times were taken to UTC, where local days are uneven when summer time begins or ends; "
-        "give the dates without their zone"
-    )
+def _rows_of(table: Table, column: str, name: str) -> Table:
+    chosen = [str(cell) == name for cell in table.frame[column].to_list()]
+    frame = table.frame.filter(chosen).drop(column)
+    return replace(table, frame=frame, rows=table.rows.taken(np.flatnonzero(chosen)))
+
+
+def _side_by_side(surveys: list[Survey], names: list[str], column: str, source: str) -> Survey:
+    """Series of the same dates as columns of one; raises DataError naming one that has others."""
+    first = surveys[0]
+    for other, name in zip(surveys[1:], names[1:], strict=True):
+        alike = len(other.found.values) == len(first.found.values) and (
+            other.utc is None or first.utc is None or (other.utc == first.utc).all()
+        )
+        if not alike:
+            raise DataError(
+                f"{source}: series {name!r} of column {column!r} has other dates than {names[0]!r}; take one with "
+                f"`id={column}={name}`"
+            )
+    one = len(first.found.names) == 1
+    titles = [
+        name if one else f"{name} {title}"
+        for each, name in zip(surveys, names, strict=True)
+        for title in each.found.names
+    ]
+    values = np.concatenate([each.found.values for each in surveys], axis=1)
+    notes = tuple(dict.fromkeys(note for each in surveys for note in each.notes))
+    return replace(first, found=replace(first.found, values=values, names=tuple(titles)), notes=notes)

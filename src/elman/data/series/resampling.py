@@ -17,8 +17,9 @@ def resampled(
 
     A mean stands at the start of its period; weeks start on Mondays. The first period is dropped as
     partial when a sample one step before the first would have fallen in it, the last likewise, and the
-    notes say so. The times may be uneven: their median step counts. Raises DataError when the period is
-    shorter than the step, when a period within has no value, and when no whole period is left.
+    notes say so. The times may be uneven, or stand twice: then their median step counts, and a period at an edge
+    is whole, too, if it holds as many samples as half of the others do. Raises DataError when the period
+    is shorter than the step, when a period within has no value, and when no whole period is left.
 
     >>> months = np.arange("2023-03", "2025-01", dtype="M8[M]").astype("M8[us]")
     >>> starts, means, notes = resampled(months, np.arange(22.0)[:, None], Step(12, "mo"))
@@ -32,8 +33,10 @@ def resampled(
     _check_gaps(found, starts, period, source)
     means = np.add.reduceat(values, firsts, axis=0) / counts[:, None]
     keep, notes = np.ones(len(found), dtype=bool), []
+    uneven = calendar.first_uneven(times, step) is not None
+    usual = np.median(counts[1:-1]) if uneven and len(counts) > 2 else np.inf
     for end, place in ((0, "starts"), (-1, "ends")):
-        if _is_partial(times[end], step, place, period):
+        if counts[end] < usual and _is_partial(times[end], step, place, period, calendar.anchor_day(times)):
             keep[end] = False
             full = _whole_count(found[end], period, step)
             notes.append(
@@ -41,18 +44,18 @@ def resampled(
                 f"{place} at {date_text(times[end])}"
             )
     if not keep.any():
-        raise DataError(f"{source}: resample {period}: no whole period is left; take a shorter period")
-    if calendar.first_uneven(times, step) is not None:
+        raise DataError(f"{source}: `resample={period}`: no whole period is left; take a shorter period")
+    if uneven:
         notes.append(f"uneven dates: each {period} is the mean of the values it has, of a step of about {step}")
     return starts[keep], means[keep], tuple(notes)
 
 
 def _checked_step(times: NDArray, period: Step, source: str) -> Step:
-    step = calendar.typical_step(times)
+    step = calendar.typical_step(np.unique(times))
     if step is None:
-        raise DataError(f"{source}: resample needs two dates at least and got {len(times)}")
+        raise DataError(f"{source}: `resample` needs two dates at least and got {len(times)}")
     if period.microseconds < step.microseconds:
-        raise DataError(f"{source}: resample {period} is finer than the data's step of {step}; take {step} or longer")
+        raise DataError(f"{source}: `resample={period}` is finer than the data's step of {step}; take {step} or longer")
     return step
 
 
@@ -67,15 +70,11 @@ def _check_gaps(found: NDArray[np.int64], starts: NDArray, period: Step, source:
         )
 
 
-def _is_partial(edge: np.datetime64, step: Step, place: str, period: Step) -> bool:
+def _is_partial(edge: np.datetime64, step: Step, place: str, period: Step, anchor: int | None) -> bool:
     """Whether a sample one step beyond the edge of the data would fall in the edge's own period."""
     direction = np.array([-1 if place == "starts" else 1])
-    beyond = calendar.advance(edge, step, direction, _day(edge))
+    beyond = calendar.advance(edge, step, direction, MONTH_END if anchor is None else anchor)
     return bool(calendar.period_number(beyond, period)[0] == calendar.period_number(np.array([edge]), period)[0])
-
-
-def _day(time: np.datetime64) -> int:
-    return calendar.anchor_day(np.array([time])) or MONTH_END
 
 
 def _whole_count(number: np.int64, period: Step, step: Step) -> int:
@@ -83,4 +82,8 @@ def _whole_count(number: np.int64, period: Step, step: Step) -> int:
     if period.unit == step.unit == "mo":
         return period.count // step.count
     start, end = calendar.period_start(np.array([number, number + 1]), period)
+    if step.hours:
+        first, last = start.astype("M8[D]"), end.astype("M8[D]")
+        days = np.busday_count(first, last) if step.unit == "b" else (last - first).astype(np.int64)
+        return int(days) * len(step.hours)
     return round((end - start).astype(np.int64) / step.microseconds)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.data.series import calendar
-from elman.data.series.calendar import Step
+from elman.data.series import calendar, zones
+from elman.data.series.calendar import Step, date_texts
 from elman.errors import DataError
 
 
@@ -18,8 +18,10 @@ from elman.errors import DataError
 class Series:
     """``values`` (N, C) of float64, all finite, in columns ``names``, at ``times`` (N,) in equal steps.
 
-    ``times`` (datetime64[us]) and ``step`` are None where the data has no dates. ``source`` says where it
-    came from, ``notes`` what was changed on reading. The arrays are copies. Raises DataError when the parts do not fit.
+    ``times`` (datetime64[us]) and ``step`` are None where the data has no dates. With a ``zone`` ("+02:00",
+    "Europe/Berlin") a step of days or months counts the days of that place, and ``times`` are read off its clocks;
+    a shorter step is a length of time, and ``times`` are in UTC. ``source`` says where it came from, ``notes`` what
+    was changed on reading. The arrays are copies. Raises DataError when the parts do not fit.
 
     >>> monthly = Series([[1.0], [2.0]], ("sales",), np.array(["2024-01-31", "2024-02-29"], "M8[us]"))
     >>> str(monthly.step), monthly.later(2).astype("M8[D]").astype(str).tolist()
@@ -32,6 +34,7 @@ class Series:
     step: Step | None = None
     source: str = "values"
     notes: tuple[str, ...] = ()
+    zone: str | None = None
 
     def __post_init__(self) -> None:
         set_once = object.__setattr__
@@ -55,8 +58,26 @@ class Series:
         """
         if self.times is None or self.step is None:
             return None
-        anchor = calendar.anchor_day(self.times) or calendar.MONTH_END
+        anchor = calendar.anchor_day(self.times)
+        anchor = calendar.MONTH_END if anchor is None else anchor
         return calendar.advance(self.times[-1], self.step, np.arange(1, steps + 1), anchor)
+
+    def written(self, times: NDArray[np.datetime64]) -> list[str]:
+        """``times`` (K,) of this series' clock as text: as short as all of them can be, with the zone's offset.
+
+        >>> times = np.array(["2024-07-01", "2024-07-02"], "M8[us]")
+        >>> Series([[1.0], [2.0]], ("x",), times, zone="+02:00").written(times)
+        ['2024-07-01T00:00:00+02:00', '2024-07-02T00:00:00+02:00']
+        """
+        if self.zone is None or self.step is None:
+            return date_texts(times)
+        return zones.written(times, self.zone, local=self.step.keeps_to_the_day)
+
+    def local(self, times: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
+        """``times`` (K,) of this series' clock as the clocks of its zone show them, for pictures."""
+        if self.zone is None or self.step is None or self.step.keeps_to_the_day:
+            return times
+        return zones.wall(times, self.zone)
 
     def to_arrays(self) -> tuple[dict[str, NDArray], dict[str, Any]]:
         """Split into numpy arrays (``times`` as int64 microseconds since 1970) and facts that JSON can hold.
@@ -68,16 +89,17 @@ class Series:
         arrays: dict[str, NDArray] = {"values": self.values}
         if self.times is not None:
             arrays["times"] = self.times.astype(np.int64)
-        step = [self.step.count, self.step.unit] if self.step else None
+        step = [self.step.count, self.step.unit, *([self.step.hours] if self.step.hours else [])] if self.step else None
         facts = {"names": list(self.names), "step": step, "source": self.source, "notes": list(self.notes)}
-        return arrays, facts
+        return arrays, facts | ({"zone": self.zone} if self.zone else {})
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray], facts: Mapping[str, Any]) -> Series:
         """Put together again what :meth:`to_arrays` split. Raises DataError when the parts do not fit."""
         times = arrays["times"].astype("M8[us]") if "times" in arrays else None
-        step = Step(*facts["step"]) if facts["step"] else None
-        return cls(arrays["values"], facts["names"], times, step, facts["source"], facts["notes"])
+        count, unit, *hours = facts["step"] or (0, "")
+        step = Step(count, unit, tuple(*hours)) if facts["step"] else None
+        return cls(arrays["values"], facts["names"], times, step, facts["source"], facts["notes"], facts.get("zone"))
 
     def _check_values(self) -> None:
         if self.values.ndim != 2 or self.values.shape[1] != len(self.names) or not self.values.size:

@@ -1,85 +1,146 @@
-"""Series by name: a generated wave, a FRED series, or a file."""
+"""Series from whatever a person has: a name, a file, a dataframe, an array."""
 
 from __future__ import annotations
 
 import os
 import re
 import tempfile
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from elman.data.parsing import Rows
-from elman.data.series.reading import read_series, series_from_table
+from elman.data.series.config import ReadConfig, read_config
+from elman.data.series.gaps import Incomplete
+from elman.data.series.reading import Survey, survey
 from elman.data.series.series import Series
 from elman.data.series.waves import wave
-from elman.data.tables import Table, csv_table
+from elman.data.tables import Table, csv_table, frame_table, read_table
 from elman.errors import DataError, nearest
 
 FRED_URL = "https://fred.stlouisfed.org/graph/fredgraph.csv?id={id}"
 TIMEOUT = 30  # seconds
 MISSING = (None, "", ".")  # FRED writes a missing value as either
+ARRAY = "values"  # the source of a series that came as an array, whose columns have no names of their own
+ABOUT_ARRAYS = ("fill",)  # what can be said of an array, which has no columns to name and no dates
 
 
-def open_source(
-    name: str,
-    *,
-    target: str | Sequence[str] | None = None,
-    time: str | None = None,
-    resample: str | None = None,
-) -> Series:
-    """The series ``name``: 'wave:sine', 'fred:GS10', or the path of a file.
+def read_series(data: Any, **reading: Any) -> Series:
+    """The series in ``data``, as every command reads it.
 
-    ``target``, ``time`` and ``resample`` are those of :func:`elman.data.series.reading.read_series`. A wave has
-    none of them, and of a FRED series the columns are known. Raises DataError.
+    ``data`` is the path of a .csv, .tsv, .txt, .parquet or .xlsx file, packed (.gz) or not, or a pattern of several;
+    'wave:sine', 'wave:combined' or 'fred:GS10'; a pandas, polars or pyarrow dataframe; an array (N,) or (N, C); or
+    a :class:`Series`, which is returned. ``reading`` are the fields of
+    :class:`elman.data.series.config.ReadConfig`: target, time, id, date_format, zone, decimal, separator, encoding,
+    fill, resample. What is not said is found in the data, and told in the notes of the series. Raises DataError
+    naming the file, the row and the value at fault.
 
-    >>> len(open_source("wave:sine"))
-    1000
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder) / "sales.csv"
+    ...     _ = path.write_text("month;sales\\nJan 2024;3,5\\nFeb 2024;5,25\\n")
+    ...     series = read_series(path)
+    >>> series.names, series.values.tolist(), str(series.step)
+    (('sales',), [[3.5], [5.25]], '1mo')
     """
-    name = str(name)
+    config = read_config(reading)
+    return data if isinstance(data, Series) and not reading else survey_series(data, config).completed(config)
+
+
+def survey_series(data: Any, config: ReadConfig) -> Survey:
+    """What :func:`read_series` finds in ``data`` before it fills or resamples: with its gaps."""
+    if isinstance(data, str | os.PathLike):
+        return _by_name(os.fspath(data), config)
+    if isinstance(data, Series):
+        _refuse(config, data.source, ())
+        return _whole(data)
+    if hasattr(data, "detach"):  # a tensor
+        data = data.detach().cpu().numpy()
+    if isinstance(data, np.ndarray | list | tuple):
+        _refuse(config, "an array", ABOUT_ARRAYS)
+        return _array(data)
+    return survey(frame_table(data), config)
+
+
+def _refuse(config: ReadConfig, what: str, but: tuple[str, ...]) -> None:
+    """Raise DataError where something is said of data that cannot be said of it."""
+    said = [name for name, value in config if value is not None and name not in but]
+    if said:
+        names = ", ".join(f"`{name}`" for name in said)
+        raise DataError(f"{names}: says how to read a file or a dataframe, and {what} is neither; leave it out")
+
+
+def _whole(series: Series) -> Survey:
+    """A series that has no gaps, as a survey of it."""
+    found = Incomplete(series.values, series.names, Rows(series.source), series.times, "", series.step)
+    return Survey(found, series.notes, series.zone, series.times, series.times)
+
+
+def _array(data: Any) -> Survey:
+    """An array (N,) or (N, C) of numbers; NaN and what is masked are cells without a value."""
+    try:
+        array: Any = np.ma.asarray(data)
+        if array.dtype.kind in "cMm":
+            raise TypeError("it holds complex numbers" if array.dtype.kind == "c" else "it holds dates or times")
+        values = np.asarray(array.astype(np.float64).filled(np.nan))
+    except (TypeError, ValueError) as error:
+        raise DataError(f"an array to train on holds numbers, and this one does not: {error}") from error
+    values = values[:, None] if values.ndim == 1 else values
+    if values.ndim != 2 or not values.size:
+        raise DataError(f"an array to train on is (N,) or (N, C), and this one is {values.shape}")
+    rows, columns = Rows(ARRAY), values.shape[1]
+    infinite = np.argwhere(np.isinf(values))
+    if len(infinite):
+        raise rows.error(int(infinite[0][0]), "holds infinity; give finite numbers only")
+    names = ("value",) if columns == 1 else tuple(f"value{i}" for i in range(columns))
+    return Survey(Incomplete(values, names, rows))
+
+
+def _by_name(name: str, config: ReadConfig) -> Survey:
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):", name)  # two letters at least: C: is a drive
     if scheme is None or os.path.exists(name):
-        return read_series(name, target=target, time=time, resample=resample)
+        return survey(read_table(name, config.encoding, config.separator), config)
     known, rest = scheme[1].lower(), name[scheme.end() :]
     if known == "wave":
-        return _wave(rest, target, time, resample)
+        return _wave(rest, config)
     if known == "fred":
-        return fred(rest, target=target, time=time, resample=resample)
+        return _fred(rest, config)
     raise DataError(f"no source {known + ':'!r} (of {name!r}); {nearest(known + ':', ['wave:', 'fred:', 'a file'])}")
 
 
-def _wave(name: str, target: str | Sequence[str] | None, time: str | None, resample: str | None) -> Series:
+def _wave(name: str, config: ReadConfig) -> Survey:
     series = wave(name)
-    if time is not None or resample is not None:
-        raise DataError(f"wave:{name}: has no dates; leave out --time and --resample")
-    if target is not None and target not in (name, [name], (name,)):
-        raise DataError(f"wave:{name}: no column {target!r}; leave out --target")
-    return series
+    if config.target not in (None, (name,)):
+        raise DataError(f"wave:{name}: `target`: no column {', '.join(config.target or ())!r}; leave it out")
+    said = [f"`{field}`" for field, value in config if value is not None and field not in ("target", "fill")]
+    if said:
+        raise DataError(f"wave:{name}: has no dates and no file; leave out {', '.join(said)}")
+    return _whole(series)
 
 
-def fred(
-    series_id: str,
-    *,
-    target: str | Sequence[str] | None = None,
-    time: str | None = None,
-    resample: str | None = None,
-    refresh: bool = False,
-) -> Series:
+def fred(series_id: str, refresh: bool = False, **reading: Any) -> Series:
     """A series of the Federal Reserve Bank of St. Louis, such as 'GS10', by download or from the cache.
 
     The cache is the folder ``elman/fred`` in ``$XDG_CACHE_HOME`` or ``~/.cache``; with ``refresh`` the
     download is tried first. Missing values at the ends are left out, and said so in the notes; within they
-    are an error, unless resampled. Raises DataError without network and cache.
+    are empty cells, to be filled or resampled as ``reading`` says. Raises DataError without network and cache.
     """
+    config = read_config(reading)
+    return _fred(series_id, config, refresh).completed(config)
+
+
+def _fred(series_id: str, config: ReadConfig, refresh: bool = False) -> Survey:
     series_id = series_id.upper()
     if not re.fullmatch(r"[A-Z0-9_]+", series_id):
         raise DataError(f"fred:{series_id}: FRED's names hold letters, digits and _ only, such as fred:GS10")
     raw, notes = _cached(series_id, refresh)
-    table = csv_table(raw, f"fred:{series_id}")
+    table = csv_table(raw, f"fred:{series_id}", first_is_header=True)
     dates, values = _columns(table, series_id)
-    table = _without_missing(table, dates, values, within=resample is not None)
-    series = series_from_table(table, target=target or values, time=time or dates, resample=resample)
-    return replace(series, notes=notes + series.notes)
+    own = {"time": config.time or dates, "target": config.target or (values,)}
+    found = survey(_without_ends(table, values), config.model_copy(update=own))
+    return replace(found, notes=notes + found.notes)
 
 
 def cache_folder() -> Path:
@@ -143,24 +204,14 @@ def _columns(table: Table, series_id: str) -> tuple[str, str]:
     return names[0], names[1]
 
 
-def _without_missing(table: Table, dates: str, values: str, within: bool) -> Table:
-    """Leave out rows without a value at the ends; ``within`` too, or raise DataError naming the first."""
-    import narwhals as nw
-
+def _without_ends(table: Table, values: str) -> Table:
+    """Leave out rows without a value at the ends."""
     cells = table.frame[values].to_list()
     filled = [index for index, cell in enumerate(cells) if cell not in MISSING]
     if not filled:
         raise DataError(f"{table.rows.source}: has no value at all")
     start, stop = filled[0], filled[-1] + 1
-    holes = sorted(set(range(start, stop)) - set(filled))
-    if holes and not within:
-        date = table.frame[dates].to_list()[holes[0]]
-        raise table.rows.error(
-            holes[0],
-            f"FRED has no value for {date} ({len(holes)} such within the series); take means with --resample",
-        )
     ends = len(cells) - (stop - start)
-    notes = table.notes + ((f"left out {ends} missing value(s) at the ends",) if ends else ())
-    notes += (f"left out {len(holes)} missing value(s) within",) if holes else ()
-    frame = table.frame.filter(~nw.col(values).is_in([".", ""]) & ~nw.col(values).is_null())
-    return Table(frame, Rows(table.rows.source, table.rows.first + start, table.rows.hint), notes)
+    notes = (f"left out {ends} missing value(s) at the ends",) if ends else ()
+    kept = np.arange(start, stop)
+    return replace(table, frame=table.frame[start:stop], rows=table.rows.taken(kept), notes=table.notes + notes)

@@ -1,0 +1,62 @@
+"""How a series is read: what a person says of their file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from elman.errors import DataError, nearest
+
+FILLS = ("interpolate", "previous", "zero", "mean")
+NO_TIME = "none"
+
+
+class ReadConfig(BaseModel):
+    """What is said of how a series is read; everything else is found in the file, and said in the notes.
+
+    >>> ReadConfig(target="x").target
+    ('x',)
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    target: tuple[str, ...] | None = Field(None, description="column to read; give several for several")
+    time: str | None = Field(None, description="column of the dates; none: take the rows as they stand")
+    id: str | None = Field(None, description="column that tells several series apart, or COLUMN=NAME for one of them")
+    date_format: str | None = Field(
+        None, description="form of the dates: %d/%m/%Y, unix, unix_ms, excel, year, index, ..."
+    )
+    zone: str | None = Field(None, description="time zone of the dates: Europe/Berlin")
+    decimal: Literal["point", "comma"] | None = Field(None, description="decimal mark: point or comma")
+    separator: str | None = Field(None, description="what parts the cells: comma, semicolon, tab or pipe")
+    encoding: str | None = Field(None, description="encoding of the text: cp1252, gbk")
+    fill: Literal["interpolate", "previous", "zero", "mean"] | None = Field(
+        None, description="fill gaps and empty cells: interpolate, previous, zero or mean"
+    )
+    resample: str | None = Field(None, description="take means over periods: 1y, 1mo, 1w, 1d, 1h")
+
+    @field_validator("target", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value or None
+
+
+def read_config(reading: Mapping[str, Any]) -> ReadConfig:
+    """The config of a person's choices. Raises DataError naming the one that does not fit.
+
+    >>> read_config({"tme": "date"})
+    Traceback (most recent call last):
+    elman.errors.DataError: `tme`: no such way to read a series; did you mean 'time'? Known: date_format, ...
+    """
+    for name in reading:
+        if name not in ReadConfig.model_fields:
+            hint = nearest(name, ReadConfig.model_fields)
+            raise DataError(f"`{name}`: no such way to read a series; {hint}")
+    try:
+        return ReadConfig(**reading)
+    except ValidationError as error:
+        detail = error.errors(include_url=False)[0]
+        wanted = detail["msg"].removeprefix("Input should be ")
+        raise DataError(f"`{detail['loc'][0]}`: got {detail['input']!r}, want {wanted}") from error
