@@ -37,6 +37,18 @@ def _same_numbers_every_time():
 
 
 @pytest.fixture
+def write(tmp_path):
+    """Writes a file of this text, or these bytes, into the test's folder and returns its path."""
+
+    def written(text: str | bytes, name: str = "a.csv") -> Path:
+        path = tmp_path / name
+        path.write_bytes(text.encode() if isinstance(text, str) else text)
+        return path
+
+    return written
+
+
+@pytest.fixture
 def elman(tmp_path, monkeypatch, capsys):
     """Run one command line in an empty folder: (exit code, stdout, stderr)."""
     monkeypatch.chdir(tmp_path)

@@ -21,6 +21,7 @@ ROOT = Path(elman.__file__).parent
 LAYERS = [
     {"errors"},
     {"shapes"},
+    {"options"},
     {"sequences"},
     {"equations"},
     {"cells"},

@@ -23,16 +23,6 @@ from elman.data.series.calendar import Step, advance
 from elman.errors import DataError, ElmanError
 
 
-@pytest.fixture
-def write(tmp_path):
-    def written(text: str | bytes, name: str = "a.csv") -> Path:
-        path = tmp_path / name
-        path.write_bytes(text.encode() if isinstance(text, str) else text)
-        return path
-
-    return written
-
-
 def table(dates, header: str = "t,v", first: int = 0) -> str:
     return "\n".join([header, *(f"{date},{first + i}" for i, date in enumerate(dates))]) + "\n"
 
@@ -337,6 +327,9 @@ def test_the_ways_to_fill(write):
         )
     with pytest.raises(DataError, match="no value before row 3 to repeat; give `fill=interpolate`"):
         read_series(write("date,v\n2024-01-01,\n2024-01-02,2\n2024-01-03,5\n"), fill="previous")
+    late = write("date,v\n2024-01-01,\n2024-01-31,\n2024-02-01,2\n2024-02-02,5\n", "c.csv")
+    with pytest.raises(DataError, match="no value before row 4 to repeat"):
+        read_series(late, fill="previous")
     with pytest.raises(DataError, match="has no value at all"):
         read_series(write("date,v\n2024-01-01,\n2024-01-02,\n", "b.csv"), target="v", fill="mean")
     apart = write(table([*(f"2024-01-01 00:00:0{second}" for second in range(3)), "2034-01-01"]))

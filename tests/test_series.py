@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,16 +21,6 @@ def dates(*texts: str) -> np.ndarray:
 
 def days(times: np.ndarray) -> list[str]:
     return times.astype("M8[D]").astype(str).tolist()
-
-
-@pytest.fixture
-def csv(tmp_path):
-    def write(text: str | bytes, name: str = "a.csv") -> Path:
-        path = tmp_path / name
-        path.write_bytes(text.encode() if isinstance(text, str) else text)
-        return path
-
-    return write
 
 
 # Steps and the calendar
@@ -161,8 +150,8 @@ def test_parts_that_make_no_series(values, names, times, words):
 # Reading CSV
 
 
-def test_what_spreadsheets_write(csv):
-    path = csv('\ufeff"date","a, b", c \r\n"2024-01-01", 1.5 ,x\r\n2024-01-02,"-2e1",y\r\n\r\n')
+def test_what_spreadsheets_write(write):
+    path = write('\ufeff"date","a, b", c \r\n"2024-01-01", 1.5 ,x\r\n2024-01-02,"-2e1",y\r\n\r\n')
     series = read_series(path, target="a, b", time="date")
     assert series.values.tolist() == [[1.5], [-20.0]]
     assert str(series.step) == "1d"
@@ -171,13 +160,13 @@ def test_what_spreadsheets_write(csv):
     assert series.notes == ()
 
 
-def test_semicolons_and_tabs(csv):
-    assert read_series(csv("a;b\n1;x\n2;y\n")).values.tolist() == [[1.0], [2.0]]
-    assert read_series(csv("a\tb\n1\tx\n", "a.tsv")).values.tolist() == [[1.0]]
+def test_semicolons_and_tabs(write):
+    assert read_series(write("a;b\n1;x\n2;y\n")).values.tolist() == [[1.0], [2.0]]
+    assert read_series(write("a\tb\n1\tx\n", "a.tsv")).values.tolist() == [[1.0]]
 
 
-def test_several_columns_in_the_order_asked_for(csv):
-    series = read_series(csv("a,b,c\n1,2,3\n4,5,6\n"), target=["c", "a"])
+def test_several_columns_in_the_order_asked_for(write):
+    series = read_series(write("a,b,c\n1,2,3\n4,5,6\n"), target=["c", "a"])
     assert series.names == ("c", "a")
     assert series.values.tolist() == [[3, 1], [6, 4]]
 
@@ -195,23 +184,23 @@ def test_several_columns_in_the_order_asked_for(csv):
         (("2016-07-01T02:00+02:00", "2016-07-01T01:00Z"), "1h", "2016-07-01"),
     ],
 )
-def test_dates_of_every_usual_precision(csv, cells, step, first):
-    series = read_series(csv("t,x\n" + "".join(f"{cell},1\n" for cell in cells)), time="t", target="x")
+def test_dates_of_every_usual_precision(write, cells, step, first):
+    series = read_series(write("t,x\n" + "".join(f"{cell},1\n" for cell in cells)), time="t", target="x")
     assert str(series.step) == step
     assert series.times[0] == np.datetime64(first)
 
 
-def test_dates_with_a_zone_keep_it(csv):
-    series = read_series(csv("t,x\n2024-01-01T01:00+01:00,1\n2024-01-01T02:00+01:00,2\n"), time="t")
+def test_dates_with_a_zone_keep_it(write):
+    series = read_series(write("t,x\n2024-01-01T01:00+01:00,1\n2024-01-01T02:00+01:00,2\n"), time="t")
     assert series.times[0] == np.datetime64("2024-01-01")
     assert series.zone == "+01:00"
     assert series.written(series.later(1)) == ["2024-01-01T03:00:00+01:00"]
-    mixed = read_series(csv("t,x\n2024-01-01T01:00+01:00,1\n2024-01-01T01:00Z,2\n"), time="t")
+    mixed = read_series(write("t,x\n2024-01-01T01:00+01:00,1\n2024-01-01T01:00Z,2\n"), time="t")
     assert "UTC" in mixed.notes[0]
 
 
-def test_whole_numbers_are_an_index_unless_they_are_years(csv):
-    series = read_series(csv("t,x\n0,1\n5,2\n10,3\n"), time="t", target="x")
+def test_whole_numbers_are_an_index_unless_they_are_years(write):
+    series = read_series(write("t,x\n0,1\n5,2\n10,3\n"), time="t", target="x")
     assert series.times is None
     assert "index" in series.notes[0]
 
@@ -259,8 +248,8 @@ def with_row(row: int, text: str) -> str:
         ("\n\n" + with_row(4, "2024-01-03,abc\n"), ["row 6 (the header is row 3)", "'abc'"]),
     ],
 )
-def test_an_error_names_the_file_the_row_and_the_value(csv, text, words):
-    path = csv(text)
+def test_an_error_names_the_file_the_row_and_the_value(write, text, words):
+    path = write(text)
     with pytest.raises(DataError) as caught:
         read_series(path, target="x", time="date")
     for word in [str(path), *words]:
@@ -269,15 +258,15 @@ def test_an_error_names_the_file_the_row_and_the_value(csv, text, words):
 
 
 @pytest.mark.parametrize("end", ["\r", "\r\n", "\r\r\n"])
-def test_every_line_end_is_one(csv, end):
+def test_every_line_end_is_one(write, end):
     text = (HEADER + "".join(ROWS)).replace("\n", end)
-    assert read_series(csv(text), time="date").values[:, 0].tolist() == [1, 2, 3, 4, 5, 6, 7]
+    assert read_series(write(text), time="date").values[:, 0].tolist() == [1, 2, 3, 4, 5, 6, 7]
     with pytest.raises(DataError, match=r"row 4 .*'abc'"):
-        read_series(csv(with_row(4, "2024-01-03,abc\n").replace("\n", end)), target="x")
+        read_series(write(with_row(4, "2024-01-03,abc\n").replace("\n", end)), target="x")
     with pytest.raises(DataError, match=r"row 3 is not UTF-8"):
-        read_series(csv(f"x{end}1{end}".encode() + b"\xff"), target="x")
+        read_series(write(f"x{end}1{end}".encode() + b"\xff"), target="x")
     with pytest.raises(DataError, match=r"row 6 \(the header is row 3\).*'abc'"):
-        read_series(csv(("\n\n" + with_row(4, "2024-01-03,abc\n")).replace("\n", end)), target="x")
+        read_series(write(("\n\n" + with_row(4, "2024-01-03,abc\n")).replace("\n", end)), target="x")
 
 
 LONG, SHORTER = "9" * 200_000, "9" * 100_000  # Python's csv takes 131072 characters
@@ -296,35 +285,35 @@ LONG, SHORTER = "9" * 200_000, "9" * 100_000  # Python's csv takes 131072 charac
         (f"date,x\n{SHORTER},1\n{SHORTER},2\n", "row 2 .*'date' holds '999.*not a date"),
     ],
 )
-def test_cells_longer_than_any_number(csv, text, words):
+def test_cells_longer_than_any_number(write, text, words):
     with pytest.raises(DataError, match=words) as caught:
-        read_series(csv(text), target="x", time="date")
+        read_series(write(text), target="x", time="date")
     assert len(str(caught.value)) < 500
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("cell", "value"), [("1,5", 1.5), ("-1.234,5", -1234.5), (" 1,5e3", 1500.0), ("0,25", 0.25)])
-def test_a_decimal_comma_is_read_and_said(csv, cell, value):
-    series = read_series(csv(f"date;x\n2024-01-01;2\n2024-01-02;{cell}\n"), time="date")
+def test_a_decimal_comma_is_read_and_said(write, cell, value):
+    series = read_series(write(f"date;x\n2024-01-01;2\n2024-01-02;{cell}\n"), time="date")
     assert series.values[:, 0].tolist() == [2.0, value]
     assert "column 'x': read with a decimal comma" in series.notes
     with pytest.raises(
         DataError, match=r"row 3 .*'x' holds .*, and '2.5' in row 2: one is written with a decimal point"
     ):
-        read_series(csv(f"date;x\n2024-01-01;2.5\n2024-01-02;{cell}\n"), time="date")
+        read_series(write(f"date;x\n2024-01-01;2.5\n2024-01-02;{cell}\n"), time="date")
 
 
 @pytest.mark.parametrize("cell", ["a,b", "1,", ",", "1,2,3", "1;5", "12:30", "9" * 999 + ",5"])
-def test_what_is_no_decimal_comma_is_not_taken_for_one(csv, cell):
+def test_what_is_no_decimal_comma_is_not_taken_for_one(write, cell):
     for target in (None, "x"):
         with pytest.raises(DataError) as caught:
-            read_series(csv(f'y,x\na,"{cell}"\n'), target=target)
+            read_series(write(f'y,x\na,"{cell}"\n'), target=target)
         assert "decimal comma" not in str(caught.value)
 
 
-def test_local_days_across_a_change_of_the_clock_need_the_place(csv):
+def test_local_days_across_a_change_of_the_clock_need_the_place(write):
     days_of = ["03-29T00:00+01", "03-30T00:00+01", "03-31T00:00+01", "04-01T00:00+02", "04-02T00:00+02"]
-    path = csv("date,x\n" + "".join(f"2024-{day}:00,1\n" for day in days_of))
+    path = write("date,x\n" + "".join(f"2024-{day}:00,1\n" for day in days_of))
     with pytest.raises(DataError, match=r"row 5 .*uneven dates.*UTC.*summer time.*`zone=Europe/Berlin`") as caught:
         read_series(path, time="date")
     assert "\n" not in str(caught.value)
@@ -333,7 +322,7 @@ def test_local_days_across_a_change_of_the_clock_need_the_place(csv):
     assert series.written(series.later(1)) == ["2024-04-03T00:00:00+02:00"]
     assert len(read_series(path, time="date", zone="Europe/Berlin", resample="1d")) == 5
     with pytest.raises(DataError, match="uneven dates") as caught:
-        read_series(csv(with_row(4, "2024-01-03T06:00,1\n")), time="date")
+        read_series(write(with_row(4, "2024-01-03T06:00,1\n")), time="date")
     assert "UTC" not in str(caught.value)
 
 
@@ -356,41 +345,41 @@ def test_local_days_across_a_change_of_the_clock_need_the_place(csv):
         ({"time": "date", "resample": "2x"}, "cannot read '2x'"),
     ],
 )
-def test_options_that_do_not_fit(csv, options, words):
+def test_options_that_do_not_fit(write, options, words):
     with pytest.raises(DataError, match=words):
-        read_series(csv(HEADER + "".join(ROWS)), **options)
+        read_series(write(HEADER + "".join(ROWS)), **options)
 
 
-def test_which_column_when_none_is_named(csv):
+def test_which_column_when_none_is_named(write):
     with pytest.raises(DataError, match=r"2 columns of numbers; .*: a, b"):
-        read_series(csv("a,b\n1,2\n"))
+        read_series(write("a,b\n1,2\n"))
     with pytest.raises(DataError, match="no column of numbers"):
-        read_series(csv("a,b\nx,y\n"))
+        read_series(write("a,b\nx,y\n"))
 
 
-def test_months_missing_are_counted_in_months(csv):
+def test_months_missing_are_counted_in_months(write):
     rows = [f"{year}-{month:02}-01,1\n" for year in (2020, 2021) for month in range(1, 13)]
     del rows[6:8]
     with pytest.raises(DataError, match=r"row 8 .*between 2020-06-01 and 2020-09-01: 2 missing at a step of 1mo"):
-        read_series(csv(HEADER + "".join(rows)), time="date")
+        read_series(write(HEADER + "".join(rows)), time="date")
 
 
-def test_an_index_with_a_gap(csv):
+def test_an_index_with_a_gap(write):
     with pytest.raises(DataError, match=r"row 5 .*goes from 3 to 5 where the step is 1"):
-        read_series(csv("t,x\n1,1\n2,1\n3,1\n5,1\n6,1\n"), time="t", target="x")
+        read_series(write("t,x\n1,1\n2,1\n3,1\n5,1\n6,1\n"), time="t", target="x")
 
 
-def test_files_that_are_none(tmp_path, csv):
+def test_files_that_are_none(tmp_path, write):
     with pytest.raises(DataError, match=r"is a folder"):
         read_series(tmp_path)
     with pytest.raises(DataError, match=r"no such file"):
         read_series(tmp_path / "b.csv")
     with pytest.raises(DataError, match=r"'.doc'; known kinds: .csv, .tsv, .txt, .parquet, .xlsx"):
-        read_series(csv("x", "a.doc"))
+        read_series(write("x", "a.doc"))
     with pytest.raises(DataError, match=r"no file is named so"):
         read_series(tmp_path / "*.parquet")
     with pytest.raises(DataError, match="no Parquet file"):
-        read_series(csv("x\n1\n", "a.parquet"))
+        read_series(write("x\n1\n", "a.parquet"))
 
 
 # Dataframes and Parquet
@@ -463,13 +452,13 @@ def test_parquet(tmp_path):
 # Resampling
 
 
-def monthly(csv, first: str, count: int, **options) -> Series:
+def monthly(write, first: str, count: int, **options) -> Series:
     months = (np.datetime64(first, "M") + np.arange(count)).astype(str)
-    return read_series(csv(HEADER + "".join(f"{m},{i}\n" for i, m in enumerate(months))), time="date", **options)
+    return read_series(write(HEADER + "".join(f"{m},{i}\n" for i, m in enumerate(months))), time="date", **options)
 
 
-def test_yearly_means_drop_partial_years_and_say_so(csv):
-    series = monthly(csv, "1953-04", 9 + 24 + 2, resample="1y")
+def test_yearly_means_drop_partial_years_and_say_so(write):
+    series = monthly(write, "1953-04", 9 + 24 + 2, resample="1y")
     assert series.values[:, 0].tolist() == [np.arange(9, 21).mean(), np.arange(21, 33).mean()]
     assert days(series.times) == ["1954-01-01", "1955-01-01"]
     assert str(series.step) == "1y"
@@ -479,35 +468,35 @@ def test_yearly_means_drop_partial_years_and_say_so(csv):
     )
 
 
-def test_a_mean_is_over_the_values_of_its_own_period(csv):
+def test_a_mean_is_over_the_values_of_its_own_period(write):
     dates_of = (np.datetime64("2023-01-01") + np.arange(90)).astype(str)
-    path = csv(HEADER + "".join(f"{date},{date[5:7]}\n" for date in dates_of))
+    path = write(HEADER + "".join(f"{date},{date[5:7]}\n" for date in dates_of))
     series = read_series(path, time="date", resample="1mo")
     assert series.values[:, 0].tolist() == [1, 2, 3]
 
 
-def test_whole_periods_are_kept(csv):
-    series = monthly(csv, "2020-01", 24, resample="1q")
+def test_whole_periods_are_kept(write):
+    series = monthly(write, "2020-01", 24, resample="1q")
     assert len(series) == 8
     assert series.notes == ()
     assert series.values[0, 0] == 1.0
     assert days(series.later(1)) == ["2022-01-01"]
 
 
-def test_a_series_within_one_period_says_so_once(csv):
+def test_a_series_within_one_period_says_so_once(write):
     with pytest.raises(DataError, match="no whole period"):
-        monthly(csv, "2020-03", 5, resample="1y")
+        monthly(write, "2020-03", 5, resample="1y")
 
 
-def test_month_ends_make_whole_months(csv):
-    path = csv("date,x\n2024-01-31,1\n2024-02-29,2\n2024-03-31,3\n")
+def test_month_ends_make_whole_months(write):
+    path = write("date,x\n2024-01-31,1\n2024-02-29,2\n2024-03-31,3\n")
     series = read_series(path, time="date", resample="1q")
     assert series.values.tolist() == [[2.0]]
     assert series.notes == ()
 
 
-def test_uneven_dates_may_be_resampled(csv):
-    path = csv("date,x\n" + "".join(f"2024-0{m}-{d:02},{m}\n" for m in (1, 2, 3) for d in (1, 2, 3, 14, 15, 16, 29)))
+def test_uneven_dates_may_be_resampled(write):
+    path = write("date,x\n" + "".join(f"2024-0{m}-{d:02},{m}\n" for m in (1, 2, 3) for d in (1, 2, 3, 14, 15, 16, 29)))
     with pytest.raises(DataError, match="`resample`"):
         read_series(path, time="date")
     series = read_series(path, time="date", resample="1mo")
@@ -515,8 +504,8 @@ def test_uneven_dates_may_be_resampled(csv):
     assert "uneven" in series.notes[-1]
 
 
-def test_a_period_without_values_is_a_gap(csv):
-    path = csv("date,x\n" + "".join(f"2024-01-{day:02},1\n" for day in (*range(1, 15), *range(22, 32))))
+def test_a_period_without_values_is_a_gap(write):
+    path = write("date,x\n" + "".join(f"2024-01-{day:02},1\n" for day in (*range(1, 15), *range(22, 32))))
     with pytest.raises(DataError, match="gap between 2024-01-08 and 2024-01-22: 1 periods of 1w"):
         read_series(path, time="date", resample="1w")
 

@@ -16,8 +16,8 @@ import torch
 from pydantic import BaseModel, ConfigDict
 
 from elman.errors import ElmanError, RunError
+from elman.options import option
 from elman.training import Recipe, Run, RunConfig, checked, fit, load_tensors, task_of
-from elman.training.options import option
 from training_tasks import LineTask
 
 ROW = {

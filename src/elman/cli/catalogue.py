@@ -129,10 +129,10 @@ def inspect(
     json: Json = False,
 ) -> int:
     """Show what is read from a series: its range, its step, its gaps, and the first windows."""
-    from elman.data.series.config import read_config
+    from elman.data.series.config import read_choices
     from elman.data.series.sources import survey_series
 
-    config = read_config(choices)
+    config = read_choices(choices)
     if context < 1 or horizon < 1:
         raise ElmanError(f"`context` {context} and `horizon` {horizon}: want 1 at least of each")
     survey = survey_series(data, config)

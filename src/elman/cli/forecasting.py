@@ -114,7 +114,7 @@ def forecast(
     from elman.training import write_atomically
 
     if data is None and choices:
-        raise ElmanError(f"`{next(iter(choices))}` says how to read `data`, which is not given")
+        raise ElmanError(f"`{next(iter(choices))}` says how to read --data, which is not given")
     found = _job().load(run).predict(steps, data, **choices)
     dates = found.dates
     header = ["step" if dates is None else "date", *found.names]

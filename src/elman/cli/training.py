@@ -45,7 +45,7 @@ def train(
 
 def _resumed(out: Path | None, data: str | None, choices: Mapping[str, Any], reading: Mapping[str, Any]) -> Path:
     """The run to go on with; raises :class:`ElmanError` for what it holds itself and cannot be given again."""
-    in_the_run = options.given(DATA=data, **{f"--{name}": value for name, value in reading.items()})
+    in_the_run = options.given(DATA=data, **{f"`{name}`": value for name, value in reading.items()})
     in_the_run |= {f"--set {name}": value for name, value in choices.get("options", {}).items()}
     if in_the_run:
         raise ElmanError(f"{', '.join(in_the_run)}: a resumed training has it from the run; leave it out")

@@ -7,6 +7,7 @@ numbers or dates. What stands before the header and after the last row is left o
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 import io
 import re
@@ -157,14 +158,12 @@ def _separator(text: str, source: str, first_is_header: bool) -> str:
 def _score(text: str, sign: str, first_is_header: bool) -> tuple[float, float]:
     """How evenly a sign parts the first rows, and how many of the cells read as a number or a date."""
     head: list[list[str]] = []
-    try:
+    with contextlib.suppress(csv.Error):  # the rows before it speak; _rows raises, for the sign that is chosen
         for row in csv.reader(io.StringIO(text), delimiter=sign, skipinitialspace=True):
             if any(cell.strip() for cell in row):
                 head.append([cell.strip() for cell in row])
             if len(head) == LOOKED_AT:
                 break
-    except csv.Error:
-        pass
     counted = Counter(len(row) for row in head if len(row) > 1)
     if not counted:
         return 0.0, 0.0
@@ -180,7 +179,7 @@ def reads_as_value(cell: str) -> bool:
     >>> [reads_as_value(cell) for cell in ("12,5", "2024-01-01", "Jan 2024", "2015Q1", "price")]
     [True, True, True, True, False]
     """
-    return looks_numeric([cell]) or looks_dated(cell)
+    return looks_numeric(cell) or looks_dated(cell)
 
 
 def looks_dated(cell: str) -> bool:

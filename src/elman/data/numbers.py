@@ -1,14 +1,14 @@
 """Columns of numbers as people write them: decimal commas, thousands, per cent, money.
 
 A column is read whole: its cells must all fit one way of writing. Where two ways fit and give other numbers,
-nobody is asked to guess.
+the person is asked.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -65,14 +65,13 @@ class Column:
         return next((i for i, (a, b) in enumerate(pairs) if a != b and not (a != a and b != b)), None)
 
 
-def looks_numeric(cells: Sequence[Any]) -> bool:
-    """Whether a column is one of numbers: its cells, those apart that say there is none, and at least one.
+def looks_numeric(cell: Any) -> bool:
+    """Whether a cell is a number, or spells one under either decimal mark.
 
-    >>> looks_numeric(["1,5", "n/a", "$2"]), looks_numeric(["a", "1"])
-    (True, False)
+    >>> [looks_numeric(cell) for cell in ("1,5", "$2", "n/a", "a", True, None)]
+    [True, True, False, False, False, False]
     """
-    filled = [cell for cell in cells if not is_missing(cell)]
-    return bool(filled) and bool(Column(filled[:1]).marks()) and not any(isinstance(cell, bool) for cell in filled[:1])
+    return not is_missing(cell) and bool(Column([cell]).marks())
 
 
 def numbers(
@@ -80,7 +79,7 @@ def numbers(
     rows: Rows,
     column: str,
     decimal: str | None = None,
-    beside: Sequence[Sequence[Any]] = (),
+    beside: Iterable[Sequence[Any]] = (),
     semicolons: bool = False,
 ) -> tuple[NDArray[np.float64], tuple[str, ...]]:
     """Read cells (N) as numbers, (N,), NaN where there is none, with notes on how.
@@ -96,8 +95,6 @@ def numbers(
         return values, ()
     found = Column(cells)
     marks = found.marks()
-    if decimal is not None and decimal not in DECIMALS:
-        raise DataError(f"`decimal`: got {decimal!r}, want one of {', '.join(DECIMALS)}")
     wanted = [decimal] if decimal is not None else marks
     if "point" in wanted and not found.commas and not semicolons:
         wanted = ["point"]
@@ -105,7 +102,7 @@ def numbers(
         raise _not_a_number(found, cells, rows, column, decimal)
     where = found.differs()
     if where is not None and len(wanted) > 1:
-        wanted = _settled(found, beside) or wanted
+        wanted = _settled(beside) or wanted
         if len(wanted) > 1:
             point, comma = (found.read[mark][where] for mark in DECIMALS)
             raise rows.error(
@@ -120,8 +117,8 @@ def numbers(
     return values, _notes(found, wanted[0], where, cells, rows, column)
 
 
-def _settled(found: Column, beside: Sequence[Sequence[Any]]) -> list[str] | None:
-    """The mark that other columns of the file admit alone; a point where nothing speaks for a comma."""
+def _settled(beside: Iterable[Sequence[Any]]) -> list[str] | None:
+    """The mark that another column of the file admits alone; None where no column does."""
     for cells in beside:
         other = Column(cells)
         if len(other.marks()) == 1 and other.differs() is not None:

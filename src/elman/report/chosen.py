@@ -69,7 +69,7 @@ def _of_series(job: Forecaster, steps: int | None) -> Sample:
     losses = (prediction[:, 0] - targets).square().mean((1, 2))
     last = series.values[first:end]
     values = task.scaler.invert(prediction[:, 0].detach().cpu().double().numpy(), last)
-    times = None if series.times is None else series.times[first:end]
+    times = None if series.times is None else series.local(series.times[first:end])
     forecasts = prediction[-1].numel()  # of all columns, of the whole horizon
     beyond = f", more than the context of {config.context}" if length > config.context and not config.stateful else ""
     span = f"{first} to {end - 1}" if length > 1 else f"{first}"

@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticUndefined
 
 from elman.errors import RunError
+from elman.options import worded
 from elman.training.files import FORMAT, is_there, naming
-from elman.training.options import worded
 
 CONFIG = "config.json"
 

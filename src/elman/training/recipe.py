@@ -18,7 +18,7 @@ class Recipe(BaseModel):
     ``lr`` is the peak of a one-cycle rate, reached after three tenths of all steps, or of ``max_time`` where that ends
     first. ``clip`` bounds the norm of the whole gradient, ``patience`` is in epochs, ``max_time`` in seconds; 0 turns
     each off. With ``max_time`` and no ``epochs`` there are as many as fit. Raises pydantic's ``ValidationError``;
-    :func:`~elman.training.options.checked` words it for the command line.
+    :func:`~elman.options.checked` words it for the command line.
 
     >>> Recipe(epochs=5).lr
     0.015

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from elman.errors import RunError
-from elman.training.options import worded
+from elman.options import worded
 
 
 class EpochRow(BaseModel):

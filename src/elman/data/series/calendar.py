@@ -163,13 +163,13 @@ def anchor_day(times: NDArray) -> int | None:
     return None
 
 
-def _anchored(months: NDArray, anchor: int) -> NDArray:
+def _anchored(months: NDArray, anchor: int | None) -> NDArray:
     """The day ``anchor`` of each of ``months`` (N,), or its last where it has no such day."""
     if anchor == LAST_BUSINESS_DAY:
         return np.busday_offset((months + 1).astype("M8[D]") - 1, 0, roll="backward")
     if anchor == FIRST_BUSINESS_DAY:
         return np.busday_offset(months.astype("M8[D]"), 0, roll="forward")
-    return months.astype("M8[D]") + (np.minimum(anchor, month_length(months)) - 1)
+    return months.astype("M8[D]") + (np.minimum(MONTH_END if anchor is None else anchor, month_length(months)) - 1)
 
 
 def anchor_words(anchor: int | None) -> str:
@@ -201,8 +201,7 @@ def _day_places(times: NDArray, step: Step) -> tuple[NDArray[np.int64], NDArray[
     dates = times.astype("M8[D]")
     clock = (times - dates).astype("m8[us]").astype(np.int64)
     if step.unit == "b":
-        days = np.busday_count(dates[0], dates) if len(dates) else np.zeros(0, np.int64)
-        on = np.is_busday(dates)
+        days, on = np.busday_count(dates[0], dates), np.is_busday(dates)
     else:
         days, on = (dates - dates[0]).astype(np.int64), np.ones(len(dates), dtype=bool)
     if not step.hours:
@@ -276,12 +275,11 @@ def _opening_hours(times: NDArray, step: Step) -> Step | None:
 
 
 def typical_step(times: NDArray) -> Step | None:
-    """The step of evenly spaced ``times`` (N,); of uneven ones the median one, as an exact step."""
+    """The step of evenly spaced ``times`` (N,), all distinct; of uneven ones the median one, as an exact step."""
     step = commonest_step(times)
     if step is None or first_uneven(times, step) is None:
         return step
-    between = _gaps(times)
-    return Step.exact(int(np.median(between[between > 0])) if (between > 0).any() else 1)
+    return Step.exact(int(np.median(_gaps(times))))
 
 
 def first_uneven(times: NDArray, step: Step) -> int | None:
@@ -293,8 +291,8 @@ def first_uneven(times: NDArray, step: Step) -> int | None:
     return int(uneven[0]) + 1 if uneven.size else None
 
 
-def advance(time: np.datetime64, step: Step, counts: NDArray[np.int64], anchor: int) -> NDArray:
-    """The dates ``counts`` (K,) steps after ``time``, (K,); months keep to day ``anchor`` (31: their end).
+def advance(time: np.datetime64, step: Step, counts: NDArray[np.int64], anchor: int | None) -> NDArray:
+    """The dates ``counts`` (K,) steps after ``time``, (K,); months keep to day ``anchor`` (31, or None: their end).
 
     >>> dates = advance(np.datetime64("2024-01-31", "us"), Step(1, "mo"), np.array([1, 2]), anchor=31)
     >>> dates.astype("M8[D]").astype(str).tolist()

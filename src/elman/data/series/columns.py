@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -48,7 +48,7 @@ def time_column(table: Table, config: ReadConfig) -> str | None:
     """
     if config.time is not None:
         return config.time if config.time in table.frame.columns or config.time != NO_TIME else None
-    free = [n for n in table.frame.columns if n not in (config.target or ()) and n != (config.id or "").split("=")[0]]
+    free = [name for name in table.frame.columns if name not in (config.target or ())]
     found = [name for name in free if _is_dated(table.frame[name])]
     named = [name for name in free if TIMES.fullmatch(name)]
     if len(found) > 1:
@@ -67,11 +67,11 @@ def time_column(table: Table, config: ReadConfig) -> str | None:
 def _check_readable(table: Table, named: Sequence[str]) -> None:
     """Raise DataError for a column that is called a date or a time and cannot be read as one."""
     for name in named:
-        cells = [cell for cell in table.frame[name].to_list() if not is_empty(cell)]
+        cell = _first(table.frame[name], is_empty)
         clear = re.search(r"date|time|datum|日期|时间", name, re.IGNORECASE)
-        if clear and cells and isinstance(cells[0], str) and not numbers.looks_numeric(cells):
+        if clear and isinstance(cell, str) and not numbers.looks_numeric(cell):
             raise DataError(
-                f"{table.rows.source}: column {name!r} holds {shown(cells[0])}, which is not a date that is known; "
+                f"{table.rows.source}: column {name!r} holds {shown(cell)}, which is not a date that is known; "
                 "give its `date_format`, such as %d/%m/%Y, or say `time=none` to take the rows as they stand"
             )
 
@@ -84,9 +84,13 @@ def _is_dated(column: Any) -> bool:
         return True
     if column.dtype.is_numeric():
         return False
-    filled = [cell for cell in column.to_list() if not is_empty(cell)]
-    ends = (filled[0], filled[-1]) if filled else ()
-    return bool(ends) and all(forms.is_date(str(cell).strip()) for cell in ends)
+    ends = (_first(column, is_empty), _first(column[::-1], is_empty))
+    return None not in ends and all(forms.is_date(str(cell).strip()) for cell in ends)
+
+
+def _first(column: Any, skipped: Callable[[Any], bool]) -> Any:
+    """The first cell that is not to be skipped; None where all are."""
+    return next((cell for cell in column if not skipped(cell)), None)
 
 
 def _is_counted(column: Any) -> bool:
@@ -110,9 +114,7 @@ def target_columns(table: Table, config: ReadConfig, time: str | None) -> tuple[
     """The columns of values: those named, else the only one of numbers. Raises DataError where that is not one."""
     if config.target:
         return config.target
-    others = (time, (config.id or "").split("=")[0])
-    free = [name for name in table.frame.columns if name not in others]
-    numeric = [name for name in free if _is_numeric(table.frame[name])]
+    numeric = [name for name in table.frame.columns if name != time and _is_numeric(table.frame[name])]
     if len(numeric) == 1:
         return (numeric[0],)
     count = f"{len(numeric)} columns of numbers" if numeric else "no column of numbers"
@@ -124,7 +126,7 @@ def target_columns(table: Table, config: ReadConfig, time: str | None) -> tuple[
 def _is_numeric(column: Any) -> bool:
     if column.dtype.is_numeric():
         return True
-    return numbers.looks_numeric([cell for cell in column.to_list() if not is_missing(cell)][:1])
+    return numbers.looks_numeric(_first(column, is_missing))
 
 
 def values_of(table: Table, name: str, config: ReadConfig) -> tuple[NDArray[np.float64], tuple[str, ...]]:
@@ -141,11 +143,11 @@ def values_of(table: Table, name: str, config: ReadConfig) -> tuple[NDArray[np.f
         if infinite.size:
             raise table.rows.error(int(infinite[0]), f"column {name!r} holds infinity; give a finite number")
         return values, ()
-    beside = [
+    beside = (
         table.frame[other].to_list()
         for other in table.frame.columns
-        if other != name and _is_numeric(table.frame[other]) and not table.frame[other].dtype.is_numeric()
-    ]
+        if other != name and not table.frame[other].dtype.is_numeric() and _is_numeric(table.frame[other])
+    )
     return numbers.numbers(column.to_list(), table.rows, name, config.decimal, beside, table.semicolons)
 
 

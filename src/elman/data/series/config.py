@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from elman.errors import DataError, nearest
+from elman.errors import DataError
+from elman.options import argument, checked
 
-FILLS = ("interpolate", "previous", "zero", "mean")
+Fill = Literal["interpolate", "previous", "zero", "mean"]
+FILLS = get_args(Fill)
 NO_TIME = "none"
 
 
@@ -32,9 +34,7 @@ class ReadConfig(BaseModel):
     decimal: Literal["point", "comma"] | None = Field(None, description="decimal mark: point or comma")
     separator: str | None = Field(None, description="what parts the cells: comma, semicolon, tab or pipe")
     encoding: str | None = Field(None, description="encoding of the text: cp1252, gbk")
-    fill: Literal["interpolate", "previous", "zero", "mean"] | None = Field(
-        None, description="fill gaps and empty cells: interpolate, previous, zero or mean"
-    )
+    fill: Fill | None = Field(None, description=f"fill gaps and empty cells: {', '.join(FILLS)}")
     resample: str | None = Field(None, description="take means over periods: 1y, 1mo, 1w, 1d, 1h")
 
     @field_validator("target", mode="before")
@@ -43,20 +43,11 @@ class ReadConfig(BaseModel):
         return (value,) if isinstance(value, str) else value or None
 
 
-def read_config(reading: Mapping[str, Any]) -> ReadConfig:
-    """The config of a person's choices. Raises DataError naming the one that does not fit.
+def read_choices(reading: Mapping[str, Any]) -> ReadConfig:
+    """The config of a person's choices. Raises DataError naming those that do not fit.
 
-    >>> read_config({"tme": "date"})
+    >>> read_choices({"tme": "date"})
     Traceback (most recent call last):
-    elman.errors.DataError: `tme`: no such way to read a series; did you mean 'time'? Known: date_format, ...
+    elman.errors.DataError: `tme`: is not known; did you mean 'time'? Known: date_format, ...
     """
-    for name in reading:
-        if name not in ReadConfig.model_fields:
-            hint = nearest(name, ReadConfig.model_fields)
-            raise DataError(f"`{name}`: no such way to read a series; {hint}")
-    try:
-        return ReadConfig(**reading)
-    except ValidationError as error:
-        detail = error.errors(include_url=False)[0]
-        wanted = detail["msg"].removeprefix("Input should be ")
-        raise DataError(f"`{detail['loc'][0]}`: got {detail['input']!r}, want {wanted}") from error
+    return checked(ReadConfig, reading, argument, DataError)

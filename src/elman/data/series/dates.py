@@ -1,6 +1,6 @@
 """Columns of dates as people write them: which way of writing a whole column admits, and its instants.
 
-A column is read whole. Where two ways fit and give other dates (03/04/2021 throughout), nobody is asked to guess.
+A column is read whole. Where two ways fit and give other dates (03/04/2021 throughout), the person is asked.
 """
 
 from __future__ import annotations

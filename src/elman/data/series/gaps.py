@@ -120,9 +120,7 @@ def filled(series: Incomplete, fill: str) -> tuple[Array, NDArray | None, tuple[
         place, _ = calendar.places(times, series.step)
         wide = np.full((int(place[-1]) + 1, values.shape[1]), np.nan)
         wide[place] = values
-        anchor = calendar.anchor_day(times)
-        anchor = calendar.MONTH_END if anchor is None else anchor
-        times = calendar.advance(times[0], series.step, np.arange(len(wide)), anchor)
+        times = calendar.advance(times[0], series.step, np.arange(len(wide)), calendar.anchor_day(times))
         values = wide
         places = [f"{gap.steps} after {date_text(gap.before)}" for gap in gaps]
         notes.append(f"filled {missing} missing date(s) ({fill}): {_listed(places)}")
@@ -146,16 +144,17 @@ def _column(values: Array, fill: str, series: Incomplete, column: int) -> Array:
         return np.interp(np.arange(len(values)), known, values[known])
     if fill == "previous":
         if known[0] > 0:
+            first = int(np.flatnonzero(~np.isnan(series.values[:, column]))[0])
             raise series.rows.error(
                 0,
-                f"column {name!r} has no value before row {series.rows.number(int(known[0]))} to repeat; "
+                f"column {name!r} has no value before row {series.rows.number(first)} to repeat; "
                 "give `fill=interpolate`, or leave out the rows before it",
             )
         return values[known[np.searchsorted(known, np.arange(len(values)), side="right") - 1]]
     return np.where(np.isnan(values), 0.0 if fill == "zero" else values[known].mean(), values)
 
 
-def check_order(times: NDArray, values: Array, rows: Rows, column: str, names: tuple[str, ...]) -> None:
+def check_repeats(times: NDArray, values: Array, rows: Rows, column: str, names: tuple[str, ...]) -> None:
     """Raise DataError naming a date of rising ``times`` (N,) that stands twice, and where its rows differ."""
     twice = np.flatnonzero(np.diff(times).astype(np.int64) == 0)
     if not twice.size:

@@ -12,7 +12,7 @@ from elman.data.series import calendar, columns, dates, zones
 from elman.data.series.calendar import Step, date_text
 from elman.data.series.config import ReadConfig
 from elman.data.series.dates import Dates
-from elman.data.series.gaps import Incomplete, check_order, clock_turned_back, filled
+from elman.data.series.gaps import Incomplete, check_repeats, clock_turned_back, filled
 from elman.data.series.resampling import resampled
 from elman.data.series.series import Series
 from elman.data.tables import Table
@@ -83,11 +83,6 @@ def survey(table: Table, config: ReadConfig) -> Survey:
     return _by_date(table, values, names, time, found, config, notes)
 
 
-def series_from_table(table: Table, config: ReadConfig) -> Series:
-    """Read columns of a table as a :class:`Series`. Raises DataError naming the row at fault."""
-    return survey(table, config).completed(config)
-
-
 def _by_index(table: Table, found: Incomplete, notes: tuple[str, ...], time: str) -> Survey:
     """Rows by an index: turned round where it falls."""
     cells = columns.cells_of_dates(table, time)
@@ -111,9 +106,9 @@ def _by_date(
     assert times is not None
     in_file = times
     if len(times) > 1 and times[0] > times[-1]:  # from the newest to the oldest
-        times, values, rows, notes = _ordered(np.arange(len(times))[::-1], times, values, rows, notes)
+        times, values, rows = _taken(np.arange(len(times))[::-1], times, values, rows)
         if not (np.diff(times).astype(np.int64) < 0).any():
-            notes = (*notes[:-1], "turned round: the file runs from the newest to the oldest")
+            notes += ("turned round: the file runs from the newest to the oldest",)
     utc, zone, more = _instants(times, found, config, rows, time)
     notes += more
     if (np.diff(utc).astype(np.int64) <= 0).any():
@@ -129,7 +124,8 @@ def _by_date(
             )
         order = np.argsort(utc, kind="stable")
         if (order != np.arange(len(order))).any():
-            utc, values, rows, notes = _ordered(order, utc, values, rows, notes)
+            utc, values, rows = _taken(order, utc, values, rows)
+            notes += ("sorted by date: the rows were not in their order",)
         if config.resample is None:
             utc, values, rows, notes = _without_repeats(utc, values, rows, time, names, notes)
     wall = utc if zone is None else zones.wall(utc, zone)
@@ -147,11 +143,9 @@ def _step(times: NDArray) -> Step | None:
     return calendar.commonest_step(np.unique(times))
 
 
-def _ordered(
-    order: NDArray, times: NDArray, values: Array, rows: Rows, notes: tuple[str, ...]
-) -> tuple[NDArray, Array, Rows, tuple[str, ...]]:
-    said = "sorted by date: the rows were not in their order"
-    return times[order], values[order], rows.taken(order), (*notes, *(() if said in notes else (said,)))
+def _taken(chosen: NDArray, times: NDArray, values: Array, rows: Rows) -> tuple[NDArray, Array, Rows]:
+    """The rows of these indices, in their order."""
+    return times[chosen], values[chosen], rows.taken(chosen)
 
 
 def _without_repeats(
@@ -165,8 +159,8 @@ def _without_repeats(
     kept = np.flatnonzero(~same)
     if same.any():
         notes = (*notes, f"left out {int(same.sum())} row(s) that repeat the row before, date and values")
-    times, values, rows = times[kept], values[kept], rows.taken(kept)
-    check_order(times, values, rows, time, names)
+    times, values, rows = _taken(kept, times, values, rows)
+    check_repeats(times, values, rows, time, names)
     return times, values, rows, notes
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elman.data.series import calendar
-from elman.data.series.calendar import MONTH_END, Step, date_text
+from elman.data.series.calendar import Step, date_text
 from elman.errors import DataError
 
 
@@ -73,7 +73,7 @@ def _check_gaps(found: NDArray[np.int64], starts: NDArray, period: Step, source:
 def _is_partial(edge: np.datetime64, step: Step, place: str, period: Step, anchor: int | None) -> bool:
     """Whether a sample one step beyond the edge of the data would fall in the edge's own period."""
     direction = np.array([-1 if place == "starts" else 1])
-    beyond = calendar.advance(edge, step, direction, MONTH_END if anchor is None else anchor)
+    beyond = calendar.advance(edge, step, direction, anchor)
     return bool(calendar.period_number(beyond, period)[0] == calendar.period_number(np.array([edge]), period)[0])
 
 

@@ -58,9 +58,7 @@ class Series:
         """
         if self.times is None or self.step is None:
             return None
-        anchor = calendar.anchor_day(self.times)
-        anchor = calendar.MONTH_END if anchor is None else anchor
-        return calendar.advance(self.times[-1], self.step, np.arange(1, steps + 1), anchor)
+        return calendar.advance(self.times[-1], self.step, np.arange(1, steps + 1), calendar.anchor_day(self.times))
 
     def written(self, times: NDArray[np.datetime64]) -> list[str]:
         """``times`` (K,) of this series' clock as text: as short as all of them can be, with the zone's offset.
@@ -89,16 +87,18 @@ class Series:
         arrays: dict[str, NDArray] = {"values": self.values}
         if self.times is not None:
             arrays["times"] = self.times.astype(np.int64)
-        step = [self.step.count, self.step.unit, *([self.step.hours] if self.step.hours else [])] if self.step else None
+        step = [self.step.count, self.step.unit, list(self.step.hours)] if self.step else None
         facts = {"names": list(self.names), "step": step, "source": self.source, "notes": list(self.notes)}
-        return arrays, facts | ({"zone": self.zone} if self.zone else {})
+        return arrays, facts | {"zone": self.zone}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray], facts: Mapping[str, Any]) -> Series:
         """Put together again what :meth:`to_arrays` split. Raises DataError when the parts do not fit."""
         times = arrays["times"].astype("M8[us]") if "times" in arrays else None
-        count, unit, *hours = facts["step"] or (0, "")
-        step = Step(count, unit, tuple(*hours)) if facts["step"] else None
+        step = None
+        if facts["step"]:
+            count, unit, *hours = facts["step"]  # a run of an older Elman has no hours
+            step = Step(count, unit, tuple(*hours))
         return cls(arrays["values"], facts["names"], times, step, facts["source"], facts["notes"], facts.get("zone"))
 
     def _check_values(self) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from elman.data.parsing import Rows
-from elman.data.series.config import ReadConfig, read_config
+from elman.data.series.config import ReadConfig, read_choices
 from elman.data.series.gaps import Incomplete
 from elman.data.series.reading import Survey, survey
 from elman.data.series.series import Series
@@ -45,7 +45,7 @@ def read_series(data: Any, **reading: Any) -> Series:
     >>> series.names, series.values.tolist(), str(series.step)
     (('sales',), [[3.5], [5.25]], '1mo')
     """
-    config = read_config(reading)
+    config = read_choices(reading)
     return data if isinstance(data, Series) and not reading else survey_series(data, config).completed(config)
 
 
@@ -127,7 +127,7 @@ def fred(series_id: str, refresh: bool = False, **reading: Any) -> Series:
     download is tried first. Missing values at the ends are left out, and said so in the notes; within they
     are empty cells, to be filled or resampled as ``reading`` says. Raises DataError without network and cache.
     """
-    config = read_config(reading)
+    config = read_choices(reading)
     return _fred(series_id, config, refresh).completed(config)
 
 

@@ -18,10 +18,15 @@ _shown = reprlib.Repr()
 _shown.maxstring = _shown.maxother = 120
 
 
-def checked(model: type[Model], values: Mapping[str, Any], name: Callable[[Place], str] | None = None) -> Model:
+def checked(
+    model: type[Model],
+    values: Mapping[str, Any],
+    name: Callable[[Place], str] | None = None,
+    error: type[ElmanError] = ElmanError,
+) -> Model:
     """Build ``model`` from ``values``, wording what does not fit as options of the command line.
 
-    ``name`` words a field otherwise (:func:`field` as in a file). Raises :class:`ElmanError`.
+    ``name`` words a field otherwise (:func:`field` as in a file, :func:`argument` as in Python). Raises ``error``.
 
     >>> from elman.training.recipe import Recipe
     >>> checked(Recipe, {"lr": -1, "batch": "many"})
@@ -30,8 +35,8 @@ def checked(model: type[Model], values: Mapping[str, Any], name: Callable[[Place
     """
     try:
         return model.model_validate(values)
-    except ValidationError as error:
-        raise ElmanError(worded(error, model, name or option)) from error
+    except ValidationError as found:
+        raise error(worded(found, model, name or option)) from found
 
 
 def option(place: Place) -> str:
@@ -42,6 +47,15 @@ def option(place: Place) -> str:
     """
     names = [part for part in place if isinstance(part, str)] or place
     return "--" + str(names[-1]).replace("_", "-")
+
+
+def argument(place: Place) -> str:
+    """Name a field as an argument of Python's, which the command line words as its option.
+
+    >>> argument(("date_format",))
+    '`date_format`'
+    """
+    return f"`{place[0]}`"
 
 
 def field(place: Place) -> str:
