@@ -154,6 +154,15 @@ def test_a_network_that_repeats_the_last_value_is_warned_about():
     assert any("repeats the last value" in warning for warning in forecaster.test()["warnings"])
 
 
+def test_a_network_that_beats_persistence_is_not_said_to_repeat_the_last_value(monkeypatch):
+    forecaster = Forecaster("rnn", hidden=8, context=10, epochs=30, lr=0.03)
+    forecaster.fit(Series(np.sin(np.arange(300) / 5)[:, None], ("wave",)))
+    monkeypatch.setattr("elman.jobs.forecaster.repeats_last_value", lambda *parts: True)
+    result = forecaster.test()
+    assert result["test"]["mse"] < result["baselines"]["persistence"]["mse"]
+    assert not result["warnings"]
+
+
 def test_a_run_is_loaded_to_the_same_predictions(tmp_path):
     forecaster = Forecaster("peephole", **CHOICES, horizon=2, season=12)
     forecaster.fit(ramp(150, columns=2), run=tmp_path / "r")
