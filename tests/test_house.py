@@ -27,6 +27,7 @@ LAYERS = [
     {"cells"},
     {"backends"},
     {"layers"},
+    {"linear"},
     {"insight"},
     {"metrics"},
     {"data"},

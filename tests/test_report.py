@@ -24,7 +24,7 @@ from elman.report.page import page
 
 @pytest.fixture(scope="module")
 def forecaster(tmp_path_factory):
-    job = Forecaster("lstm", hidden=5, context=17, epochs=2)
+    job = Forecaster("lstm", hidden=5, context=17, epochs=2, network_alone=True)
     job.fit("wave:sine", run=tmp_path_factory.mktemp("runs") / "forecast")
     return job
 

@@ -23,7 +23,7 @@ from elman.report.sections import lines
 def runs(tmp_path_factory):
     folder, found = tmp_path_factory.mktemp("runs"), {}
     for cell, context in (("rnn", 30), ("lstm", 20)):
-        found[cell] = Forecaster(cell, hidden=6, context=context, epochs=1)
+        found[cell] = Forecaster(cell, hidden=6, context=context, epochs=1, network_alone=True)
         found[cell].fit("wave:combined", run=folder / cell)
     return found
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from elman.data import Scaler, Split, split_windows, wave, windows
+from elman.data import Scaler, Split, part_ends, split_windows, wave, windows
 from elman.data.series.scaling import KINDS
 from elman.errors import DataError, ShapeError
 
@@ -30,23 +30,23 @@ percentages = st.tuples(st.integers(1, 100), st.integers(0, 100)).filter(lambda 
 
 def test_the_split_of_the_tutorial():
     split = split_windows(len(wave("combined")), context=50, horizon=1, split=(80, 0, 20))
-    assert (len(split.train), len(split.validation), len(split.test)) == (760, 0, 190)
-    assert split == Split(range(0, 760), range(760, 760), range(760, 950), last_training_value=810)
+    assert (len(split.train), len(split.validation), len(split.test)) == (750, 0, 200)
+    assert split == Split(range(0, 750), range(750, 750), range(750, 950), last_training_value=800)
 
 
 def test_windows_that_straddle_a_cut_are_dropped():
     split = split_windows(29, context=6, horizon=4, split=(50, 25, 25))
-    assert split == Split(range(0, 7), range(10, 12), range(15, 20), last_training_value=16)
+    assert split == Split(range(0, 5), range(8, 12), range(15, 20), last_training_value=14)
 
 
 def test_no_window_is_dropped_where_there_is_no_cut():
     assert split_windows(20, 4, 3, (100, 0, 0)) == Split(range(0, 14), range(14, 14), range(14, 14), 20)
-    assert split_windows(20, 4, 3, (50, 50, 0)).validation == range(7, 14)
+    assert split_windows(20, 4, 3, (50, 50, 0)).validation == range(6, 14)
 
 
 def test_percentages_are_the_decimals_that_were_written():
-    assert split_windows(1001, 1, 1, (33.3, 33.3, 33.4)).test == range(666, 1000)
-    assert len(split_windows(101, 1, 1, (29.0, 0.0, 71.0)).train) == 29
+    assert split_windows(1001, 1, 1, (33.3, 33.3, 33.4)).test == range(665, 1000)
+    assert len(split_windows(100, 1, 1, (29.0, 0.0, 71.0)).train) == 28
 
 
 @settings(deadline=None)
@@ -63,18 +63,21 @@ def test_no_target_is_in_two_parts(length, context, horizon, percents):
     except DataError as error:
         assert "no window is left" in str(error) or length < context + horizon  # noqa: PT017
         return
-    total = length - context - horizon + 1
     sets = [targets_of(part, context, horizon) for part in (split.train, split.validation, split.test)]
     assert sum(map(len, sets)) == len(set.union(*sets))
-    assert max(sets[0]) + 1 == split.last_training_value
-    assert all(min(later, default=length) >= split.last_training_value for later in sets[1:])
     assert set.union(*sets) <= set(range(context, length))
-    cuts = {math.floor(total * first / 100), math.floor(total * (first + second) / 100)} - {total}
-    kept = len(split.train) + len(split.validation) + len(split.test)
-    assert total - kept <= (horizon - 1) * len(cuts)
-    assert horizon > 1 or kept == total
-    assert split.train.start == 0
-    assert total in (split.train.stop, split.validation.stop, split.test.stop)
+    # The cuts are the same whatever the context and the horizon; every window within a part belongs to it.
+    ends = part_ends(length, (first, second, 100 - first - second))
+    assert ends == (math.floor(length * first / 100), math.floor(length * (first + second) / 100), length)
+    assert split.last_training_value == ends[0]
+    for start, end, targets in zip((0, *ends), ends, sets, strict=False):
+        start = max(start, context)
+        assert targets == (set(range(start, end)) if end - start >= horizon else set())
+
+
+def test_a_validation_part_shorter_than_the_horizon_has_no_windows():
+    split = split_windows(60, context=13, horizon=12, split=(70, 10, 20))
+    assert split == Split(range(0, 18), range(29, 29), range(35, 36), last_training_value=42)
 
 
 @pytest.mark.parametrize(
@@ -91,8 +94,8 @@ def test_percentages_that_make_no_split(split):
         (10, 8, 3, r"series of 10 values is shorter than context \+ horizon = 8 \+ 3"),
         (10, 0, 1, "context 0"),
         (10, 1, 0, "horizon 0"),
-        (20, 4, 4, r"no window is left for validation: 10 % of 13 windows \(length 20, context 4, horizon 4\)"),
-        (4, 3, 1, "no window is left for training: 70 % of 1 windows"),
+        (15, 4, 4, r"no window is left for test: 20 % of 15 values are 3 \(context 4, horizon 4\)"),
+        (4, 3, 1, "no window is left for training: 70 % of 4 values are 2"),
     ],
 )
 def test_series_too_short(length, context, horizon, words):

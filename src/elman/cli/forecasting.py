@@ -64,10 +64,14 @@ def score_lines(result: Mapping[str, Any]) -> list[str]:
     rows = {"this network": result["test"]} | {k.replace("_", " "): v for k, v in result["baselines"].items()}
     names = list(result["test"])
     lines = [f"{result['windows']} test windows", f"{'':16}" + "".join(f"{name.upper():>12}" for name in names)]
-    return lines + [
-        f"{row:16}" + "".join(f"{scores[name]:12.5g}" if name in scores else f"{'':>12}" for name in names)
-        for row, scores in rows.items()
-    ]
+    return (
+        lines
+        + [
+            f"{row:16}" + "".join(f"{scores[name]:12.5g}" if name in scores else f"{'':>12}" for name in names)
+            for row, scores in rows.items()
+        ]
+        + [f"this network is {result['verdict']['words']}"]
+    )
 
 
 def draw(forecaster: Any, run: Path, folder: Path, kind: str, steps: int = 0) -> list[Path]:
@@ -145,7 +149,7 @@ def demo(
 
     folder = out or next(f for f in _numbered(Path("runs/demo")) if not f.exists())
     console.say("training a plain recurrent network of 32 units on sine + cosine + square wave")
-    forecaster = Forecaster("rnn", hidden=32, context=50, split=(80, 0, 20))
+    forecaster = Forecaster("rnn", hidden=32, context=50, split=(80, 0, 20), network_alone=True)
     history = forecaster.fit("wave:combined", run=folder, report=Progress())
     if history.interrupted:
         return training.say_trained(forecaster, history, folder, _next, json)

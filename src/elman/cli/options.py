@@ -107,7 +107,7 @@ def _parameter(name: str, field: FieldInfo, default: Any) -> inspect.Parameter:
     """The option of a field; what the command line has no type for is read from text."""
     help = f"{_words(name, field)}{_shown(default)}"
     flag = [f"--{name.replace('_', '-')}"] if field.annotation is bool else []  # and no --no-...
-    kind: Any = field.annotation if field.annotation in (bool, int, float) else str
+    kind: Any = next((k for k in (bool, int, float) if field.annotation in (k, k | None)), str)
     return _keyword(name, Annotated[kind | None, option(help, *flag)])
 
 

@@ -12,10 +12,11 @@ from elman.data.labelled.parts import Parted, parted
 from elman.data.series.calendar import Step
 from elman.data.series.config import ReadConfig
 from elman.data.series.scaling import Scaler
+from elman.data.series.seasons import find_season
 from elman.data.series.series import Series
 from elman.data.series.sources import read_series, survey_series
 from elman.data.series.waves import sine_batch, wave
-from elman.data.series.windows import Split, split_windows, windows
+from elman.data.series.windows import Split, part_ends, split_windows, windows
 from elman.data.text.alphabet import Alphabet
 from elman.data.text.ids import Ids, read_alphabet, split_text, write_ids
 from elman.data.text.vocabulary import Vocabulary
@@ -31,6 +32,8 @@ __all__ = [
     "Split",
     "Step",
     "Vocabulary",
+    "find_season",
+    "part_ends",
     "parted",
     "read_alphabet",
     "read_labelled",

@@ -4,33 +4,49 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import model_validator
 
-from elman.data import Scaler, Series, read_series
+from elman.data import Scaler, Series, find_season, part_ends, read_series, split_windows
 from elman.data.series.sources import ARRAY
 from elman.equations import Cell
 from elman.errors import DataError, ElmanError
+from elman.jobs.baselines import baselines, verdict
 from elman.jobs.config import NetworkConfig, picked
 from elman.jobs.job import Job, JobRun
-from elman.metrics import persistence, repeats_last_value, scores, seasonal_naive
-from elman.tasks.forecast import Forecast, ForecastConfig, ForecastNetwork
+from elman.linear import Blend
+from elman.metrics import repeats_last_value, scores
+from elman.tasks.forecast import Forecast, ForecastConfig
+from elman.tasks.forecast_networks import FEATURES, ForecastNetwork, NetworkOnLine
 from elman.training import History, Progress, Recipe, Run, checked
 
 Array = NDArray[np.float64]
+USUAL = {"patience": 10}  # of a network on a line: what it can add is little, and soon found
+EXACT = 0.001  # per cent: what is forecast better than this is forecast
+MOST_STEPS = 32  # of a network on a line; a longer context is read in segments
 
 
 class ForecastRun(JobRun):
-    """config.json of a forecasting run."""
+    """config.json of a forecasting run; ``lines`` are the linear forecasts of its columns, none of a network alone."""
 
     task: str = "forecast"
     forecast: ForecastConfig
     scaler: dict[str, Any]
+    lines: list[dict[str, Any]]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_an_older_elman(cls, values: Any) -> Any:
+        """A run from before there were lines is of a network alone."""
+        if isinstance(values, dict) and "lines" not in values and isinstance(values.get("forecast"), dict):
+            return values | {"lines": [], "forecast": values["forecast"] | {"network_alone": True}}
+        return values
 
 
 @dataclass(frozen=True)
@@ -62,7 +78,9 @@ class TestPart:
 
 
 class Forecaster(Job[Forecast]):
-    """A recurrent network that forecasts a series.
+    """A recurrent network that forecasts a series, on top of a linear forecast or, with ``network_alone``, by itself.
+
+    What is not told is found in the training and the validation part: the season, the context, the lines.
 
     ``choices`` are the fields of :class:`ForecastConfig` (context, horizon, split, ...), of :class:`Recipe`
     (epochs, batch, lr, ...), and the options of the cell; ``options`` those of the cell again, where a name is one of
@@ -89,8 +107,9 @@ class Forecaster(Job[Forecast]):
     ) -> None:
         forecast, recipe = picked(choices, ForecastConfig), picked(choices, Recipe)
         rest = {k: v for k, v in choices.items() if k not in forecast and k not in recipe}
-        self.config = checked(ForecastConfig, forecast)
-        self.recipe = checked(Recipe, recipe)
+        self.config = self._asked = checked(ForecastConfig, forecast)
+        usual = USUAL if self.config.on_line else {}
+        self.recipe = checked(Recipe, {**usual, **recipe})
         self.network = NetworkConfig.of(cell, hidden, layers, {**rest, **(options or {})}, dropout=dropout)
 
     def fit(
@@ -103,43 +122,79 @@ class Forecaster(Job[Forecast]):
         """
         self.recipe.torch_device()  # refuses a device that is not there before anything is written
         series = read_series(data, **reading)
-        scaler = Forecast.fit_scaler(series, self.config)
-        task = self._build(series, scaler)
-        self._check_season(task)
+        config, blends = _settled(self._asked, series)
+        scaler = Forecast.fit_scaler(series, config)
+        task = self._build(series, config, scaler, blends)
+        self.config = config
         if run is None:
             self.run = None
         else:
             arrays, facts = series.to_arrays()
-            self.run = Run.create(run, self._kept(data=facts, scaler=scaler.to_dict()), arrays)
+            lines = [blend.to_dict() for blend in blends]
+            self.run = Run.create(run, self._kept(data=facts, scaler=scaler.to_dict(), lines=lines), arrays)
         self._task = task
         return self._trained(report)
 
-    def _check_season(self, task: Forecast) -> None:
-        first = task.split.test.start + self.config.context
-        if task.split.test and self.config.season > first:
-            raise DataError(
-                f"--season: got {self.config.season}, and the first test window has {first} values before it; "
-                "want a season that is over by then"
-            )
+    def _trained(self, report: Progress | None, resume: bool = False) -> History:
+        history = super()._trained(report, resume)
+        if history.best_epoch:
+            self.task.judge()
+            if self.run is not None:
+                kept = {"epoch": str(history.best_epoch), "loss": repr(history.best_loss)}
+                self.run.save_weights(self.model.state_dict(), kept)
+        return history
 
     def _restored(self, run: Run[ForecastRun]) -> Forecast:
+        self._asked = self.config
         series = Series.from_arrays(run.arrays(), run.config.data)
-        return self._build(series, Scaler.from_dict(run.config.scaler))
+        blends = [Blend.from_dict(facts) for facts in run.config.lines]
+        return self._build(series, self.config, Scaler.from_dict(run.config.scaler), blends)
 
-    def _build(self, series: Series, scaler: Scaler) -> Forecast:
+    def _build(self, series: Series, config: ForecastConfig, scaler: Scaler, blends: Sequence[Blend]) -> Forecast:
+        horizon = config.trained_horizon
+        model: ForecastNetwork | NetworkOnLine
         with self._seeded():
-            model = ForecastNetwork(self.network.recurrent(series.values.shape[1]), self.config.horizon)
-        return Forecast(model, series, self.config, self.recipe.batch, scaler)
+            if config.on_line:
+                if len(blends) != series.values.shape[1]:
+                    raise DataError(
+                        f"{len(blends)} linear forecasts for {series.values.shape[1]} columns; want one each"
+                    )
+                segment = config.segment or 1
+                model = NetworkOnLine(self.network.recurrent(segment + FEATURES), horizon, segment)
+            else:
+                model = ForecastNetwork(self.network.recurrent(series.values.shape[1]), horizon)
+        return Forecast(model, series, config, self.recipe.batch, scaler, blends)
 
     @property
-    def model(self) -> ForecastNetwork:
+    def model(self) -> ForecastNetwork | NetworkOnLine:
         """The network. Raises :class:`ElmanError` before :meth:`fit`."""
         return self.task.model
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What reading the series did that its user should know."""
-        return tuple(self.series.notes)
+        """What reading the series did, and what was found in it, that its user should know."""
+        return (*self.series.notes, *self._found(), *self._gain())
+
+    def _found(self) -> Iterator[str]:
+        config, task = self.config, self.task
+        if self._asked.season is None:
+            yield f"season: {config.season} steps" if config.season else "season: none was found"
+        if config.on_line and self._asked.context is None:
+            yield f"context: {config.context} values" + (
+                f", read in segments of {config.segment}" if (config.segment or 1) > 1 else ""
+            )
+        if config.split[1] and not task.split.validation:
+            yield (
+                f"the validation part, {config.split[1]:g} % of {len(task.series)} values, is shorter than the horizon "
+                f"of {config.horizon}, so nothing is validated"
+                + (": the forecast is the line's" if config.on_line else "")
+            )
+
+    def _gain(self) -> Iterator[str]:
+        if isinstance(self.model, NetworkOnLine):
+            gain = float(self.model.gain)
+            share = f"{100 * gain:.0f} % of what the network adds helps" if gain else "the network adds nothing"
+            yield f"beside the line, {share} on the validation part"
 
     @property
     def series(self) -> Series:
@@ -154,7 +209,7 @@ class Forecaster(Job[Forecast]):
             raise DataError(
                 f"the split {_percents(config.split)} leaves no test part; train with one, such as 70,10,20"
             )
-        first = np.arange(part.start, part.stop) + config.context
+        first = np.arange(part.start, part.stop) + task.context
         last = task.series.values[first - 1]
         truth = task.series.values[first[:, None] + np.arange(config.horizon)]
         return TestPart(task.scaler.invert(task.predict(part).cpu().double().numpy(), last), truth, last, first)
@@ -162,34 +217,31 @@ class Forecaster(Job[Forecast]):
     def test(self) -> dict[str, Any]:
         """Scores on the test windows, in the series' units, beside the plain baselines on the same windows.
 
-        >>> forecaster = Forecaster("rnn", hidden=4, context=20, epochs=1, season=63)
+        >>> forecaster = Forecaster("rnn", hidden=4, context=20, epochs=1)
         >>> history = forecaster.fit("wave:sine")
         >>> sorted(forecaster.test()["baselines"])
         ['persistence', 'seasonal_naive']
         """
         task, config, part = self.task, self.config, self.test_part()
-        history = task.series.values[: task.split.last_training_value]
+        values, season = task.series.values, config.season or 1
+        history = values[: task.split.last_training_value]
 
-        def score(prediction: Array) -> dict[str, float]:
-            return scores(prediction, part.truth, history, config.season or 1)
+        def score(prediction: Array, columns: slice = slice(None)) -> dict[str, float]:
+            return scores(prediction[..., columns], part.truth[..., columns], history[:, columns], season)
 
-        baselines = {"persistence": score(persistence(part.last, config.horizon))}
-        if config.season:
-            naive = seasonal_naive(task.series.values, part.first, config.horizon, config.season)
-            baselines["seasonal_naive"] = score(naive)
+        plain = baselines(values, part.first, config.horizon, config.season or 0)
+        beside = {name: score(prediction) for name, prediction in plain.items()}
         found = score(part.prediction)
-        season = config.season or 1
-        by_column = {
-            name: scores(part.prediction[..., [c]], part.truth[..., [c]], history[:, [c]], season)
-            for c, name in enumerate(task.series.names)
-        }
+        by_column = {name: score(part.prediction, slice(c, c + 1)) for c, name in enumerate(task.series.names)}
         return {
             "task": "forecast",
             "test": found,
             **({"columns": by_column} if len(by_column) > 1 else {}),
             "windows": len(part.first),
-            "baselines": baselines,
-            "warnings": _warnings(found, baselines, repeats_last_value(part.prediction, part.truth, part.last)),
+            "season": config.season or 0,
+            "baselines": beside,
+            "verdict": verdict(part.prediction, part.truth, plain),
+            "warnings": _warnings(found, beside, repeats_last_value(part.prediction, part.truth, part.last)),
         }
 
     def predict(self, steps: int, data: Any = None, **reading: Any) -> Continuation:
@@ -226,6 +278,37 @@ class Forecaster(Job[Forecast]):
         return series
 
 
+def _settled(asked: ForecastConfig, series: Series) -> tuple[ForecastConfig, list[Blend]]:
+    """What ``asked`` leaves open, found in the training and the validation part, and the columns' linear forecasts."""
+    training, known, _ = part_ends(len(series), asked.split)
+    columns = series.values[:known].T
+    season = asked.season
+    if season is None:  # that of most columns, the shorter of two as frequent
+        found = [find_season(values, series.step) for values in columns]
+        season = max(sorted(set(found)), key=found.count)
+    elif asked.split[2] and season > known:
+        raise DataError(
+            f"`season`: got {season}, and the first test window has {known} values before it; "
+            "want a season that is over by then"
+        )
+    chosen: dict[str, Any] = {"season": season}
+    blends: list[Blend] = []
+    if asked.on_line:
+        longest = min(asked.context or known, training - asked.trained_horizon)
+        if longest >= 1:
+            blends = [Blend.choose(values, asked.trained_horizon, season, longest) for values in columns]
+        context = asked.context or max((blend.reach for blend in blends), default=1)
+        chosen |= {"context": context, "segment": asked.segment or -(-context // MOST_STEPS)}
+    else:
+        chosen |= {"context": asked.settled_context}
+    config = asked.model_copy(update=chosen)
+    # Said of the split before anything is built: too short, or no test part.
+    split_windows(len(series), config.settled_context, config.horizon, config.split)
+    if config.segment and config.segment > config.settled_context:
+        raise DataError(f"`segment`: got {config.segment}, more than the context of {config.context}; want fewer")
+    return config, blends
+
+
 def _percents(split: Sequence[float]) -> str:
     return ",".join(f"{percent:g}" for percent in split)
 
@@ -236,7 +319,7 @@ def _warnings(found: Mapping[str, float], baselines: Mapping[str, Mapping[str, f
     if repeats and found["mse"] >= baselines["persistence"]["mse"]:
         warnings.append("the forecast follows the last value seen more than the truth: it repeats the last value")
     for name, score in baselines.items():
-        if found["mse"] >= score["mse"]:
+        if found["mse"] >= score["mse"] and found["smape"] > EXACT:
             warnings.append(
                 f"{name.replace('_', ' ')} does as well or better: MSE {score['mse']:.6g} against {found['mse']:.6g}"
             )

@@ -13,6 +13,7 @@ from elman.metrics.classify import (
     softmax,
 )
 from elman.metrics.forecast import (
+    drift,
     mae,
     mase,
     mse,
@@ -22,6 +23,7 @@ from elman.metrics.forecast import (
     scores,
     seasonal_naive,
     smape,
+    standard_error,
 )
 from elman.metrics.naive_bayes import NaiveBayes
 from elman.metrics.text import NGrams, bits_per_char
@@ -36,6 +38,7 @@ __all__ = [
     "calibration_error",
     "classification_scores",
     "confusion",
+    "drift",
     "mae",
     "majority",
     "mase",
@@ -47,4 +50,5 @@ __all__ = [
     "seasonal_naive",
     "smape",
     "softmax",
+    "standard_error",
 ]

@@ -110,6 +110,40 @@ def seasonal_naive(values: Array, first: NDArray[np.int64], horizon: int, season
     return np.asarray(values, dtype=np.float64)[first[:, None] + steps[None, :]]
 
 
+def drift(values: Array, first: NDArray[np.int64], horizon: int) -> Array:
+    """The line through the first and the last value before each window's targets, gone on with: (n, horizon, C).
+
+    ``values`` (N, C) is the series, ``first`` (n,) the index in it of each window's first target; only values before
+    that are read. Raises DataError where a window has fewer than two values before it.
+
+    >>> drift(np.array([[1.0], [2.0], [5.0]]), np.array([3]), horizon=2)[0, :, 0].tolist()
+    [7.0, 9.0]
+    """
+    first = np.asarray(first, dtype=np.int64)
+    if first.size and first.min() < 2:
+        raise DataError(f"drift: the first window has {first.min()} values before it; want 2")
+    values = np.asarray(values, dtype=np.float64)
+    slope = (values[first - 1] - values[0]) / (first - 1)[:, None]
+    return values[first - 1][:, None] + np.arange(1, horizon + 1)[:, None] * slope[:, None]
+
+
+def standard_error(differences: Array, horizon: int = 1) -> float:
+    """The standard error of the mean of ``differences`` (n,) between overlapping windows, in their order.
+
+    Windows a step apart share all but one of their ``horizon`` targets, so covariances up to horizon - 1 windows apart
+    count (Diebold & Mariano 1995), weighed as Newey & West 1987 do, so that the sum is never below 0.
+
+    >>> round(standard_error(np.array([1.0, -1.0, 1.0, -1.0])), 3)
+    0.5
+    """
+    n = len(differences)
+    centred = np.asarray(differences, dtype=np.float64) - np.mean(differences)
+    lags = range(min(horizon, n))
+    weights = [1.0] + [2 * (1 - lag / len(lags)) for lag in lags[1:]]
+    variance = sum(w * float(centred[lag:] @ centred[: n - lag]) / n for lag, w in zip(lags, weights, strict=True))
+    return float(np.sqrt(max(variance, 0.0) / n))
+
+
 def repeats_last_value(prediction: Array, truth: Array, last: Array) -> bool:
     """Whether the forecast's first step follows the last value seen, ``last`` (n, C), more than the truth.
 

@@ -17,6 +17,7 @@ from elman.errors import ElmanError
 from elman.jobs import Classifier, Forecaster, Generator
 from elman.metrics import softmax
 from elman.report.sample import Sample, Watched
+from elman.tasks import NetworkOnLine
 
 STEPS = 200  # unless told
 WRITTEN = 200  # symbols of a text's sample
@@ -56,10 +57,53 @@ def _of_job(job: Any) -> dict[str, Any]:
 
 
 def _of_series(job: Forecaster, steps: int | None) -> Sample:
+    model = job.model
+    return _on_line(job, model, steps) if isinstance(model, NetworkOnLine) else _of_network_alone(job, steps)
+
+
+def _on_line(job: Forecaster, model: NetworkOnLine, steps: int | None) -> Sample:
+    """The last context of the part, of the first column: what the network adds to the linear forecast."""
+    task, series = job.task, job.series
+    part = task.split.test or task.split.validation or task.split.train
+    end = part[-1] + task.context
+    segments = min(steps or STEPS, task.context // model.segment)
+    first, column = end - segments * model.segment, slice(0, 1)
+    z = task.z.to(next(model.parameters()).device)
+    with torch.no_grad():
+        forecast = model(z[part[-1] : end, None])[0][-1, 0]
+        line = model.line(z[part[-1] : end, None])[0]
+    watched, added = Watched.of(model.recurrent, lambda: model.adds(z[first:end, None]))
+    left = z[end : end + model.horizon] - line - added[0]
+    loss = watched.gradient((left / model.unit)[:, 0].square().mean())[:, column]
+    values = task.scaler.invert(forecast.cpu().double().numpy()[None], series.values[end - 1 : end])[0]
+    name, size = series.names[0], model.segment
+    read = f", read in segments of {size}" if size > 1 else ""
+    times = None if series.times is None else series.local(series.times[first:end])
+    what = f"{end - first} value{'s' * (end - first > 1)} of {Path(series.source).name}, {name}, {first} to {end - 1}"
+    return Sample(
+        **_of_job(job),
+        what=f"{what} counted from 0{read}",
+        x=watched.x[:, column],
+        loss=loss,
+        trained=loss,
+        explained=watched.gradient(added[0, :, 0].sum())[:, column],
+        question="what the network adds to the linear forecast"
+        + ("" if model.horizon == 1 else f", the sum of {model.horizon} steps"),
+        result={
+            "names": [name],
+            "inputs": series.values[first:end, :1].tolist(),
+            "forecast": [[float(values[0, 0])]],
+            "truth": [[float(series.values[end, 0])]],
+        },
+        labels=() if times is None else tuple(date_text(t, series.step) for t in times[size - 1 :: size]),
+    )
+
+
+def _of_network_alone(job: Forecaster, steps: int | None) -> Sample:
     task, config, series = job.task, job.config, job.series
     part = task.split.test or task.split.validation or task.split.train
-    end = part[-1] + config.context  # of what is read; the horizon follows it
-    length = min(end, STEPS if config.stateful else min(config.context, STEPS)) if steps is None else min(end, steps)
+    end = part[-1] + task.context  # of what is read; the horizon follows it
+    length = min(end, STEPS if config.stateful else min(task.context, STEPS)) if steps is None else min(end, steps)
     first = end - length
     z = task.z.to(next(job.model.parameters()).device)
     with torch.no_grad():  # a stateful network has read all that lies before
@@ -71,7 +115,7 @@ def _of_series(job: Forecaster, steps: int | None) -> Sample:
     values = task.scaler.invert(prediction[:, 0].detach().cpu().double().numpy(), last)
     times = None if series.times is None else series.local(series.times[first:end])
     forecasts = prediction[-1].numel()  # of all columns, of the whole horizon
-    beyond = f", more than the context of {config.context}" if length > config.context and not config.stateful else ""
+    beyond = f", more than the context of {task.context}" if length > task.context and not config.stateful else ""
     span = f"{first} to {end - 1}" if length > 1 else f"{first}"
     return Sample(
         **_of_job(job),

@@ -1,28 +1,35 @@
 """Forecasting: from the values up to now to the next ones.
 
-Two shapes of training. ``targets="last"``, many-to-one: a context of values, then the ``horizon`` values after it.
-``targets="every"``, sequence-to-sequence: after every step of the context the ``horizon`` values that follow it.
-A stateful network reads the series in order and carries its state from one window to the next, cut off from
-the gradient; one that is not begins every window at zero.
+A network stands on a linear forecast (:mod:`elman.tasks.forecast_networks`) or, with ``network_alone``, forecasts by
+itself. Alone there are two shapes of training. ``targets="last"``, many-to-one: a context of values, then the
+``horizon`` values after it. ``targets="every"``, sequence-to-sequence: after every step of the context the ``horizon``
+values that follow it. A stateful network reads the series in order and carries its state from one window to the next,
+cut off from the gradient; one that is not begins every window at zero.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, field_validator
-from torch import Tensor, nn
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from torch import Tensor
 from torch.nn.functional import mse_loss
 
-from elman.data import Scaler, Series, split_windows, windows
+from elman.data import Scaler, Series, part_ends, split_windows, windows
 from elman.data.series.scaling import KINDS
 from elman.errors import DataError
-from elman.layers import Recurrent
+from elman.linear import Blend
+from elman.metrics import standard_error
 from elman.tasks import contract
+from elman.tasks.forecast_networks import LEAST_UNIT, ForecastNetwork, Lines, NetworkOnLine
 
+CONTEXT = 24  # of a network alone, unless told
+FEWEST_JUDGED = 8  # validation windows; fewer say too little of whether the network helps
+SURE = 2.0  # standard errors
 EVALUATED_AT_ONCE = 4096  # windows in a forward pass without gradient
 CHUNKS_PER_STREAM = 8  # a stateful batch has fewer rows rather than streams of fewer windows
 
@@ -36,15 +43,20 @@ class ForecastConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    context: int = Field(24, ge=1, description="values the network reads before it forecasts")
+    context: int | None = Field(None, ge=1, description="values read before a forecast [found in the data]")
     horizon: int = Field(1, ge=1, description="values it forecasts at once")
     split: tuple[float, float, float] = Field((70, 10, 20), description="per cent for training, validation, test")
+    season: int | None = Field(None, ge=0, description="steps in a season; 0: none [found in the data]")
+    strategy: Literal["direct", "recursive"] = Field(
+        "direct", description="direct: the whole horizon at once; recursive: one step, fed back"
+    )
+    network_alone: bool = Field(False, description="leave out the linear forecast that the network stands on")
+    segment: int | None = Field(None, ge=1, description="values the network reads in a step [by the context]")
     scaler: str = Field("standard", description="of the values: standard, minmax, none or differences")
     targets: Literal["last", "every"] = Field(
         "last", description="last: forecast after the context; every: after each step"
     )
     stateful: bool = Field(False, description="carry the state from window to window")
-    season: int = Field(0, ge=0, description="steps in a season, for the seasonal naive baseline; 0: no season")
 
     @field_validator("scaler")
     @classmethod
@@ -53,27 +65,28 @@ class ForecastConfig(BaseModel):
             raise ValueError(f"got {kind!r}, want one of {', '.join(KINDS)}")
         return kind
 
+    @model_validator(mode="after")
+    def _that_go_together(self) -> ForecastConfig:
+        if self.strategy == "recursive" and (self.stateful or self.targets == "every"):
+            raise ValueError("strategy recursive: is of networks with `targets` last that carry no state; want direct")
+        if self.segment not in (None, 1) and not self.on_line:
+            raise ValueError("segment: a network alone reads value by value; want 1")
+        return self
 
-class ForecastNetwork(nn.Module):
-    """A recurrent network and a linear head that reads the next ``horizon`` values off its output.
+    @property
+    def on_line(self) -> bool:
+        """Whether the network stands on a linear forecast: it does unless told, or trained as one alone is."""
+        return not (self.network_alone or self.stateful or self.targets == "every" or self.scaler == "differences")
 
-    >>> network = ForecastNetwork(Recurrent("gru", 1, 8), horizon=3)
-    >>> prediction, state = network(torch.zeros(5, 2, 1))
-    >>> prediction.shape
-    torch.Size([5, 2, 3, 1])
-    """
+    @property
+    def trained_horizon(self) -> int:
+        """The steps the network forecasts at once; of a recursive one, the others come from feeding back."""
+        return 1 if self.strategy == "recursive" else self.horizon
 
-    def __init__(self, recurrent: Recurrent, horizon: int):
-        super().__init__()
-        self.recurrent = recurrent
-        self.horizon = horizon
-        self.head = nn.Linear(recurrent.output_size, horizon * recurrent.input_size)
-
-    def forward(self, x: Tensor, state: Any = None, last: bool = False) -> tuple[Tensor, Any]:
-        """Forecast after every step of x (T, B, C): (T, B, horizon, C); with ``last`` after the last, (1, B, ...)."""
-        output, state = self.recurrent(x, state)
-        output = output[-1:] if last else output
-        return self.head(output).unflatten(-1, (self.horizon, self.recurrent.input_size)), state
+    @property
+    def settled_context(self) -> int:
+        """The context, once it is known."""
+        return CONTEXT if self.context is None else self.context
 
 
 def detached(state: Any) -> Any:
@@ -95,21 +108,92 @@ class Forecast:
 
     name = "forecast"
 
-    def __init__(self, model: ForecastNetwork, series: Series, config: ForecastConfig, batch: int, scaler: Scaler):
+    def __init__(
+        self,
+        model: ForecastNetwork | NetworkOnLine,
+        series: Series,
+        config: ForecastConfig,
+        batch: int,
+        scaler: Scaler,
+        blends: Sequence[Blend] = (),
+    ):
         self.model = model
         self.series = series
         self.config = config
+        self.context = config.settled_context
         self.batch = batch
         self.scaler = scaler
-        self.split = split_windows(len(series), config.context, config.horizon, config.split)
+        self.blends = tuple(blends)
+        self.split = split_windows(len(series), self.context, config.horizon, config.split)
+        # The windows of training have the horizon that is trained, and may so be more.
+        self.trained = split_windows(len(series), self.context, config.trained_horizon, config.split)
         self.z = self._scaled(series)
         self._carried: Any = None
+        if isinstance(model, NetworkOnLine):
+            self._found_lines: dict[int, Lines] = {}
+            self._stand_on_line(model)
+
+    def _stand_on_line(self, model: NetworkOnLine) -> None:
+        """Fit the line to the training values, and measure what it leaves of the training windows."""
+        line = self.line_before(self.trained.last_training_value)
+        inputs, targets = self._windows(every=False)
+        train = self.trained.train
+        left, spread = [], []
+        for chosen in torch.arange(len(train)).split(EVALUATED_AT_ONCE):
+            x = inputs[chosen].transpose(0, 1).double()
+            left.append((targets[chosen] - line(x)).square().mean((0, 1)) * len(chosen))
+            spread.append((x - x[-1]).square().mean((0, 1)) * len(chosen))
+        unit, usual = ((torch.stack(parts).sum(0) / len(train)).sqrt().cpu().numpy() for parts in (left, spread))
+        model.stand_on(line, np.maximum(unit, LEAST_UNIT), np.maximum(usual, LEAST_UNIT))
+
+    def line_before(self, end: int) -> Lines:
+        """The linear forecasts of the columns, fitted to the values before ``end``."""
+        if end not in self._found_lines:
+            columns = self.series.values[:end].T
+            fitted = [blend.fit(values) for blend, values in zip(self.blends, columns, strict=True)]
+            self._found_lines[end] = Lines(fitted, self.scaler.shift, self.scaler.scale)
+        return self._found_lines[end]
+
+    def _use_line_before(self, end: int) -> None:
+        """Let the network stand on what is known before value ``end``, and nothing later."""
+        if isinstance(self.model, NetworkOnLine):
+            self.model.stand_on(self.line_before(end))
 
     @staticmethod
     def fit_scaler(series: Series, config: ForecastConfig) -> Scaler:
         """The scaler of a series, fitted on its training values alone."""
-        split = split_windows(len(series), config.context, config.horizon, config.split)
-        return Scaler.fit(series.values[: split.last_training_value], config.scaler)
+        end, _, _ = part_ends(len(series), config.split)
+        return Scaler.fit(series.values[:end], config.scaler)
+
+    def judge(self) -> float:
+        """Find the share of the network's own part that helps on the validation windows, set it, and return it.
+
+        It is the least-squares share between 0 and 1, or 0 where the gain over the line alone is less than two of its
+        standard errors over the windows (after Diebold & Mariano 1995), or there are too few windows to tell. Without a
+        validation part, by the user's wish, the network is trusted whole.
+        """
+        model = self.model
+        if not isinstance(model, NetworkOnLine):
+            return 1.0
+        part = self.trained.validation
+        if not self.config.split[1]:
+            return 1.0
+        with torch.no_grad():
+            self._use_line_before(self.trained.last_training_value)
+            model.gain.fill_(0)
+            line = self._at_once(part)
+            model.gain.fill_(1)
+            own = (self._at_once(part) - line) / model.unit
+            _, targets = self._windows(every=False)
+            left = (targets[part.start : part.stop] - line) / model.unit
+            share = float((own * left).sum() / own.square().sum().clamp(min=1e-30))
+            share = min(max(share, 0.0), 1.0)
+            gained = (left.square() - (left - share * own).square()).mean((1, 2)).double().cpu().numpy()
+            helps = len(gained) >= FEWEST_JUDGED and gained.mean() > SURE * standard_error(
+                gained, self.config.trained_horizon
+            )
+            model.gain.fill_(share if helps else 0.0)
+        return float(model.gain)
 
     def _scaled(self, series: Series) -> Tensor:
         z = torch.from_numpy(self.scaler.transform(series.values)).to(next(self.model.parameters()))
@@ -133,7 +217,7 @@ class Forecast:
     def batch_sizes(self) -> Mapping[str, int]:
         """T context, B batch, C columns, K horizon."""
         config = self.config
-        return {"T": config.context, "B": self.batch, "C": self.series.values.shape[1], "K": config.horizon}
+        return {"T": self.context, "B": self.batch, "C": self.series.values.shape[1], "K": config.trained_horizon}
 
     # Training: the Trainable contract
 
@@ -141,51 +225,57 @@ class Forecast:
         """How many batches an epoch has."""
         if self.config.stateful:
             return self._streams()[1]
-        return -(-len(self.split.train) // self.batch)
+        return -(-len(self.trained.train) // self.batch)
 
     def batches(self, generator: torch.Generator) -> Iterator[Batch]:
         """One epoch: windows in random order, or, stateful, streams in their own."""
         self.z = self.z.to(next(self.model.parameters()).device)
+        self._use_line_before(self.trained.last_training_value)
         return self._stream_batches(generator) if self.config.stateful else self._window_batches(generator)
 
     def loss(self, batch: Batch) -> Tensor:
-        """Mean squared error of the scaled forecasts."""
+        """Mean squared error of the scaled forecasts; on a line, as a multiple of the line's own in training."""
         state = None if batch.fresh else self._carried
         prediction, state = self.model(batch.inputs, state, last=self.config.targets == "last")
         if self.config.stateful:
             self._carried = detached(state)
-        return mse_loss(prediction if self.config.targets == "every" else prediction[-1], batch.targets)
+        return self._error(prediction if self.config.targets == "every" else prediction[-1], batch.targets)
+
+    def _error(self, prediction: Tensor, targets: Tensor) -> Tensor:
+        unit = self.model.unit if isinstance(self.model, NetworkOnLine) else 1.0
+        return mse_loss(prediction / unit, targets / unit)
 
     def validate(self) -> float | None:
-        """Mean squared error on the validation windows, scaled; None where there are none."""
-        if not self.split.validation:
+        """The loss on the validation windows; None where there are none."""
+        part = self.trained.validation
+        if not part:
             return None
-        prediction = self.predict(self.split.validation)
+        self._use_line_before(self.trained.last_training_value)
         _, targets = self._windows(every=False)
-        return mse_loss(prediction, targets[self.split.validation.start : self.split.validation.stop]).item()
+        return self._error(self._at_once(part), targets[part.start : part.stop]).item()
 
     def _windows(self, every: bool) -> tuple[Tensor, Tensor]:
-        return windows(self.z, self.config.context, self.config.horizon, every)
+        return windows(self.z, self.context, self.config.trained_horizon, every)
 
     def _window_batches(self, generator: torch.Generator) -> Iterator[Batch]:
         every = self.config.targets == "every"
         inputs, targets = self._windows(every)
-        for index in torch.randperm(len(self.split.train), generator=generator).split(self.batch):
+        for index in torch.randperm(len(self.trained.train), generator=generator).split(self.batch):
             index = index.to(self.z.device)
             chosen = targets[index]
             yield Batch(inputs[index].transpose(0, 1), chosen.transpose(0, 1) if every else chosen)
 
     def _streams(self) -> tuple[int, int, int]:
         """How many streams the training part is cut into, windows in each, and positions that may begin one."""
-        context = self.config.context
+        context = self.context
         # Positions whose next values are all training targets; the first of them moves with each epoch.
-        positions = self.split.last_training_value - self.config.horizon
+        positions = self.trained.last_training_value - self.config.trained_horizon
         usable = max(positions - (context - 1), context)
         rows = max(1, min(self.batch, usable // (context * CHUNKS_PER_STREAM)))
         return rows, usable // rows // context, positions
 
     def _stream_batches(self, generator: torch.Generator) -> Iterator[Batch]:
-        context, every = self.config.context, self.config.targets == "every"
+        context, every = self.context, self.config.targets == "every"
         rows, count, positions = self._streams()
         length = count * context
         free = positions - rows * length
@@ -201,26 +291,51 @@ class Forecast:
 
     @torch.no_grad()
     def predict(self, part: range) -> Tensor:
-        """The scaled forecasts (n, horizon, C) after the context of each window of ``part``."""
+        """The scaled forecasts (n, horizon, C) after the context of each window of ``part``.
+
+        The linear forecast is fitted to all that stands before the part's first target.
+        """
         self.model.eval()
         self.z = self.z.to(next(self.model.parameters()).device)
+        self._use_line_before(part.start + self.context)
+        first = self._at_once(part)
+        if self.config.strategy == "direct":
+            return first
+        return self._fed_back(part, first)
+
+    def _at_once(self, part: range) -> Tensor:
+        """The steps that the network forecasts at once, after each window of ``part``."""
         if self.config.stateful:
             # Read once from the beginning, the state carried; window w ends at value w + context - 1.
-            first = part.start + self.config.context - 1
+            first = part.start + self.context - 1
             prediction, _ = self.model(self.z[: first + len(part)].unsqueeze(1))
             return prediction[first:, 0]
-        inputs, _ = self._windows(every=False)
-        chosen = inputs[part.start : part.stop].split(EVALUATED_AT_ONCE)
+        inputs = self.z.unfold(0, self.context, 1)[part.start : part.stop].permute(0, 2, 1)
+        chosen = inputs.split(EVALUATED_AT_ONCE)
         return torch.cat([self.model(rows.transpose(0, 1), last=True)[0][-1] for rows in chosen])
+
+    def _fed_back(self, part: range, first: Tensor) -> Tensor:
+        """The forecasts of ``part`` that begin with ``first`` (n, 1, C), each step read before the next."""
+        inputs = self.z.unfold(0, self.context, 1)[part.start : part.stop].permute(2, 0, 1)  # (T, n, C)
+        found = first
+        while found.shape[1] < self.config.horizon:
+            inputs = torch.cat([inputs[1:], found[:, -1:].transpose(0, 1)])
+            steps = [self.model(rows, last=True)[0][-1] for rows in inputs.split(EVALUATED_AT_ONCE, dim=1)]
+            found = torch.cat([found, torch.cat(steps)], 1)
+        return found
 
     @torch.no_grad()
     def continue_series(self, series: Series, steps: int) -> Tensor:
-        """The scaled closed-loop forecast (steps, C) after the end of ``series``: each prediction is fed back."""
-        if len(series) < self.config.context:
+        """The scaled closed-loop forecast (steps, C) after the end of ``series``: each prediction is fed back.
+
+        The linear forecast is fitted to the whole series that was trained on, its last part too.
+        """
+        if len(series) < self.context:
             raise DataError(
-                f"{series.source}: {len(series)} values are fewer than the context of {self.config.context}; give more"
+                f"{series.source}: {len(series)} values are fewer than the context of {self.context}; give more"
             )
         self.model.eval()
+        self._use_line_before(len(self.series))
         z = self._scaled(series).unsqueeze(1)
         loop = self._carry_on(z) if self.config.stateful else self._slide_on(z)
         return torch.cat(list(_until(loop, steps)))[:steps]
@@ -233,7 +348,7 @@ class Forecast:
 
     def _slide_on(self, z: Tensor) -> Iterator[Tensor]:
         while True:
-            z = z[-self.config.context :]
+            z = z[-self.context :]
             prediction, _ = self.model(z, last=True)
             yield prediction[-1, 0]
             z = torch.cat([z, prediction[-1, 0].unsqueeze(1)])

@@ -28,32 +28,41 @@ class Split:
 
 
 def split_windows(length: int, context: int, horizon: int, split: Sequence[float] = (70, 10, 20)) -> Split:
-    """Split the windows of a series of ``length`` values by percentages, in the order of their targets.
+    """Split the windows of a series of ``length`` values by percentages of its values.
 
-    The ``total = length - context - horizon + 1`` windows are cut at floor(total * percent / 100),
-    cumulated. Contexts may reach back over a cut, targets never: the horizon - 1 windows before a cut whose
-    targets straddle it are dropped. Raises DataError for a series too short, percentages that do not sum
-    to 100, and a part that was asked for and comes out empty.
+    The values are cut at floor(length * percent / 100), cumulated, whatever the context and the horizon. A window
+    belongs to the part that holds all its targets: contexts may reach back over a cut, targets never lie on both sides.
+    A validation part shorter than the horizon has no windows. Raises DataError for a series too short, percentages
+    that do not sum to 100, and a training or test part that was asked for and holds no window.
 
     >>> split_windows(1000, context=50, horizon=1, split=(80, 0, 20))
-    Split(train=range(0, 760), validation=range(760, 760), test=range(760, 950), last_training_value=810)
+    Split(train=range(0, 750), validation=range(750, 750), test=range(750, 950), last_training_value=800)
     """
-    total = window_count(length, context, horizon)
-    percents = percentages(split)
-    cuts = [0] + [math.floor(total * sum(percents[: part + 1]) / 100) for part in range(3)]
+    window_count(length, context, horizon)
+    cuts = [0, *part_ends(length, split)]
     parts = []
-    for part, percent in enumerate(percents):
-        start, cut = cuts[part], cuts[part + 1]
-        stop = cut if cut == total else max(start, cut - (horizon - 1))
-        if percent > 0 and start == stop:
+    for part, percent in enumerate(percentages(split)):
+        first = max(cuts[part] - context, 0)
+        windows = range(first, max(first, cuts[part + 1] - horizon - context + 1))
+        if percent > 0 and not windows and PARTS[part] != "validation":
             raise DataError(
-                f"no window is left for {PARTS[part]}: {float(percent):g} % of {total} windows "
-                f"(length {length}, context {context}, horizon {horizon}); give more values, "
+                f"no window is left for {PARTS[part]}: {float(percent):g} % of {length} values are "
+                f"{cuts[part + 1] - cuts[part]} (context {context}, horizon {horizon}); give more values, "
                 "or another split, context or horizon"
             )
-        parts.append(range(start, stop))
+        parts.append(windows)
     train, validation, test = parts
-    return Split(train, validation, test, last_training_value=context + train.stop + horizon - 1)
+    return Split(train, validation, test, last_training_value=cuts[1])
+
+
+def part_ends(length: int, split: Sequence[float]) -> tuple[int, int, int]:
+    """Where the training, the validation and the test part of a series of ``length`` values end, one past the last.
+
+    >>> part_ends(144, (70, 10, 20))
+    (100, 115, 144)
+    """
+    training, validation, _ = percentages(split)
+    return math.floor(length * training / 100), math.floor(length * (training + validation) / 100), length
 
 
 def window_count(length: int, context: int, horizon: int) -> int:

@@ -1,0 +1,76 @@
+"""What stands beside every forecast: plain forecasts that are hard to beat, on the same windows, and the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elman.linear import Blend
+from elman.metrics import drift, persistence, seasonal_naive, standard_error
+
+Array = NDArray[np.float64]
+LEAST_DIFFERENCE = 0.0005  # of the mean squared errors, below which two forecasts are as good
+ROUNDING = 1e-13  # of the mean square of the truth: a network's inputs are rounded to float32
+
+
+def baselines(values: Array, first: NDArray[np.int64], horizon: int, season: int) -> dict[str, Array]:
+    """Plain forecasts (n, horizon, C) of windows of ``values`` (N, C), whose first targets are at ``first`` (n,).
+
+    Each reads what stands before a window's targets; the autoregression (ridge regression, its order and strength by
+    rolling origins) is fitted to what stands before the first window. The seasonal naive needs a ``season`` above 1.
+
+    >>> sorted(baselines(np.arange(40.0)[:, None], np.array([30]), horizon=2, season=4))
+    ['autoregression', 'drift', 'persistence', 'seasonal_naive']
+    """
+    found = {"persistence": persistence(values[first - 1], horizon)}
+    if season > 1:
+        found["seasonal_naive"] = seasonal_naive(values, first, horizon, season)
+    if first[0] >= 2:
+        found["drift"] = drift(values, first, horizon)
+        columns = [_autoregression(values[:, c], first, horizon, season) for c in range(values.shape[1])]
+        found["autoregression"] = np.stack(columns, axis=-1)
+    return found
+
+
+def _autoregression(values: Array, first: NDArray[np.int64], horizon: int, season: int) -> Array:
+    known = values[: first[0]]
+    line = Blend.choose(known, horizon, season, families=("zero",)).fit(known)
+    return line(values[first[:, None] + np.arange(-line.weights.shape[2], 0)])
+
+
+def verdict(prediction: Array, truth: Array, others: Mapping[str, Array]) -> dict[str, Any]:
+    """Which of ``others`` (n, horizon, C) is best by mean squared error, and how ``prediction`` compares with it.
+
+    ``ratio`` is of the mean squared errors, ``standard_errors`` the mean difference in its own (Diebold & Mariano
+    1995), above 0 where the prediction is better; None of fewer than two windows.
+
+    >>> truth = np.zeros((4, 1, 1))
+    >>> verdict(truth + 1, truth, {"persistence": truth + 2})["words"]
+    'better than persistence, the best of the plain forecasts: MSE 25 % of its; the same in every window'
+    """
+    errors = {name: np.square(other - truth).mean(axis=(1, 2)) for name, other in others.items()}
+    best = min(errors, key=lambda name: errors[name].mean())
+    own = np.square(prediction - truth).mean(axis=(1, 2))
+    gained = errors[best] - own
+    error = standard_error(gained, truth.shape[1])
+    rounding = ROUNDING * float(np.square(truth).mean()) + np.finfo(float).tiny
+    ratio = float((own.mean() + rounding) / (errors[best].mean() + rounding))
+    found = {"best": best, "ratio": ratio, "standard_errors": float(gained.mean() / error) if error else None}
+    return found | {"words": _words(found, len(gained))}
+
+
+def _words(found: Mapping[str, Any], windows: int) -> str:
+    name, ratio, distance = found["best"].replace("_", " "), found["ratio"], found["standard_errors"]
+    if abs(ratio - 1) < LEAST_DIFFERENCE:
+        return f"as good as {name}, the best of the plain forecasts"
+    than = "better" if ratio < 1 else "worse"
+    said = f"{than} than {name}, the best of the plain forecasts: MSE {100 * ratio:.3g} % of its"
+    if windows < 2:
+        return f"{said}; one window cannot say whether that is chance"
+    if distance is None:
+        return f"{said}; the same in every window"
+    sure = "more than" if abs(distance) > 2 else "no more than"
+    return f"{said}; the difference is {abs(distance):.2g} of its standard errors, {sure} chance would give"

@@ -1,0 +1,7 @@
+"""Forecasts by straight lines: what a recurrent network stands on, and what it must beat."""
+
+from __future__ import annotations
+
+from elman.linear.blend import Blend, Line, Member
+
+__all__ = ["Blend", "Line", "Member"]

@@ -1,0 +1,281 @@
+"""A forecast that is hard to beat: plain forecasts, each improved by ridge regression, weighed by how they did before.
+
+A *family* is a base (:mod:`elman.linear.bases`) on the values or on their logarithms, alone or with coefficients fitted
+by ridge regression to what it leaves. Of each family the best context and strength are found on rolling origins; the
+families are then averaged with the weights MSE ** -2 (Bates & Granger 1969 weigh by MSE ** -1; the square leans harder
+on the best). All of it is one affine map of the values and one of their logarithms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from elman.errors import DataError
+from elman.linear.bases import BASES, base_matrix, level_vector, reach
+from elman.linear.ridge import Ridge
+
+Array = NDArray[np.float64]
+Choice = tuple[str, int, float | None]  # base, context, strength
+
+CONTEXTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96)
+STRENGTHS = np.array([10.0**k for k in range(-8, 3)])
+FOLDS = 4
+FEWEST_IN_A_FOLD = 0.1  # of the values
+LONGEST_CONTEXT = 1000
+MOST_WINDOWS = 4000  # the last ones; more would not change a coefficient that matters
+LARGEST_EXPONENT = 700.0  # exp of more is no float64
+
+
+@dataclass(frozen=True)
+class Member:
+    """A family with its best context, strength (None: the base alone) and weight."""
+
+    base: str
+    log: bool
+    context: int
+    strength: float | None
+    weight: float
+
+    def reach(self, season: int) -> int:
+        """How many of the last values it reads."""
+        fitted = self.context if self.strength is not None else 0
+        return max(fitted, reach(self.base, self.context, season))
+
+
+@dataclass(frozen=True)
+class Line:
+    """The blend fitted to one series: ``share[0] (W0 v + b0) + share[1] exp(W1 log v + b1)``.
+
+    ``weights`` (2, K, R) and ``biases`` (2, K); ``v`` are the last R values. Values below ``floor`` have no
+    logarithm and are taken for it.
+    """
+
+    weights: Array
+    biases: Array
+    share: Array
+    floor: float
+
+    def __call__(self, values: Array) -> Array:
+        """The forecasts (..., K) after the last R of ``values`` (..., R or more)."""
+        last = values[..., values.shape[-1] - self.weights.shape[2] :]
+        found = np.zeros(())
+        if self.share[0]:
+            found = found + self.share[0] * (last @ self.weights[0].T + self.biases[0])
+        if self.share[1]:
+            logs = np.log(np.maximum(last, self.floor)) @ self.weights[1].T + self.biases[1]
+            found = found + self.share[1] * np.exp(np.minimum(logs, LARGEST_EXPONENT))
+        return found
+
+
+@dataclass(frozen=True)
+class Blend:
+    """What :meth:`choose` found for one series; :meth:`fit` makes a :class:`Line` of it.
+
+    >>> line = Blend.choose(np.arange(1.0, 101.0), horizon=3).fit(np.arange(1.0, 101.0))
+    >>> line(np.arange(1.0, 101.0)).round(3).tolist()
+    [101.0, 102.0, 103.0]
+    """
+
+    horizon: int
+    season: int
+    members: tuple[Member, ...]
+
+    @classmethod
+    def choose(
+        cls, values: Array, horizon: int, season: int = 0, longest: int | None = None, families: Sequence[str] = ()
+    ) -> Blend:
+        """Choose on rolling origins within ``values`` (N,); no member reads more than ``longest`` values.
+
+        ``families`` are bases to choose among, on the values as they are and with coefficients; all, and on
+        logarithms too where every value is above 0, unless told. Raises :class:`DataError` for fewer than two values.
+        """
+        values = np.asarray(values, dtype=np.float64)
+        if len(values) < 2:
+            raise DataError(f"a line through {len(values)} values: give 2 at least")
+        trial = _Trial(values, horizon, season, longest)
+        found = list(trial.members(families))
+        least = min(error for _, error in found)
+        rounding = 1e-24 * max(float(np.square(values).mean()), np.finfo(float).tiny)
+        raw = [((least + rounding) / (error + rounding)) ** 2 for _, error in found]
+        members = [
+            Member(m.base, m.log, m.context, m.strength, w / sum(raw)) for (m, _), w in zip(found, raw, strict=True)
+        ]
+        kept = [m for m in members if m.weight > 1e-3] or members
+        total = sum(m.weight for m in kept)
+        weighed = tuple(Member(m.base, m.log, m.context, m.strength, m.weight / total) for m in kept)
+        return cls(horizon, season, weighed)
+
+    @cached_property
+    def reach(self) -> int:
+        """How many of the last values it reads; 1 at least."""
+        return max(1, *(member.reach(self.season) for member in self.members))
+
+    def fit(self, values: Array) -> Line:
+        """The coefficients, fitted to ``values`` (N,)."""
+        values = np.asarray(values, dtype=np.float64)
+        floor = _floor(values)
+        weights, biases = np.zeros((2, self.horizon, self.reach)), np.zeros((2, self.horizon))
+        share = np.array([sum(m.weight for m in self.members if m.log == log) for log in (False, True)])
+        for member in self.members:
+            seen = np.log(np.maximum(values, floor)) if member.log else values
+            matrix, bias = _affine(member, seen, self.horizon, self.season)
+            part = member.weight / share[int(member.log)]
+            weights[int(member.log), :, self.reach - matrix.shape[1] :] += part * matrix
+            biases[int(member.log)] += part * bias
+        return Line(weights, biases, share, floor)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The blend as what JSON can hold."""
+        return asdict(self) | {"members": [asdict(member) for member in self.members]}
+
+    @classmethod
+    def from_dict(cls, facts: dict[str, Any]) -> Blend:
+        """The blend that :meth:`to_dict` wrote. Raises :class:`DataError` when it is no such thing."""
+        try:
+            members = tuple(Member(**member) for member in facts["members"])
+            blend = cls(int(facts["horizon"]), int(facts["season"]), members)
+            blend.reach  # noqa: B018 : a member that cannot be is found here
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"a linear forecast that cannot be read: {error!r}") from error
+        return blend
+
+
+def _affine(member: Member, values: Array, horizon: int, season: int) -> tuple[Array, Array]:
+    """``member`` fitted to ``values`` (N,): a matrix (K, its reach) and a bias (K,)."""
+    size = member.reach(season)
+    base = base_matrix(member.base, horizon, member.context, season)
+    matrix, bias = np.zeros((horizon, size)), np.zeros(horizon)
+    matrix[:, size - base.shape[1] :] = base
+    # A series too short for one window of its own context has nothing to fit: the base stands alone.
+    if member.strength is not None and len(values) >= size + horizon + 1:
+        rows = _Rows(values, size, horizon)
+        level = level_vector(BASES[member.base].level, member.context)
+        ridge = Ridge(rows.inputs(member.context, level), rows.targets(base))
+        coefficients, bias = ridge.solve(member.strength)
+        matrix[:, size - member.context :] += coefficients - np.outer(coefficients.sum(axis=1), level)
+    return matrix, bias
+
+
+class _Rows:
+    """The windows of ``values`` (N,) with ``size`` values before ``horizon`` targets, the last ones where many."""
+
+    def __init__(self, values: Array, size: int, horizon: int):
+        together = sliding_window_view(values, size + horizon)[-MOST_WINDOWS:]
+        self.before, self.after = together[:, :size], together[:, size:]
+
+    def inputs(self, context: int, level: Array) -> Array:
+        """The last ``context`` values of each window, measured from their level."""
+        last = self.before[:, self.before.shape[1] - context :]
+        return last - (last @ level)[:, None]
+
+    def targets(self, base: Array) -> Array:
+        """What the base (K, its reach) leaves of each window's targets."""
+        return self.after - self.base(base)
+
+    def base(self, base: Array) -> Array:
+        """The base's own forecast of each window's targets."""
+        return self.before[:, self.before.shape[1] - base.shape[1] :] @ base.T
+
+    def __getitem__(self, part: slice) -> _Rows:
+        some = object.__new__(_Rows)
+        some.before, some.after = self.before[part], self.after[part]
+        return some
+
+
+class _Trial:
+    """Rolling origins on one series, the same windows for every family and context."""
+
+    def __init__(self, values: Array, horizon: int, season: int, longest: int | None):
+        self.values, self.horizon = values, horizon
+        n = len(values)
+        size = max(horizon, int(n * FEWEST_IN_A_FOLD), 1)
+        count = max(1, min(FOLDS, (n - n // 2) // size))
+        cuts = [n - size * k for k in range(count, 0, -1)]
+        self.folds = [(max(cut, 1), min(cut + size, n)) for cut in cuts if cut >= 1] or [(n - 1, n)]
+        first = self.folds[0][0]
+        self.season = season if 2 <= season <= first else 0
+        most = min(max((first - horizon) // 2, 1), LONGEST_CONTEXT, longest or LONGEST_CONTEXT)
+        s = self.season
+        wanted = {*CONTEXTS, longest or 1} | ({s, s + 1, s + 2, 2 * s, 2 * s + 1, 3 * s + 1} if s else set())
+        self.contexts = sorted(c for c in wanted if 1 <= c <= most)
+        self.longest = longest or LONGEST_CONTEXT
+
+    def members(self, families: Sequence[str]) -> Iterator[tuple[Member, float]]:
+        """Of each family the best member, its weight not yet known, and its mean squared error."""
+        positive = not families and bool((self.values > 0).all())
+        for log in (False, True) if positive else (False,):
+            errors = self._errors(log, families or tuple(BASES))
+            for name in families or tuple(BASES):
+                alone = {k: v for k, v in errors.items() if k[0] == name and k[2] is None and name != "zero"}
+                fitted = {k: v for k, v in errors.items() if k[0] == name and k[2] is not None}
+                for family in (alone, fitted):
+                    # The base alone on logarithms is often the base alone on the values.
+                    if family and not (log and family is alone and name in ("last", "season")):
+                        (base, context, strength), error = min(family.items(), key=lambda item: item[1])
+                        yield Member(base, log, context, strength, 0.0), error
+
+    def _errors(self, log: bool, names: Sequence[str]) -> dict[Choice, float]:
+        """The mean squared error of every base, context and strength that could be tried on every fold."""
+        seen = np.log(self.values) if log else self.values
+        errors: dict[Choice, list[float]] = {}
+        for start, stop in self.folds:
+            for choice, error in self._fold(seen, start, stop, log, names):
+                errors.setdefault(choice, []).append(error)
+        tried = {choice: found for choice, found in errors.items() if len(found) == len(self.folds)}
+        return {choice: sum(found) / len(found) for choice, found in tried.items() if np.isfinite(found).all()}
+
+    def _fold(
+        self, seen: Array, start: int, stop: int, log: bool, names: Sequence[str]
+    ) -> Iterator[tuple[Choice, float]]:
+        horizon = min(self.horizon, stop - start)
+        truth = sliding_window_view(self.values[start:stop], horizon)
+        for context in self.contexts:
+            for level in {BASES[name].level: None for name in names}:
+                tried = [n for n in names if BASES[n].level == level and self._can(n, context, start)]
+                size = max((reach(n, context, self.season) for n in tried), default=0)
+                size = max(size, context)
+                if not tried or size > start:
+                    continue
+                matrices = [base_matrix(name, horizon, context, self.season) for name in tried]
+                tested = _Rows(seen[start - size : stop], size, horizon)
+                plain = [tested.base(matrix) for matrix in matrices]
+                for name, prediction in zip(tried, plain, strict=True):
+                    yield (name, context, None), _squared(prediction, truth, log)
+                if start < size + horizon + 1:
+                    continue
+                rows, weights = _Rows(seen[:start], size, horizon), level_vector(level, context)
+                # One decomposition serves every base that measures from this level.
+                left = np.concatenate([rows.targets(matrix) for matrix in matrices], axis=1)
+                found = Ridge(rows.inputs(context, weights), left).path(tested.inputs(context, weights), STRENGTHS)
+                for strength, together in zip(STRENGTHS, found, strict=True):
+                    parts = np.split(together, len(tried), axis=1)
+                    for name, base, part in zip(tried, plain, parts, strict=True):
+                        yield (name, context, float(strength)), _squared(base + part, truth, log)
+
+    def _can(self, name: str, context: int, start: int) -> bool:
+        """Whether a base can be drawn from ``context`` values, and reads no more than it may."""
+        if BASES[name].seasons and not self.season:
+            return False
+        if (name == "drift" and context < 2) or (name == "mean of seasons" and context < 2 * self.season):
+            return False
+        return reach(name, context, self.season) <= min(self.longest, start)
+
+
+def _squared(prediction: Array, truth: Array, log: bool) -> float:
+    """The mean squared error, of forecasts that may be logarithms."""
+    found = np.exp(np.minimum(prediction, LARGEST_EXPONENT)) if log else prediction
+    with np.errstate(over="ignore"):
+        return float(np.square(found - truth).mean())
+
+
+def _floor(values: Array) -> float:
+    """The least value that a logarithm is taken of: a tenth of the least seen above 0."""
+    positive = values[values > 0]
+    return float(positive.min()) / 10 if positive.size else 1.0
