@@ -3,13 +3,14 @@
 A *family* is a base (:mod:`elman.linear.bases`) on the values or on their logarithms, alone or with coefficients fitted
 by ridge regression to what it leaves. Of each family the best context and strength are found on rolling origins; the
 families are then averaged with the weights MSE ** -2 (Bates & Granger 1969 weigh by MSE ** -1; the square leans harder
-on the best). All of it is one affine map of the values and one of their logarithms.
+on the best), up to MSE ** -4 where many horizons fit into what they were tried on. All of it is one affine map of the
+values and one of their logarithms.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -27,9 +28,15 @@ Choice = tuple[str, int, float | None]  # base, context, strength
 CONTEXTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96)
 STRENGTHS = np.array([10.0**k for k in range(-8, 3)])
 FOLDS = 4
+LEANINGS = (2.0, 4.0)  # least and greatest exponent of the weights
+HORIZONS_A_POWER = 16  # horizons tried on, for each power of the exponent
+MOST_FORECASTS = 40_000  # values forecast in a fold: of more windows, every second, third, ... is tried
 FEWEST_IN_A_FOLD = 0.1  # of the values
 LONGEST_CONTEXT = 1000
-MOST_WINDOWS = 4000  # the last ones; more would not change a coefficient that matters
+MOST_TRIED = 4000  # windows, the last ones, on which choices are tried; coefficients are fitted to more
+MOST_NUMBERS = 30_000_000  # in the windows that coefficients are fitted to, the last ones
+ROUNDING = 1e-24  # of the mean square of the values: an error of less is none
+LIGHTEST = 1e-3  # a member of less weight is left out
 LARGEST_EXPONENT = 700.0  # exp of more is no float64
 
 
@@ -102,15 +109,13 @@ class Blend:
         trial = _Trial(values, horizon, season, longest)
         found = list(trial.members(families))
         least = min(error for _, error in found)
-        rounding = 1e-24 * max(float(np.square(values).mean()), np.finfo(float).tiny)
-        raw = [((least + rounding) / (error + rounding)) ** 2 for _, error in found]
-        members = [
-            Member(m.base, m.log, m.context, m.strength, w / sum(raw)) for (m, _), w in zip(found, raw, strict=True)
-        ]
-        kept = [m for m in members if m.weight > 1e-3] or members
-        total = sum(m.weight for m in kept)
-        weighed = tuple(Member(m.base, m.log, m.context, m.strength, m.weight / total) for m in kept)
-        return cls(horizon, season, weighed)
+        rounding = ROUNDING * float(np.square(values).mean()) + np.finfo(float).tiny
+        leaning = min(max(trial.horizons / HORIZONS_A_POWER, LEANINGS[0]), LEANINGS[1])
+        raw = np.array([((least + rounding) / (error + rounding)) ** leaning for _, error in found])
+        heavy = np.where(raw > LIGHTEST * raw.sum(), raw, 0.0)
+        shares = heavy / heavy.sum()
+        members = [replace(m, weight=float(w)) for (m, _), w in zip(found, shares, strict=True) if w]
+        return cls(horizon, season, tuple(members))
 
     @cached_property
     def reach(self) -> int:
@@ -166,8 +171,9 @@ def _affine(member: Member, values: Array, horizon: int, season: int) -> tuple[A
 class _Rows:
     """The windows of ``values`` (N,) with ``size`` values before ``horizon`` targets, the last ones where many."""
 
-    def __init__(self, values: Array, size: int, horizon: int):
-        together = sliding_window_view(values, size + horizon)[-MOST_WINDOWS:]
+    def __init__(self, values: Array, size: int, horizon: int, most: int | None = None):
+        together = sliding_window_view(values, size + horizon)
+        together = together[-(most or max(1, MOST_NUMBERS // (size + horizon))) :]
         self.before, self.after = together[:, :size], together[:, size:]
 
     def inputs(self, context: int, level: Array) -> Array:
@@ -199,6 +205,7 @@ class _Trial:
         count = max(1, min(FOLDS, (n - n // 2) // size))
         cuts = [n - size * k for k in range(count, 0, -1)]
         self.folds = [(max(cut, 1), min(cut + size, n)) for cut in cuts if cut >= 1] or [(n - 1, n)]
+        self.horizons = (n - self.folds[0][0]) / horizon
         first = self.folds[0][0]
         self.season = season if 2 <= season <= first else 0
         most = min(max((first - horizon) // 2, 1), LONGEST_CONTEXT, longest or LONGEST_CONTEXT)
@@ -235,7 +242,9 @@ class _Trial:
         self, seen: Array, start: int, stop: int, log: bool, names: Sequence[str]
     ) -> Iterator[tuple[Choice, float]]:
         horizon = min(self.horizon, stop - start)
-        truth = sliding_window_view(self.values[start:stop], horizon)
+        windows = sliding_window_view(self.values[start:stop], horizon)
+        every = slice(None, None, max(1, windows.size // MOST_FORECASTS))
+        truth = windows[every]
         for context in self.contexts:
             for level in {BASES[name].level: None for name in names}:
                 tried = [n for n in names if BASES[n].level == level and self._can(n, context, start)]
@@ -244,13 +253,14 @@ class _Trial:
                 if not tried or size > start:
                     continue
                 matrices = [base_matrix(name, horizon, context, self.season) for name in tried]
-                tested = _Rows(seen[start - size : stop], size, horizon)
+                tested = _Rows(seen[start - size : stop], size, horizon)[every]
                 plain = [tested.base(matrix) for matrix in matrices]
                 for name, prediction in zip(tried, plain, strict=True):
                     yield (name, context, None), _squared(prediction, truth, log)
                 if start < size + horizon + 1:
                     continue
-                rows, weights = _Rows(seen[:start], size, horizon), level_vector(level, context)
+                rows = _Rows(seen[:start], size, horizon, MOST_TRIED)
+                weights = level_vector(level, context)
                 # One decomposition serves every base that measures from this level.
                 left = np.concatenate([rows.targets(matrix) for matrix in matrices], axis=1)
                 found = Ridge(rows.inputs(context, weights), left).path(tested.inputs(context, weights), STRENGTHS)

@@ -28,7 +28,7 @@ from elman.tasks import contract
 from elman.tasks.forecast_networks import LEAST_UNIT, ForecastNetwork, Lines, NetworkOnLine
 
 CONTEXT = 24  # of a network alone, unless told
-FEWEST_JUDGED = 8  # validation windows; fewer say too little of whether the network helps
+FEWEST_JUDGED = 8  # horizons in the validation part; fewer say too little of whether the network helps
 SURE = 2.0  # standard errors
 EVALUATED_AT_ONCE = 4096  # windows in a forward pass without gradient
 CHUNKS_PER_STREAM = 8  # a stateful batch has fewer rows rather than streams of fewer windows
@@ -168,9 +168,10 @@ class Forecast:
     def judge(self) -> float:
         """Find the share of the network's own part that helps on the validation windows, set it, and return it.
 
-        It is the least-squares share between 0 and 1, or 0 where the gain over the line alone is less than two of its
-        standard errors over the windows (after Diebold & Mariano 1995), or there are too few windows to tell. Without a
-        validation part, by the user's wish, the network is trusted whole.
+        It is the least-squares share between 0 and 1, shrunk the more the less certain its gain over the line alone is
+        (as James & Stein 1961 shrink): by a factor 1 - (2 e / gain)^2, e its standard error over the windows (Diebold &
+        Mariano 1995), and to 0 where that is below 0 or fewer than eight horizons fit into the validation part.
+        Without a validation part, by the user's wish, the network is trusted whole.
         """
         model = self.model
         if not isinstance(model, NetworkOnLine):
@@ -178,6 +179,9 @@ class Forecast:
         part = self.trained.validation
         if not self.config.split[1]:
             return 1.0
+        if len(part) < FEWEST_JUDGED * self.config.trained_horizon:
+            model.gain.fill_(0)
+            return 0.0
         with torch.no_grad():
             self._use_line_before(self.trained.last_training_value)
             model.gain.fill_(0)
@@ -189,10 +193,8 @@ class Forecast:
             share = float((own * left).sum() / own.square().sum().clamp(min=1e-30))
             share = min(max(share, 0.0), 1.0)
             gained = (left.square() - (left - share * own).square()).mean((1, 2)).double().cpu().numpy()
-            helps = len(gained) >= FEWEST_JUDGED and gained.mean() > SURE * standard_error(
-                gained, self.config.trained_horizon
-            )
-            model.gain.fill_(share if helps else 0.0)
+            mean, doubt = gained.mean(), SURE * standard_error(gained, self.config.trained_horizon)
+            model.gain.fill_(share * (1 - (doubt / mean) ** 2) if mean > doubt else 0.0)
         return float(model.gain)
 
     def _scaled(self, series: Series) -> Tensor:

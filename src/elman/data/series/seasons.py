@@ -12,6 +12,7 @@ SURE = 2.0  # standard deviations above chance, of a length that the dates sugge
 SURE_OF_ANY = 5.0  # of one picked out of many
 FEWEST_SEASONS = 3
 MOST_PEAKS = 8
+TIE = 1.05  # errors within a twentieth of the least are as good
 ROUNDING = 1e-9
 DAY, WEEKDAYS, BUSINESS_DAYS, WEEKS, MONTHS = MICROSECONDS["d"], 7, 5, 52, 12
 
@@ -40,7 +41,7 @@ def find_season(values: Array, step: Step | None = None) -> int:
     """The season of ``values`` (N,), in steps, or 0: only lengths that its dates suggest, any where there are none.
 
     A length counts where the means of its phases explain more of the changes from value to value than chance would
-    (:func:`strength`); of several, the one whose seasonal naive forecast is best.
+    (:func:`strength`); of several, the one whose seasonal naive forecast is best, and of those as good the shortest.
 
     >>> month = np.arange(120.0)
     >>> find_season(month + 10 * np.cos(2 * np.pi * month / 12), Step(1, "mo")), find_season(month**2)
@@ -55,7 +56,9 @@ def find_season(values: Array, step: Step | None = None) -> int:
     def error(season: int) -> float:
         return float(np.square(values[longest:] - values[longest - season : len(values) - season]).mean())
 
-    return min(found, key=lambda season: (error(season), season), default=0)
+    errors = {season: error(season) for season in found}
+    enough = TIE * min(errors.values(), default=0.0) + (ROUNDING * float(np.abs(values).max(initial=0.0))) ** 2
+    return min((season for season in found if errors[season] <= enough), default=0)
 
 
 def strength(values: Array, season: int) -> float:
@@ -83,7 +86,7 @@ def strength(values: Array, season: int) -> float:
 def autocorrelations(values: Array) -> Array:
     """The correlations of ``values`` (N,) with themselves at every lag (N,); 0 of a constant.
 
-    >>> autocorrelations(np.array([1.0, -1.0, 1.0, -1.0])).tolist()
+    >>> autocorrelations(np.array([1.0, -1.0, 1.0, -1.0])).round(9).tolist()
     [1.0, -0.75, 0.5, -0.25]
     """
     n = len(values)
