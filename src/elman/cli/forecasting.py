@@ -112,6 +112,7 @@ def forecast(
     steps: Annotated[int, typer.Option(help="How many steps ahead.")] = 10,
     out: Annotated[Path | None, option("A CSV file. [the terminal]", "-o", "--out")] = None,
     data: Annotated[Text, option("Go on after this series and not the one trained on.")] = None,
+    levels: Annotated[Text, option("Intervals that so many per cent fall into, such as 80,95.")] = None,
     json: Json = False,
 ) -> int:
     """Forecast the next values of a series, each prediction fed back as the next input."""
@@ -119,10 +120,13 @@ def forecast(
 
     if data is None and choices:
         raise ElmanError(f"`{next(iter(choices))}` says how to read --data, which is not given")
-    found = _job().load(run).predict(steps, data, **choices)
+    asked = [] if levels is None else options.numbers("--levels", levels)
+    found = _job().load(run).predict(steps, data, levels=asked, **choices)
     dates = found.dates
-    header = ["step" if dates is None else "date", *found.names]
-    rows = [[dates[i] if dates else i + 1, *values] for i, values in enumerate(found.values.tolist())]
+    bounds = _bounds(found)
+    header = ["step" if dates is None else "date", *bounds]
+    numbers = zip(*bounds.values(), strict=True)
+    rows = [[dates[i] if dates else i + 1, *values] for i, values in enumerate(numbers)]
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([header, *rows])
     if out is not None:
@@ -133,10 +137,25 @@ def forecast(
         "names": list(found.names),
         "dates": dates,
         "values": found.values.tolist(),
+        "intervals": {
+            f"{level:g}": {"lower": (found.values - width).tolist(), "upper": (found.values + width).tolist()}
+            for level, width in found.widths.items()
+        },
     }
     lines = text.getvalue().splitlines() if out is None else [f"{out}: {steps} steps"]
     console.emit(result | ({"out": str(out)} if out else {}), lines, json)
     return console.DONE
+
+
+def _bounds(found: Any) -> dict[str, list[float]]:
+    """The columns of a forecast: of each series its values, then the bounds of each level."""
+    columns = {}
+    for c, name in enumerate(found.names):
+        columns[name] = found.values[:, c].tolist()
+        for level, width in found.widths.items():
+            columns[f"{name}_lower_{level:g}"] = (found.values[:, c] - width[:, c]).tolist()
+            columns[f"{name}_upper_{level:g}"] = (found.values[:, c] + width[:, c]).tolist()
+    return columns
 
 
 def demo(

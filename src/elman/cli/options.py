@@ -145,6 +145,18 @@ def percentages(option: str, text: str) -> list[float]:
         raise ElmanError(f"{option}: got {text!r}, want training, validation, test in per cent: 70,10,20") from None
 
 
+def numbers(option: str, text: str) -> list[float]:
+    """Comma-separated numbers.
+
+    >>> numbers("--levels", "80,95")
+    [80.0, 95.0]
+    """
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ElmanError(f"{option}: got {text!r}, want numbers such as 80,95") from None
+
+
 def whole_numbers(option: str, text: str) -> list[int]:
     """Comma-separated whole numbers.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,13 +21,14 @@ from elman.jobs.baselines import baselines, verdict
 from elman.jobs.config import NetworkConfig, picked
 from elman.jobs.job import Job, JobRun
 from elman.linear import Blend
-from elman.metrics import repeats_last_value, scores
+from elman.metrics import check_levels, coverage, half_widths, liveliness, repeats_last_value, scores
 from elman.tasks.forecast import Forecast, ForecastConfig
 from elman.tasks.forecast_networks import FEATURES, ForecastNetwork, NetworkOnLine
 from elman.training import History, Progress, Recipe, Run, checked
 
 Array = NDArray[np.float64]
 USUAL = {"patience": 10}  # of a network on a line: what it can add is little, and soon found
+LEVELS = (80.0, 95.0)  # per cent, of the intervals that are tested
 EXACT = 0.001  # per cent: what is forecast better than this is forecast
 MOST_STEPS = 32  # of a network on a line; a longer context is read in segments
 
@@ -54,12 +55,14 @@ class Continuation:
     """Values (steps, C) that follow a series, in its units.
 
     Where it has dates, ``times`` (steps,) are on its clock, and ``dates`` as text, with the offset of its zone.
+    ``widths`` (steps, C) by level in per cent: that share of the truth is expected so far to each side of the values.
     """
 
     values: Array
     names: tuple[str, ...]
     times: NDArray[np.datetime64] | None
     dates: list[str] | None = None
+    widths: dict[float, Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -241,12 +244,21 @@ class Forecaster(Job[Forecast]):
             "season": config.season or 0,
             "baselines": beside,
             "verdict": verdict(part.prediction, part.truth, plain),
+            "intervals": {
+                f"{level:g}": {
+                    "coverage": coverage(part.prediction, part.truth, width),
+                    "width": float(2 * width.mean()),
+                }
+                for level, width in self._widths(values, part.first, config.horizon, LEVELS).items()
+            },
             "warnings": _warnings(found, beside, repeats_last_value(part.prediction, part.truth, part.last)),
         }
 
-    def predict(self, steps: int, data: Any = None, **reading: Any) -> Continuation:
+    def predict(self, steps: int, data: Any = None, *, levels: Sequence[float] = (), **reading: Any) -> Continuation:
         """The next ``steps`` values, each prediction fed back; after ``data`` where given, else after the series.
 
+        With ``levels``, in per cent, intervals that so much of the truth should fall into, as wide as errors of
+        forecasts within the series say.
         Raises :class:`DataError` where ``data`` has other columns, another step, or fewer values than the context.
         """
         task = self.task
@@ -260,7 +272,33 @@ class Forecaster(Job[Forecast]):
         z = task.continue_series(series, steps).cpu().double().numpy()
         times = series.later(steps)
         dates = None if times is None else series.written(times)
-        return Continuation(task.scaler.invert(z, series.values[-1]), series.names, times, dates)
+        around = self._widths(series.values, [len(series)], steps, levels)
+        widths = {level: width[0] for level, width in around.items()}
+        return Continuation(task.scaler.invert(z, series.values[-1]), series.names, times, dates, widths)
+
+    def _widths(
+        self, values: Array, origins: Sequence[int] | NDArray[np.int64], steps: int, levels: Sequence[float]
+    ) -> dict[float, Array]:
+        """Half the width of intervals around forecasts of ``values`` (N, C) from ``origins`` (n,): (n, steps, C) by level.
+
+        By the errors of forecasts made within the series, before the test part where that is what is forecast, each in
+        units of how lively the values before it were.
+        """
+        if not check_levels(levels):
+            return {}
+        task, season = self.task, self.config.season or 0
+        own = task.series.values
+        scaled, made = task.errors_before(int(origins[0]) if values is own else len(own), steps)
+        errors = scaled.cpu().double().numpy()
+        if task.scaler.kind == "differences":
+            errors = np.cumsum(errors, axis=1)
+        errors = errors * task.scaler.scale / liveliness(own, np.array(made), season)[:, None]
+        found = half_widths(errors, levels)
+        # Steps further ahead than any error was seen at: as of a random walk.
+        further = np.sqrt(np.maximum(np.arange(1, steps + 1) / found.shape[1], 1.0))
+        widths = found[:, np.minimum(np.arange(steps), found.shape[1] - 1)] * further[:, None]
+        lively = liveliness(values, np.asarray(origins), season)[:, None]
+        return {level: width * lively for level, width in zip(check_levels(levels), widths, strict=True)}
 
     def _continued(self, data: Any, reading: dict[str, Any]) -> Series:
         """``data`` read as the series trained on was, and like it."""

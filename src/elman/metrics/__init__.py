@@ -25,6 +25,7 @@ from elman.metrics.forecast import (
     smape,
     standard_error,
 )
+from elman.metrics.intervals import check_levels, coverage, half_widths, interval_score, liveliness
 from elman.metrics.naive_bayes import NaiveBayes
 from elman.metrics.text import NGrams, bits_per_char
 
@@ -36,9 +37,14 @@ __all__ = [
     "bits_per_char",
     "by_class",
     "calibration_error",
+    "check_levels",
     "classification_scores",
     "confusion",
+    "coverage",
     "drift",
+    "half_widths",
+    "interval_score",
+    "liveliness",
     "mae",
     "majority",
     "mase",

@@ -30,6 +30,9 @@ from elman.tasks.forecast_networks import LEAST_UNIT, ForecastNetwork, Lines, Ne
 CONTEXT = 24  # of a network alone, unless told
 FEWEST_JUDGED = 8  # horizons in the validation part; fewer say too little of whether the network helps
 SURE = 2.0  # standard errors
+BLOCKS = 4  # of origins that errors are measured at
+ORIGINS_A_BLOCK = 200
+ORIGINS_OF_A_STATE = 10  # each reads the series from its beginning
 EVALUATED_AT_ONCE = 4096  # windows in a forward pass without gradient
 CHUNKS_PER_STREAM = 8  # a stateful batch has fewer rows rather than streams of fewer windows
 
@@ -300,31 +303,71 @@ class Forecast:
         self.model.eval()
         self.z = self.z.to(next(self.model.parameters()).device)
         self._use_line_before(part.start + self.context)
-        first = self._at_once(part)
-        if self.config.strategy == "direct":
-            return first
-        return self._fed_back(part, first)
+        return self._fed_back(part, self.config.horizon)
 
     def _at_once(self, part: range) -> Tensor:
         """The steps that the network forecasts at once, after each window of ``part``."""
         if self.config.stateful:
             # Read once from the beginning, the state carried; window w ends at value w + context - 1.
             first = part.start + self.context - 1
-            prediction, _ = self.model(self.z[: first + len(part)].unsqueeze(1))
-            return prediction[first:, 0]
-        inputs = self.z.unfold(0, self.context, 1)[part.start : part.stop].permute(0, 2, 1)
-        chosen = inputs.split(EVALUATED_AT_ONCE)
-        return torch.cat([self.model(rows.transpose(0, 1), last=True)[0][-1] for rows in chosen])
+            prediction, _ = self.model(self.z[: first + (part[-1] - part.start) + 1].unsqueeze(1))
+            return prediction[[w + self.context - 1 for w in part], 0]
+        return self._read(self._contexts(part))
 
-    def _fed_back(self, part: range, first: Tensor) -> Tensor:
-        """The forecasts of ``part`` that begin with ``first`` (n, 1, C), each step read before the next."""
-        inputs = self.z.unfold(0, self.context, 1)[part.start : part.stop].permute(2, 0, 1)  # (T, n, C)
-        found = first
-        while found.shape[1] < self.config.horizon:
-            inputs = torch.cat([inputs[1:], found[:, -1:].transpose(0, 1)])
-            steps = [self.model(rows, last=True)[0][-1] for rows in inputs.split(EVALUATED_AT_ONCE, dim=1)]
-            found = torch.cat([found, torch.cat(steps)], 1)
-        return found
+    def _contexts(self, part: range) -> Tensor:
+        """The contexts (T, n, C) of the windows of ``part``."""
+        return self.z.unfold(0, self.context, 1)[part.start : part.stop : part.step].permute(2, 0, 1)
+
+    def _read(self, contexts: Tensor) -> Tensor:
+        parts = contexts.split(EVALUATED_AT_ONCE, dim=1)
+        return torch.cat([self.model(rows, last=True)[0][-1] for rows in parts])
+
+    def _fed_back(self, part: range, steps: int) -> Tensor:
+        """The first ``steps`` steps (n, steps, C) after each window of ``part``; what is not forecast at once is fed
+        back."""
+        found = self._at_once(part)
+        if found.shape[1] >= steps:
+            return found[:, :steps]
+        if self.config.stateful:
+            loops = (self._carry_on(self.z[: w + self.context, None]) for w in part)
+            return torch.stack([torch.cat(list(_until(loop, steps)))[:steps] for loop in loops])
+        contexts, made = self._contexts(part), found
+        while found.shape[1] < steps:
+            contexts = torch.cat([contexts, made.transpose(0, 1)])[-self.context :]
+            made = self._read(contexts)
+            found = torch.cat([found, made], 1)
+        return found[:, :steps]
+
+    @torch.no_grad()
+    def errors_before(self, end: int, steps: int) -> tuple[Tensor, list[int]]:
+        """The scaled errors (n, steps, C) of forecasts that were over before value ``end``, as they would have been
+        made, and the first value (n) that each forecast.
+
+        Where the network counts, only origins behind its training part, if there are enough; else from the middle on.
+        They lie in blocks; before each the line is fitted anew. Fewer steps than asked where the series is too short.
+        """
+        self.model.eval()
+        self.z = self.z.to(next(self.model.parameters()).device)
+        counts = not isinstance(self.model, NetworkOnLine) or bool(self.model.gain > 0)
+        begin = max(end // 2, self.context)
+        if counts and end - self.trained.last_training_value >= steps + FEWEST_JUDGED:
+            begin = max(self.trained.last_training_value, self.context)
+        steps = max(1, min(steps, end - begin - 1))
+        count = end - begin - steps + 1
+        found, origins = [], []
+        for block in np.array_split(np.arange(begin, begin + count), min(BLOCKS, count)):
+            # Every second, third, ... origin of a long block says as much.
+            part = range(block[0], block[-1] + 1, max(1, self._stride(len(block))))
+            part = range(part.start - self.context, part.stop - self.context, part.step)
+            self._use_line_before(int(block[0]))
+            origins += [w + self.context for w in part]
+            truth = torch.stack([self.z[w + self.context : w + self.context + steps] for w in part])
+            found.append(truth - self._fed_back(part, steps))
+        return torch.cat(found), origins
+
+    def _stride(self, origins: int) -> int:
+        most = ORIGINS_OF_A_STATE if self.config.stateful else ORIGINS_A_BLOCK
+        return -(-origins // most)
 
     @torch.no_grad()
     def continue_series(self, series: Series, steps: int) -> Tensor:
