@@ -31,6 +31,21 @@ def emit(result: Mapping[str, Any], lines: Iterable[str], as_json: bool) -> None
         _results().flush()
 
 
+@contextlib.contextmanager
+def bar(unit: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal, and nothing elsewhere; what is given is told how many ``unit``s are done, of how many."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn(unit), MofNCompleteColumn(), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task(unit, total=None)
+        yield lambda done, total: shown.update(task, completed=done, total=total)
+
+
 def stream(pieces: Iterable[str]) -> None:
     """Print a text that comes in pieces, each as it comes, and end the line."""
     with _until_read():

@@ -63,7 +63,8 @@ def score_lines(result: Mapping[str, Any]) -> list[str]:
     """A test's scores as a table."""
     rows = {"this network": result["test"]} | {k.replace("_", " "): v for k, v in result["baselines"].items()}
     names = list(result["test"])
-    lines = [f"{result['windows']} test windows", f"{'':16}" + "".join(f"{name.upper():>12}" for name in names)]
+    windows = f"{result['windows']} test windows" if "windows" in result else f"{result['origins']} origins"
+    lines = [windows, f"{'':16}" + "".join(f"{name.upper():>12}" for name in names)]
     return (
         lines
         + [
@@ -87,6 +88,7 @@ def _draw_test(forecaster: Any, path: Path, steps: int) -> Path:
     import numpy as np
 
     from elman import pictures
+    from elman.jobs.forecaster import LEVELS
     from elman.metrics import mse
 
     part, series = forecaster.test_part(), forecaster.series
@@ -96,9 +98,9 @@ def _draw_test(forecaster: Any, path: Path, steps: int) -> Path:
     labels = [f"{name} (MSE {score:.4g})" for name, score in zip(series.names, scores, strict=True)]
     continuation = None
     if steps:
-        found = forecaster.predict(steps)
+        found = forecaster.predict(steps, levels=LEVELS)
         after = np.arange(len(series), len(series) + steps) if found.times is None else series.local(found.times)
-        continuation = (found.values, after)
+        continuation = (found.values, after, found.widths)
     title = f"{Path(series.source).name}, {forecaster.network.cell}: test part, one step ahead"
     return pictures.draw_predictions(
         path, truth[:, 0], prediction[:, 0], labels, where[part.first], title, continuation
@@ -156,6 +158,67 @@ def _bounds(found: Any) -> dict[str, list[float]]:
             columns[f"{name}_lower_{level:g}"] = (found.values[:, c] - width[:, c]).tolist()
             columns[f"{name}_upper_{level:g}"] = (found.values[:, c] + width[:, c]).tolist()
     return columns
+
+
+BACKTESTED = [name for name in ForecastConfig.model_fields if name not in ("horizon", "split")]
+
+
+@options.takes(
+    options.reading(), options.network(), options.fields(ForecastConfig, *BACKTESTED), options.fields(Recipe)
+)
+def backtest(
+    choices: dict[str, Any],
+    data: Source,
+    horizon: Annotated[int, typer.Option(help="Values forecast from each origin.")] = 1,
+    first: Annotated[int | None, option("Values before the first origin. [four fifths of them]")] = None,
+    every: Annotated[int, typer.Option(help="Steps from one origin to the next.")] = 1,
+    refit: Annotated[bool, typer.Option("--refit", help="Train anew at every origin.")] = False,
+    out: Annotated[Path | None, option("A CSV file for every forecast.", "-o", "--out")] = None,
+    plot: Annotated[Path | None, option("A picture, .png or .svg.")] = None,
+    json: Json = False,
+) -> int:
+    """Forecast from one origin after another, each from what stands before it, and score the forecasts."""
+    from elman import jobs, pictures
+    from elman.training import write_atomically
+
+    if data is None:
+        raise ElmanError("DATA is missing: a file, wave:sine, wave:combined, or fred:GS10")
+    if plot is not None:
+        pictures.picture_path(plot)
+    reading, choices = options.parted(choices, ReadConfig)
+    with console.bar("origin") as report:
+        found = jobs.backtest(
+            data, horizon, first=first, every=every, refit=refit, report=report, reading=reading, **choices
+        )
+    result, lines = found.scores(), []
+    if out is not None:
+        table, text = found.table(), io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([list(table), *zip(*table.values(), strict=True)])
+        write_atomically(out, text.getvalue().encode())
+        lines.append(f"every forecast: {out}")
+    if plot is not None:
+        lines.append(f"a picture: {_draw_backtest(found, plot)}")
+    console.emit(result, [*score_lines(result), f"CRPS {result['crps']:.5g}", *lines], json)
+    return console.DONE
+
+
+def _draw_backtest(found: Any, path: Path) -> Path:
+    import numpy as np
+
+    from elman import pictures
+    from elman.jobs.forecaster import LEVELS
+
+    series, horizon = found.series, found.truth.shape[1]
+    begin = max(0, int(found.origins[0]) - (len(series) - int(found.origins[0])) // 2)
+    where = np.arange(len(series)) if series.times is None else series.local(series.times)
+    drawn, last = [], -horizon
+    for i, origin in enumerate(found.origins.tolist()):
+        if origin >= last + horizon:  # forecasts that overlap hide each other
+            part = slice(origin - begin, origin - begin + horizon)
+            drawn.append((part, found.prediction[i], {level: found.widths[level][i] for level in LEVELS}))
+            last = origin
+    title = f"{Path(series.source).name}: {horizon} step{'s' * (horizon > 1)} ahead from each origin"
+    return pictures.draw_backtest(path, series.values[begin:], where[begin:], drawn, series.names, title)
 
 
 def demo(

@@ -6,12 +6,13 @@ import os
 from typing import Any
 
 from elman.errors import RunError, nearest
+from elman.jobs.backtest import Backtest, backtest
 from elman.jobs.classifier import Classifier
 from elman.jobs.forecaster import Continuation, Forecaster
 from elman.jobs.generator import Generator
 from elman.training import task_of
 
-__all__ = ["JOBS", "Classifier", "Continuation", "Forecaster", "Generator", "load"]
+__all__ = ["JOBS", "Backtest", "Classifier", "Continuation", "Forecaster", "Generator", "backtest", "load"]
 
 JOBS: dict[str, Any] = {"forecast": Forecaster, "generate": Generator, "classify": Classifier}
 

@@ -41,11 +41,11 @@ def _autoregression(values: Array, first: NDArray[np.int64], horizon: int, seaso
     return line(values[first[:, None] + np.arange(-line.weights.shape[2], 0)])
 
 
-def verdict(prediction: Array, truth: Array, others: Mapping[str, Array]) -> dict[str, Any]:
+def verdict(prediction: Array, truth: Array, others: Mapping[str, Array], every: int = 1) -> dict[str, Any]:
     """Which of ``others`` (n, horizon, C) is best by mean squared error, and how ``prediction`` compares with it.
 
     ``ratio`` is of the mean squared errors, ``standard_errors`` the mean difference in its own (Diebold & Mariano
-    1995), above 0 where the prediction is better; None of fewer than two windows.
+    1995), above 0 where the prediction is better; None of fewer than two windows. Windows are ``every`` steps apart.
 
     >>> truth = np.zeros((4, 1, 1))
     >>> verdict(truth + 1, truth, {"persistence": truth + 2})["words"]
@@ -55,7 +55,7 @@ def verdict(prediction: Array, truth: Array, others: Mapping[str, Array]) -> dic
     best = min(errors, key=lambda name: errors[name].mean())
     own = np.square(prediction - truth).mean(axis=(1, 2))
     gained = errors[best] - own
-    error = standard_error(gained, truth.shape[1])
+    error = standard_error(gained, -(-truth.shape[1] // every))
     rounding = ROUNDING * float(np.square(truth).mean()) + np.finfo(float).tiny
     ratio = float((own.mean() + rounding) / (errors[best].mean() + rounding))
     found = {"best": best, "ratio": ratio, "standard_errors": float(gained.mean() / error) if error else None}

@@ -279,9 +279,9 @@ class Forecaster(Job[Forecast]):
     def _widths(
         self, values: Array, origins: Sequence[int] | NDArray[np.int64], steps: int, levels: Sequence[float]
     ) -> dict[float, Array]:
-        """Half the width of intervals around forecasts of ``values`` (N, C) from ``origins`` (n,): (n, steps, C) by level.
+        """Half the width of intervals around forecasts of ``values`` (N, C) from ``origins`` (n,), by level.
 
-        By the errors of forecasts made within the series, before the test part where that is what is forecast, each in
+        (n, steps, C) each, by the errors of forecasts made within the series, before the test part where that is what is forecast, each in
         units of how lively the values before it were.
         """
         if not check_levels(levels):

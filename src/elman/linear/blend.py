@@ -256,7 +256,7 @@ class _Trial:
                 tested = _Rows(seen[start - size : stop], size, horizon)[every]
                 plain = [tested.base(matrix) for matrix in matrices]
                 for name, prediction in zip(tried, plain, strict=True):
-                    yield (name, context, None), _squared(prediction, truth, log)
+                    yield (name, context, None), float(_squared(prediction, truth, log))
                 if start < size + horizon + 1:
                     continue
                 rows = _Rows(seen[:start], size, horizon, MOST_TRIED)
@@ -264,10 +264,12 @@ class _Trial:
                 # One decomposition serves every base that measures from this level.
                 left = np.concatenate([rows.targets(matrix) for matrix in matrices], axis=1)
                 found = Ridge(rows.inputs(context, weights), left).path(tested.inputs(context, weights), STRENGTHS)
-                for strength, together in zip(STRENGTHS, found, strict=True):
-                    parts = np.split(together, len(tried), axis=1)
-                    for name, base, part in zip(tried, plain, parts, strict=True):
-                        yield (name, context, float(strength)), _squared(base + part, truth, log)
+                shape = (len(STRENGTHS), len(truth), len(tried), horizon)
+                found = found.reshape(shape) + np.stack(plain, axis=1)
+                errors = _squared(found, truth[:, None], log, axes=(1, 3))  # (strengths, bases)
+                for strength, row in zip(STRENGTHS.tolist(), errors.tolist(), strict=True):
+                    for name, error in zip(tried, row, strict=True):
+                        yield (name, context, strength), error
 
     def _can(self, name: str, context: int, start: int) -> bool:
         """Whether a base can be drawn from ``context`` values, and reads no more than it may."""
@@ -278,11 +280,11 @@ class _Trial:
         return reach(name, context, self.season) <= min(self.longest, start)
 
 
-def _squared(prediction: Array, truth: Array, log: bool) -> float:
-    """The mean squared error, of forecasts that may be logarithms."""
+def _squared(prediction: Array, truth: Array, log: bool, axes: tuple[int, ...] | None = None) -> Any:
+    """The mean squared error over ``axes`` (all of them unless told), of forecasts that may be logarithms."""
     found = np.exp(np.minimum(prediction, LARGEST_EXPONENT)) if log else prediction
     with np.errstate(over="ignore"):
-        return float(np.square(found - truth).mean())
+        return np.square(found - truth).mean(axis=axes)
 
 
 def _floor(values: Array) -> float:

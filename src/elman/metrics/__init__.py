@@ -25,7 +25,7 @@ from elman.metrics.forecast import (
     smape,
     standard_error,
 )
-from elman.metrics.intervals import check_levels, coverage, half_widths, interval_score, liveliness
+from elman.metrics.intervals import check_levels, coverage, half_widths, interval_score, liveliness, pinball
 from elman.metrics.naive_bayes import NaiveBayes
 from elman.metrics.text import NGrams, bits_per_char
 
@@ -50,6 +50,7 @@ __all__ = [
     "mase",
     "mse",
     "persistence",
+    "pinball",
     "repeats_last_value",
     "rmse",
     "scores",

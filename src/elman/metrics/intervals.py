@@ -84,3 +84,13 @@ def interval_score(prediction: Array, truth: Array, widths: Array, level: float)
     """
     outside = np.maximum(np.abs(truth - prediction) - widths, 0.0)
     return float(np.mean(2 * widths + 2 / (1 - level / 100) * outside))
+
+
+def pinball(prediction: Array, truth: Array, quantile: float) -> float:
+    """The mean pinball loss of a forecast of ``quantile``, between 0 and 1 (Koenker & Bassett 1978).
+
+    >>> pinball(np.zeros((1, 1, 1)), np.full((1, 1, 1), 2.0), 0.9)
+    1.8
+    """
+    errors = truth - prediction
+    return float(np.mean(np.maximum(quantile * errors, (quantile - 1) * errors)))

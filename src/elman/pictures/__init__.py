@@ -2,13 +2,14 @@
 
 from elman.pictures.classes import draw_confusion
 from elman.pictures.figures import picture_path
-from elman.pictures.forecasts import draw_losses, draw_predictions
+from elman.pictures.forecasts import draw_backtest, draw_losses, draw_predictions
 from elman.pictures.insights import draw_activity, draw_attribution, draw_gradient_flow, draw_memories, draw_shares
 from elman.pictures.texts import draw_text
 
 __all__ = [
     "draw_activity",
     "draw_attribution",
+    "draw_backtest",
     "draw_confusion",
     "draw_gradient_flow",
     "draw_losses",

@@ -22,11 +22,12 @@ def draw_predictions(
     names: Sequence[str],
     where: NDArray[Any],
     title: str,
-    continuation: tuple[Array, NDArray[Any]] | None = None,
+    continuation: tuple[Array, NDArray[Any], Mapping[float, Array]] | None = None,
 ) -> Path:
     """Draw ``prediction`` (n, C) over ``truth`` (n, C) at ``where`` (n,), one panel a column.
 
-    ``continuation`` is a forecast beyond the end, (steps, C), and where its steps lie.
+    ``continuation`` is a forecast beyond the end, (steps, C), where its steps lie, and half the width (steps, C) of the
+    interval of each level, in per cent.
     """
     drawn, axes = figure(len(names))
     marker = _marker(len(where))
@@ -34,7 +35,8 @@ def draw_predictions(
         axis.plot(where, truth[:, column], marker, color=TRUTH, linewidth=1.6, label="truth")
         axis.plot(where, prediction[:, column], marker, color=PREDICTION, linewidth=1.2, label="prediction")
         if continuation is not None:
-            values, at = continuation
+            values, at, widths = continuation
+            draw_bands(axis, at, values[:, column], {level: width[:, column] for level, width in widths.items()})
             axis.plot(
                 at, values[:, column], _marker(len(at)), color=CONTINUED, linewidth=1.4, label="forecast, fed back"
             )
@@ -42,6 +44,45 @@ def draw_predictions(
         axis.grid(alpha=0.25)
     axes[0].set_title(short(title, 100), parse_math=False)
     axes[0].legend(frameon=False, ncols=3, loc="upper left", bbox_to_anchor=(0, 1.0))
+    axes[0].margins(y=0.18)
+    _label_steps(axes[-1], np.issubdtype(where.dtype, np.datetime64))
+    return save(drawn, path)
+
+
+def draw_bands(axis: Any, where: NDArray[Any], values: Array, widths: Mapping[float, Array]) -> None:
+    """Shade the intervals around ``values`` (n,), the widest first and lightest."""
+    for level, width in sorted(widths.items(), reverse=True):
+        axis.fill_between(
+            where, values - width, values + width, color=CONTINUED, alpha=0.15, linewidth=0, label=f"{level:g} %"
+        )
+
+
+def draw_backtest(
+    path: str | Path,
+    values: Array,
+    where: NDArray[Any],
+    forecasts: Sequence[tuple[slice, Array, Mapping[float, Array]]],
+    names: Sequence[str],
+    title: str,
+) -> Path:
+    """Draw forecasts over the ``values`` (n, C) at ``where`` (n,), one panel a column.
+
+    Each of ``forecasts`` has the stretch of the values it forecasts, its own values (K, C) and its intervals by level.
+    """
+    drawn, axes = figure(len(names))
+    for column, axis in enumerate(axes):
+        axis.plot(where, values[:, column], color=TRUTH, linewidth=1.4, label="truth")
+        for i, (part, made, widths) in enumerate(forecasts):
+            at = where[part]
+            bands = {level: width[:, column] for level, width in widths.items()}
+            draw_bands(axis, at, made[:, column], bands)
+            axis.plot(at, made[:, column], _marker(len(at)), color=PREDICTION, linewidth=1.2, label="forecast")
+            if i == 0:
+                legend = axis.get_legend_handles_labels()
+        axis.set_ylabel(short(names[column], 40), parse_math=False)
+        axis.grid(alpha=0.25)
+    axes[0].set_title(short(title, 100), parse_math=False)
+    axes[0].legend(*legend, frameon=False, ncols=4, loc="upper left")
     axes[0].margins(y=0.18)
     _label_steps(axes[-1], np.issubdtype(where.dtype, np.datetime64))
     return save(drawn, path)

@@ -1,0 +1,187 @@
+"""Backtesting: forecasts from one origin after another, each from what stands before it, and how good they were."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elman.data import Series, read_series
+from elman.errors import DataError, ElmanError
+from elman.jobs.baselines import baselines, verdict
+from elman.jobs.forecaster import LEVELS, Forecaster
+from elman.metrics import coverage, interval_score, mase, pinball, scores
+
+Array = NDArray[np.float64]
+
+LAST_PART = 5  # unless told, the origins lie in the last fifth of the values
+VALIDATED = 10  # per cent of what stands before an origin
+DECILES = tuple(float(level) for level in range(10, 100, 10))  # levels whose bounds are the quantiles of a forecast
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """Forecasts (n, K, C) of n origins in the series' units, beside the truth, (n, K, C), and plain forecasts by name.
+
+    ``origins`` (n,) are the indices of the first value that each forecasts; ``widths`` hold half the width (n, K, C)
+    of each level's interval; ``season`` is that of the series, 0 where it has none; ``every`` counts the
+    steps from one origin to the next.
+    """
+
+    series: Series
+    origins: NDArray[np.int64]
+    prediction: Array
+    truth: Array
+    widths: Mapping[float, Array]
+    plain: Mapping[str, Array]
+    season: int
+    every: int
+    refitted: bool
+
+    def scores(self) -> dict[str, Any]:
+        """The scores of the network and of every plain forecast, the verdict, and how well the intervals hold.
+
+        ``mase`` is a mean over origins, each scaled by what stands before it; ``crps`` twice the mean pinball loss over
+        the deciles.
+        """
+        found = {name: self._scores(other) for name, other in self.plain.items()}
+        quantiles = [q for level in DECILES for q in (0.5 - level / 200, 0.5 + level / 200)]
+        bounds = [sign * self.widths[level] for level in DECILES for sign in (-1, 1)]
+        losses = [pinball(self.prediction + b, self.truth, q) for b, q in zip(bounds, quantiles, strict=True)]
+        return {
+            "task": "backtest",
+            "origins": len(self.origins),
+            "horizon": self.truth.shape[1],
+            "season": self.season,
+            "refitted": self.refitted,
+            "test": self._scores(self.prediction),
+            "baselines": found,
+            "verdict": verdict(self.prediction, self.truth, self.plain, self.every),
+            "pinball": float(np.mean(losses)),
+            "crps": 2 * float(np.mean([*losses, pinball(self.prediction, self.truth, 0.5)])),
+            "intervals": {
+                f"{level:g}": {
+                    "coverage": coverage(self.prediction, self.truth, self.widths[level]),
+                    "width": float(2 * self.widths[level].mean()),
+                    "score": interval_score(self.prediction, self.truth, self.widths[level], level),
+                }
+                for level in LEVELS
+            },
+            "by_origin": self._by_origin(),
+        }
+
+    def _scores(self, prediction: Array) -> dict[str, float]:
+        scaled = [self._mase(prediction, i) for i in range(len(self.origins))]
+        found = scores(prediction, self.truth)
+        return found | ({"mase": float(np.mean(scaled))} if np.isfinite(scaled).all() else {})
+
+    def _mase(self, prediction: Array, i: int) -> float:
+        history = self.series.values[: self.origins[i]]
+        return mase(prediction[[i]], self.truth[[i]], history, max(self.season, 1))
+
+    def _by_origin(self) -> list[dict[str, Any]]:
+        rows = []
+        for i, origin in enumerate(self.origins.tolist()):
+            row: dict[str, Any] = {"origin": origin}
+            if self.series.times is not None:
+                row["date"] = self.series.written(self.series.times[origin : origin + 1])[0]
+            rows.append(row | scores(self.prediction[[i]], self.truth[[i]]))
+        return rows
+
+    def table(self, levels: tuple[float, ...] = LEVELS) -> dict[str, list[Any]]:
+        """Every forecast as columns: series, origin, step, date (where there are dates), truth, mean, bounds."""
+        n, steps, columns = self.truth.shape
+        at = self.origins[:, None] + np.arange(steps)
+        dates = None if self.series.times is None else self.series.written(self.series.times)
+        found: dict[str, list[Any]] = {
+            "series": [name for name in self.series.names for _ in range(n * steps)],
+            "origin": np.tile(np.repeat(self.origins, steps), columns).tolist(),
+            "step": list(range(1, steps + 1)) * (n * columns),
+        }
+        if dates is not None:
+            found["date"] = [dates[i] for i in at.ravel()] * columns
+
+        def flat(values: Array) -> list[float]:
+            return values.transpose(2, 0, 1).ravel().tolist()
+
+        found |= {"truth": flat(self.truth), "mean": flat(self.prediction)}
+        for level in levels:
+            found[f"lower_{level:g}"] = flat(self.prediction - self.widths[level])
+            found[f"upper_{level:g}"] = flat(self.prediction + self.widths[level])
+        return found
+
+
+def backtest(
+    data: Any,
+    horizon: int = 1,
+    *,
+    first: int | None = None,
+    every: int = 1,
+    refit: bool = False,
+    report: Callable[[int, int], None] | None = None,
+    reading: Mapping[str, Any] | None = None,
+    **choices: Any,
+) -> Backtest:
+    """Forecast ``horizon`` steps from value ``first`` on (unless told, the last fifth), then from every ``every``-th.
+
+    ``choices`` are those of :class:`Forecaster`, ``reading`` those of :func:`elman.read_series`. The network, its
+    scaler, its lines and whatever it finds in the data know only what stands before the first origin, or, with
+    ``refit``, before each: then it is trained anew at every one. ``report`` is told how many origins are done, of how
+    many. Raises :class:`DataError` for origins that leave nothing to learn from or to compare with.
+
+    >>> found = backtest("wave:sine", 5, first=900, every=50, hidden=4, epochs=1, context=20)
+    >>> found.prediction.shape
+    (2, 5, 1)
+    """
+    if "split" in choices:
+        raise ElmanError("`split`: a backtest has no split, each origin has its past; leave it out")
+    series = read_series(data, **(reading or {}))
+    origins = _origins(len(series), horizon, first, every)
+    steps = np.arange(horizon)
+    predictions, around, plain = [], [], []
+    forecaster, season = None, 0
+    for i, origin in enumerate(origins.tolist()):
+        if forecaster is None or refit:
+            forecaster = Forecaster(horizon=horizon, split=(100 - VALIDATED, VALIDATED, 0), **choices)
+            forecaster.fit(_before(series, origin))
+            season = season if i else forecaster.config.season or 0  # the first one's, for all scores and baselines
+        found = forecaster.predict(horizon, _before(series, origin), levels=[*DECILES, *LEVELS])
+        predictions.append(found.values)
+        around.append(found.widths)
+        if refit:
+            plain.append(baselines(series.values, origins[i : i + 1], horizon, season))
+        if report is not None:
+            report(i + 1, len(origins))
+    together = plain or [baselines(series.values, origins, horizon, season)]
+    return Backtest(
+        series,
+        origins,
+        np.stack(predictions),
+        series.values[origins[:, None] + steps],
+        {level: np.stack([widths[level] for widths in around]) for level in around[0]},
+        {name: np.concatenate([one[name] for one in together]) for name in together[0]},
+        season,
+        every,
+        refit,
+    )
+
+
+def _origins(length: int, horizon: int, first: int | None, every: int) -> NDArray[np.int64]:
+    for name, value in {"horizon": horizon, "every": every}.items():
+        if value < 1:
+            raise DataError(f"`{name}`: got {value}, want 1 at least")
+    begin = length - length // LAST_PART if first is None else first
+    if begin < 2 or begin + horizon > length:
+        raise DataError(
+            f"`first`: the first origin has {begin} of {length} values before it, and {horizon} are compared; "
+            f"want 2 to {length - horizon} before it"
+        )
+    return np.arange(begin, length - horizon + 1, every)
+
+
+def _before(series: Series, origin: int) -> Series:
+    times = None if series.times is None else series.times[:origin]
+    return Series(series.values[:origin], series.names, times, series.step, series.source, (), series.zone)
