@@ -160,6 +160,28 @@ def _bounds(found: Any) -> dict[str, list[float]]:
     return columns
 
 
+@options.takes(options.reading(), options.fields(Recipe))
+def update(
+    choices: dict[str, Any],
+    run: RunFolder,
+    data: Annotated[Text, option("A newer series: the old one and what came after it.")] = None,
+    out: Annotated[Path | None, option("Where the new run goes. [RUN-2, RUN-3, ...]", "-o", "--out")] = None,
+    json: Json = False,
+) -> int:
+    """Go on training a run of a forecast with newer data, into a new run."""
+    from elman.training import Progress
+
+    if data is None:
+        raise ElmanError("--data is missing: the newer series")
+    reading, recipe = options.parted(choices, ReadConfig)
+    folder = out or next(f for f in _numbered(run) if not f.exists())
+    forecaster = _job().load(run)
+    history = forecaster.update(data, run=folder, report=Progress(), recipe=recipe, **reading)
+    for note in forecaster.notes:
+        console.say(f"note: {note}")
+    return training.say_trained(forecaster, history, folder, _next, json)
+
+
 BACKTESTED = [name for name in ForecastConfig.model_fields if name not in ("horizon", "split")]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,9 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import model_validator
+from pydantic import Field, model_validator
+from torch import Tensor
 
 from elman.data import Scaler, Series, find_season, part_ends, read_series, split_windows
+from elman.data.series.config import ReadConfig, read_choices
 from elman.data.series.sources import ARRAY
 from elman.equations import Cell
 from elman.errors import DataError, ElmanError
@@ -29,17 +32,25 @@ from elman.training import History, Progress, Recipe, Run, checked
 Array = NDArray[np.float64]
 USUAL = {"patience": 10}  # of a network on a line: what it can add is little, and soon found
 LEVELS = (80.0, 95.0)  # per cent, of the intervals that are tested
+BEGUN_AT = "begun_at."  # before the names of weights that a training began at
+OF_TEXT = ("encoding", "separator", "decimal")  # what is said of files of text alone
+NAMED_SOURCE = re.compile(r"(wave|fred):", re.IGNORECASE)
 EXACT = 0.001  # per cent: what is forecast better than this is forecast
 MOST_STEPS = 32  # of a network on a line; a longer context is read in segments
 
 
 class ForecastRun(JobRun):
-    """config.json of a forecasting run; ``lines`` are the linear forecasts of its columns, none of a network alone."""
+    """config.json of a forecasting run.
+
+    ``lines`` are the linear forecasts of its columns, none of a network alone; ``reading`` what was said of how its
+    series is read, so that newer data is read alike.
+    """
 
     task: str = "forecast"
     forecast: ForecastConfig
     scaler: dict[str, Any]
     lines: list[dict[str, Any]]
+    reading: ReadConfig = Field(default_factory=lambda: read_choices({}))
 
     @model_validator(mode="before")
     @classmethod
@@ -97,6 +108,7 @@ class Forecaster(Job[Forecast]):
 
     kept_as = ForecastRun
     config: ForecastConfig
+    reading: ReadConfig  # what was said of how the series is read
 
     def __init__(
         self,
@@ -111,6 +123,7 @@ class Forecaster(Job[Forecast]):
         forecast, recipe = picked(choices, ForecastConfig), picked(choices, Recipe)
         rest = {k: v for k, v in choices.items() if k not in forecast and k not in recipe}
         self.config = self._asked = checked(ForecastConfig, forecast)
+        self.reading = read_choices({})
         usual = USUAL if self.config.on_line else {}
         self.recipe = checked(Recipe, {**usual, **recipe})
         self.network = NetworkConfig.of(cell, hidden, layers, {**rest, **(options or {})}, dropout=dropout)
@@ -128,13 +141,50 @@ class Forecaster(Job[Forecast]):
         config, blends = _settled(self._asked, series)
         scaler = Forecast.fit_scaler(series, config)
         task = self._build(series, config, scaler, blends)
-        self.config = config
-        if run is None:
-            self.run = None
-        else:
-            arrays, facts = series.to_arrays()
-            lines = [blend.to_dict() for blend in blends]
-            self.run = Run.create(run, self._kept(data=facts, scaler=scaler.to_dict(), lines=lines), arrays)
+        self.config, self.reading = config, read_choices(reading)
+        self.run = None if run is None else self._create(run, task)
+        self._task = task
+        return self._trained(report)
+
+    def _create(self, run: str | os.PathLike, task: Forecast, **weights: Tensor) -> Run[Any]:
+        """A folder for a training that begins; at ``weights``, where they are not those of the seed."""
+        arrays, facts = task.series.to_arrays()
+        lines = [blend.to_dict() for blend in task.blends]
+        kept = self._kept(data=facts, scaler=task.scaler.to_dict(), lines=lines, reading=self.reading)
+        begun = {f"{BEGUN_AT}{name}": weight.cpu().numpy() for name, weight in weights.items()}
+        return Run.create(run, kept, arrays | begun)
+
+    def update(
+        self,
+        data: Any,
+        run: str | os.PathLike | None = None,
+        report: Progress | None = None,
+        *,
+        recipe: Mapping[str, Any] | None = None,
+        **reading: Any,
+    ) -> History:
+        """Go on training with ``data``, a newer series of the same columns and step, which holds the older, too.
+
+        It is read as the first was, and as ``reading`` says. The network begins at its weights; what was chosen (the
+        context, the season, the lines' members, the scaler) stays; the parts are cut anew. ``recipe`` changes fields of
+        the :class:`Recipe`; what is trained is kept in the folder ``run``, a new one. Raises as :meth:`fit`.
+
+        >>> forecaster = Forecaster("rnn", hidden=4, context=20, epochs=1)
+        >>> history = forecaster.fit(np.sin(np.arange(100.0) / 5))
+        >>> forecaster.update(np.sin(np.arange(140.0) / 5), recipe={"epochs": 2}).epochs
+        2
+        """
+        changed = checked(Recipe, self.recipe.model_dump() | dict(recipe or {}))
+        changed.torch_device()
+        old, series = self.task, self._continued(data, reading)
+        split_windows(len(series), old.context, self.config.horizon, self.config.split)
+        task = self._build(series, self.config, old.scaler, old.blends)
+        weights = old.model.state_dict()
+        task.model.load_state_dict(weights)
+        if isinstance(task.model, NetworkOnLine):
+            task.model.gain.fill_(1)  # judged anew after training
+        self.recipe = changed
+        self.run = None if run is None else self._create(run, task, **task.model.state_dict())
         self._task = task
         return self._trained(report)
 
@@ -151,7 +201,12 @@ class Forecaster(Job[Forecast]):
         self._asked = self.config
         series = Series.from_arrays(run.arrays(), run.config.data)
         blends = [Blend.from_dict(facts) for facts in run.config.lines]
-        return self._build(series, self.config, Scaler.from_dict(run.config.scaler), blends)
+        self.reading = run.config.reading
+        task = self._build(series, self.config, Scaler.from_dict(run.config.scaler), blends)
+        begun = {k: torch.from_numpy(v) for k, v in run.arrays().items() if k.startswith(BEGUN_AT)}
+        if begun:
+            task.model.load_state_dict({name.removeprefix(BEGUN_AT): value for name, value in begun.items()})
+        return task
 
     def _build(self, series: Series, config: ForecastConfig, scaler: Scaler, blends: Sequence[Blend]) -> Forecast:
         horizon = config.trained_horizon
@@ -281,8 +336,8 @@ class Forecaster(Job[Forecast]):
     ) -> dict[float, Array]:
         """Half the width of intervals around forecasts of ``values`` (N, C) from ``origins`` (n,), by level.
 
-        (n, steps, C) each, by the errors of forecasts made within the series, before the test part where that is what is forecast, each in
-        units of how lively the values before it were.
+        (n, steps, C) each. The errors of forecasts made within the series say how wide, before the test part where that
+        is what is forecast; each counts in units of how lively the values before it were.
         """
         if not check_levels(levels):
             return {}
@@ -304,7 +359,7 @@ class Forecaster(Job[Forecast]):
         """``data`` read as the series trained on was, and like it."""
         trained = self.series
         named = trained.source != ARRAY and not isinstance(data, Series | np.ndarray | torch.Tensor | list)
-        series = read_series(data, **({"target": list(trained.names)} if named else {}) | reading)
+        series = read_series(data, **(self._reading_of(data) | reading if named else reading))
         both_named = ARRAY not in (trained.source, series.source)
         if series.values.shape[1] != trained.values.shape[1] or (both_named and series.names != trained.names):
             raise DataError(f"{series.source}: has columns {', '.join(series.names)}; want {', '.join(trained.names)}")
@@ -314,6 +369,15 @@ class Forecaster(Job[Forecast]):
                 f"{trained.step}; take means with `resample`"
             )
         return series
+
+    def _reading_of(self, data: Any) -> dict[str, Any]:
+        """How ``data`` is read unless told: as the series trained on was, as far as its kind can be told so."""
+        said = self.reading.model_dump(exclude_none=True)
+        if not isinstance(data, str | os.PathLike):
+            said = {name: value for name, value in said.items() if name not in OF_TEXT}
+        elif NAMED_SOURCE.match(os.fspath(data)):
+            said = {}
+        return said | {"target": list(self.series.names)}
 
 
 def _settled(asked: ForecastConfig, series: Series) -> tuple[ForecastConfig, list[Blend]]:
