@@ -16,7 +16,7 @@ from elman.cli.console import Json
 from elman.cli.options import RunFolder, option
 from elman.data.series.config import ReadConfig
 from elman.errors import ElmanError
-from elman.tasks.forecast import ForecastConfig
+from elman.tasks.forecast_config import ForecastConfig
 from elman.training import Recipe
 
 Source = Annotated[

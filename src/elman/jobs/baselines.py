@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from elman.errors import DataError
 from elman.linear import Blend
 from elman.metrics import drift, persistence, seasonal_naive, standard_error
 
 Array = NDArray[np.float64]
 LEAST_DIFFERENCE = 0.0005  # of the mean squared errors, below which two forecasts are as good
-ROUNDING = 1e-13  # of the mean square of the truth: a network's inputs are rounded to float32
+ROUNDING = 1e-11  # of the mean square of the truth: a network's inputs are rounded to float32
 
 
 def baselines(values: Array, first: NDArray[np.int64], horizon: int, season: int) -> dict[str, Array]:
@@ -30,8 +32,9 @@ def baselines(values: Array, first: NDArray[np.int64], horizon: int, season: int
         found["seasonal_naive"] = seasonal_naive(values, first, horizon, season)
     if first[0] >= 2:
         found["drift"] = drift(values, first, horizon)
-        columns = [_autoregression(values[:, c], first, horizon, season) for c in range(values.shape[1])]
-        found["autoregression"] = np.stack(columns, axis=-1)
+        with contextlib.suppress(DataError):  # too few values for any
+            columns = [_autoregression(values[:, c], first, horizon, season) for c in range(values.shape[1])]
+            found["autoregression"] = np.stack(columns, axis=-1)
     return found
 
 
@@ -56,10 +59,15 @@ def verdict(prediction: Array, truth: Array, others: Mapping[str, Array], every:
     own = np.square(prediction - truth).mean(axis=(1, 2))
     gained = errors[best] - own
     error = standard_error(gained, -(-truth.shape[1] // every))
-    rounding = ROUNDING * float(np.square(truth).mean()) + np.finfo(float).tiny
+    rounding = rounding_of(truth)
     ratio = float((own.mean() + rounding) / (errors[best].mean() + rounding))
     found = {"best": best, "ratio": ratio, "standard_errors": float(gained.mean() / error) if error else None}
     return found | {"words": _words(found, len(gained))}
+
+
+def rounding_of(truth: Array) -> float:
+    """The mean squared error that rounding alone gives a forecast of ``truth``."""
+    return ROUNDING * float(np.square(truth).mean()) + float(np.finfo(float).tiny)
 
 
 def _words(found: Mapping[str, Any], windows: int) -> str:

@@ -15,28 +15,28 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from elman.data import Scaler, Series, find_season, part_ends, read_series, split_windows
+from elman.data import Scaler, Series, read_series, split_windows
 from elman.data.series.config import ReadConfig, read_choices
 from elman.data.series.sources import ARRAY
 from elman.equations import Cell
 from elman.errors import DataError, ElmanError
-from elman.jobs.baselines import baselines, verdict
+from elman.jobs.baselines import baselines, rounding_of, verdict
 from elman.jobs.config import NetworkConfig, picked
 from elman.jobs.job import Job, JobRun
+from elman.jobs.settling import percents, settled, warnings_of
 from elman.linear import Blend
 from elman.metrics import check_levels, coverage, half_widths, liveliness, repeats_last_value, scores
-from elman.tasks.forecast import Forecast, ForecastConfig
+from elman.tasks.forecast import Forecast
+from elman.tasks.forecast_config import ForecastConfig
 from elman.tasks.forecast_networks import FEATURES, ForecastNetwork, NetworkOnLine
 from elman.training import History, Progress, Recipe, Run, checked
 
 Array = NDArray[np.float64]
-USUAL = {"patience": 10}  # of a network on a line: what it can add is little, and soon found
+USUAL = {"patience": 10}  # of a network on a line that is validated: what it can add is little, and soon found
 LEVELS = (80.0, 95.0)  # per cent, of the intervals that are tested
 BEGUN_AT = "begun_at."  # before the names of weights that a training began at
 OF_TEXT = ("encoding", "separator", "decimal")  # what is said of files of text alone
 NAMED_SOURCE = re.compile(r"(wave|fred):", re.IGNORECASE)
-EXACT = 0.001  # per cent: what is forecast better than this is forecast
-MOST_STEPS = 32  # of a network on a line; a longer context is read in segments
 
 
 class ForecastRun(JobRun):
@@ -124,7 +124,7 @@ class Forecaster(Job[Forecast]):
         rest = {k: v for k, v in choices.items() if k not in forecast and k not in recipe}
         self.config = self._asked = checked(ForecastConfig, forecast)
         self.reading = read_choices({})
-        usual = USUAL if self.config.on_line else {}
+        usual = USUAL if self.config.on_line and self.config.split[1] else {}
         self.recipe = checked(Recipe, {**usual, **recipe})
         self.network = NetworkConfig.of(cell, hidden, layers, {**rest, **(options or {})}, dropout=dropout)
 
@@ -138,7 +138,7 @@ class Forecaster(Job[Forecast]):
         """
         self.recipe.torch_device()  # refuses a device that is not there before anything is written
         series = read_series(data, **reading)
-        config, blends = _settled(self._asked, series)
+        config, blends = settled(self._asked, series)
         scaler = Forecast.fit_scaler(series, config)
         task = self._build(series, config, scaler, blends)
         self.config, self.reading = config, read_choices(reading)
@@ -264,9 +264,7 @@ class Forecaster(Job[Forecast]):
         task = self.task
         part, config = task.split.test, self.config
         if not part:
-            raise DataError(
-                f"the split {_percents(config.split)} leaves no test part; train with one, such as 70,10,20"
-            )
+            raise DataError(f"the split {percents(config.split)} leaves no test part; train with one, such as 70,10,20")
         first = np.arange(part.start, part.stop) + task.context
         last = task.series.values[first - 1]
         truth = task.series.values[first[:, None] + np.arange(config.horizon)]
@@ -306,7 +304,9 @@ class Forecaster(Job[Forecast]):
                 }
                 for level, width in self._widths(values, part.first, config.horizon, LEVELS).items()
             },
-            "warnings": _warnings(found, beside, repeats_last_value(part.prediction, part.truth, part.last)),
+            "warnings": warnings_of(
+                found, beside, repeats_last_value(part.prediction, part.truth, part.last), rounding_of(part.truth)
+            ),
         }
 
     def predict(self, steps: int, data: Any = None, *, levels: Sequence[float] = (), **reading: Any) -> Continuation:
@@ -378,51 +378,3 @@ class Forecaster(Job[Forecast]):
         elif NAMED_SOURCE.match(os.fspath(data)):
             said = {}
         return said | {"target": list(self.series.names)}
-
-
-def _settled(asked: ForecastConfig, series: Series) -> tuple[ForecastConfig, list[Blend]]:
-    """What ``asked`` leaves open, found in the training and the validation part, and the columns' linear forecasts."""
-    training, known, _ = part_ends(len(series), asked.split)
-    columns = series.values[:known].T
-    season = asked.season
-    if season is None:  # that of most columns, the shorter of two as frequent
-        found = [find_season(values, series.step) for values in columns]
-        season = max(sorted(set(found)), key=found.count)
-    elif asked.split[2] and season > known:
-        raise DataError(
-            f"`season`: got {season}, and the first test window has {known} values before it; "
-            "want a season that is over by then"
-        )
-    chosen: dict[str, Any] = {"season": season}
-    blends: list[Blend] = []
-    if asked.on_line:
-        longest = min(asked.context or known, training - asked.trained_horizon)
-        if longest >= 1:
-            blends = [Blend.choose(values, asked.trained_horizon, season, longest) for values in columns]
-        context = asked.context or max((blend.reach for blend in blends), default=1)
-        chosen |= {"context": context, "segment": asked.segment or -(-context // MOST_STEPS)}
-    else:
-        chosen |= {"context": asked.settled_context}
-    config = asked.model_copy(update=chosen)
-    # Said of the split before anything is built: too short, or no test part.
-    split_windows(len(series), config.settled_context, config.horizon, config.split)
-    if config.segment and config.segment > config.settled_context:
-        raise DataError(f"`segment`: got {config.segment}, more than the context of {config.context}; want fewer")
-    return config, blends
-
-
-def _percents(split: Sequence[float]) -> str:
-    return ",".join(f"{percent:g}" for percent in split)
-
-
-def _warnings(found: Mapping[str, float], baselines: Mapping[str, Mapping[str, float]], repeats: bool) -> list[str]:
-    warnings = []
-    # A network that beats persistence has learned something, however slowly its series changes.
-    if repeats and found["mse"] >= baselines["persistence"]["mse"]:
-        warnings.append("the forecast follows the last value seen more than the truth: it repeats the last value")
-    for name, score in baselines.items():
-        if found["mse"] >= score["mse"] and found["smape"] > EXACT:
-            warnings.append(
-                f"{name.replace('_', ' ')} does as well or better: MSE {score['mse']:.6g} against {found['mse']:.6g}"
-            )
-    return warnings

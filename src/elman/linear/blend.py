@@ -101,13 +101,16 @@ class Blend:
         """Choose on rolling origins within ``values`` (N,); no member reads more than ``longest`` values.
 
         ``families`` are bases to choose among, on the values as they are and with coefficients; all, and on
-        logarithms too where every value is above 0, unless told. Raises :class:`DataError` for fewer than two values.
+        logarithms too where every value is above 0, unless told. Raises :class:`DataError` for fewer than two values, and where
+        none of ``families`` can be tried.
         """
         values = np.asarray(values, dtype=np.float64)
         if len(values) < 2:
             raise DataError(f"a line through {len(values)} values: give 2 at least")
         trial = _Trial(values, horizon, season, longest)
         found = list(trial.members(families))
+        if not found:
+            raise DataError(f"a line through {len(values)} values, {horizon} ahead: they are too few; give more")
         least = min(error for _, error in found)
         rounding = ROUNDING * float(np.square(values).mean()) + np.finfo(float).tiny
         leaning = min(max(trial.horizons / HORIZONS_A_POWER, LEANINGS[0]), LEANINGS[1])

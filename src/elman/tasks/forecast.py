@@ -11,23 +11,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from elman.data import Scaler, Series, part_ends, split_windows, windows
-from elman.data.series.scaling import KINDS
 from elman.errors import DataError
 from elman.linear import Blend
 from elman.metrics import standard_error
 from elman.tasks import contract
+from elman.tasks.forecast_config import ForecastConfig
 from elman.tasks.forecast_networks import LEAST_UNIT, ForecastNetwork, Lines, NetworkOnLine
 
-CONTEXT = 24  # of a network alone, unless told
 FEWEST_JUDGED = 8  # horizons in the validation part; fewer say too little of whether the network helps
 SURE = 2.0  # standard errors
 BLOCKS = 4  # of origins that errors are measured at
@@ -35,61 +33,6 @@ ORIGINS_A_BLOCK = 200
 ORIGINS_OF_A_STATE = 10  # each reads the series from its beginning
 EVALUATED_AT_ONCE = 4096  # windows in a forward pass without gradient
 CHUNKS_PER_STREAM = 8  # a stateful batch has fewer rows rather than streams of fewer windows
-
-
-class ForecastConfig(BaseModel):
-    """What is forecast from what. Counts are in steps of the series.
-
-    >>> ForecastConfig(context=50, split=(80, 0, 20)).horizon
-    1
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    context: int | None = Field(None, ge=1, description="values read before a forecast [found in the data]")
-    horizon: int = Field(1, ge=1, description="values it forecasts at once")
-    split: tuple[float, float, float] = Field((70, 10, 20), description="per cent for training, validation, test")
-    season: int | None = Field(None, ge=0, description="steps in a season; 0: none [found in the data]")
-    strategy: Literal["direct", "recursive"] = Field(
-        "direct", description="direct: the whole horizon at once; recursive: one step, fed back"
-    )
-    network_alone: bool = Field(False, description="leave out the linear forecast that the network stands on")
-    segment: int | None = Field(None, ge=1, description="values the network reads in a step [by the context]")
-    scaler: str = Field("standard", description="of the values: standard, minmax, none or differences")
-    targets: Literal["last", "every"] = Field(
-        "last", description="last: forecast after the context; every: after each step"
-    )
-    stateful: bool = Field(False, description="carry the state from window to window")
-
-    @field_validator("scaler")
-    @classmethod
-    def _known_scaler(cls, kind: str) -> str:
-        if kind not in KINDS:
-            raise ValueError(f"got {kind!r}, want one of {', '.join(KINDS)}")
-        return kind
-
-    @model_validator(mode="after")
-    def _that_go_together(self) -> ForecastConfig:
-        if self.strategy == "recursive" and (self.stateful or self.targets == "every"):
-            raise ValueError("strategy recursive: is of networks with `targets` last that carry no state; want direct")
-        if self.segment not in (None, 1) and not self.on_line:
-            raise ValueError("segment: a network alone reads value by value; want 1")
-        return self
-
-    @property
-    def on_line(self) -> bool:
-        """Whether the network stands on a linear forecast: it does unless told, or trained as one alone is."""
-        return not (self.network_alone or self.stateful or self.targets == "every" or self.scaler == "differences")
-
-    @property
-    def trained_horizon(self) -> int:
-        """The steps the network forecasts at once; of a recursive one, the others come from feeding back."""
-        return 1 if self.strategy == "recursive" else self.horizon
-
-    @property
-    def settled_context(self) -> int:
-        """The context, once it is known."""
-        return CONTEXT if self.context is None else self.context
 
 
 def detached(state: Any) -> Any:

@@ -1,0 +1,68 @@
+"""What a forecast's choices leave open and its series answers, and what its scores warn of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from elman.data import Series, find_season, part_ends, split_windows
+from elman.errors import DataError
+from elman.linear import Blend
+from elman.tasks.forecast_config import ForecastConfig
+
+MOST_STEPS = 32  # of a network on a line; a longer context is read in segments
+
+
+def settled(asked: ForecastConfig, series: Series) -> tuple[ForecastConfig, list[Blend]]:
+    """What ``asked`` leaves open, found in the training and the validation part, and the columns' linear forecasts."""
+    training, known, _ = part_ends(len(series), asked.split)
+    columns = series.values[:known].T
+    season = asked.season
+    if season is None:  # that of most columns, the shorter of two as frequent
+        found = [find_season(values, series.step) for values in columns]
+        season = max(sorted(set(found)), key=found.count)
+    elif asked.split[2] and season > known:
+        raise DataError(
+            f"`season`: got {season}, and the first test window has {known} values before it; "
+            "want a season that is over by then"
+        )
+    chosen: dict[str, Any] = {"season": season}
+    blends: list[Blend] = []
+    if asked.on_line:
+        longest = min(asked.context or known, training - asked.trained_horizon)
+        if longest >= 1:
+            blends = [Blend.choose(values, asked.trained_horizon, season, longest) for values in columns]
+        context = asked.context or max((blend.reach for blend in blends), default=1)
+        chosen |= {"context": context, "segment": asked.segment or -(-context // MOST_STEPS)}
+    else:
+        chosen |= {"context": asked.settled_context}
+    config = asked.model_copy(update=chosen)
+    # Said of the split before anything is built: too short, or no test part.
+    split_windows(len(series), config.settled_context, config.horizon, config.split)
+    if config.segment and config.segment > config.settled_context:
+        raise DataError(f"`segment`: got {config.segment}, more than the context of {config.context}; want fewer")
+    return config, blends
+
+
+def percents(split: Sequence[float]) -> str:
+    """A split as it is written: 70,10,20."""
+    return ",".join(f"{percent:g}" for percent in split)
+
+
+def warnings_of(
+    found: Mapping[str, float], baselines: Mapping[str, Mapping[str, float]], repeats: bool, rounding: float
+) -> list[str]:
+    """What the scores ``found`` warn of, beside those of ``baselines``; ``repeats`` the last value, or does not.
+
+    A mean squared error of no more than ``rounding`` is none.
+    """
+    warnings = []
+    # A network that beats persistence has learned something, however slowly its series changes.
+    if repeats and found["mse"] >= baselines["persistence"]["mse"]:
+        warnings.append("the forecast follows the last value seen more than the truth: it repeats the last value")
+    for name, score in baselines.items():
+        if found["mse"] >= score["mse"] and found["mse"] > rounding:
+            warnings.append(
+                f"{name.replace('_', ' ')} does as well or better: MSE {score['mse']:.6g} against {found['mse']:.6g}"
+            )
+    return warnings

@@ -1,0 +1,66 @@
+"""What is forecast from what: the choices of a forecast, and what of them follows from others."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from elman.data.series.scaling import KINDS
+
+CONTEXT = 24  # of a network alone, unless told
+
+
+class ForecastConfig(BaseModel):
+    """What is forecast from what. Counts are in steps of the series.
+
+    >>> ForecastConfig(context=50, split=(80, 0, 20)).horizon
+    1
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    context: int | None = Field(None, ge=1, description="values read before a forecast [found in the data]")
+    horizon: int = Field(1, ge=1, description="values it forecasts at once")
+    split: tuple[float, float, float] = Field((70, 10, 20), description="per cent for training, validation, test")
+    season: int | None = Field(None, ge=0, description="steps in a season; 0: none [found in the data]")
+    strategy: Literal["direct", "recursive"] = Field(
+        "direct", description="direct: the whole horizon at once; recursive: one step, fed back"
+    )
+    network_alone: bool = Field(False, description="leave out the linear forecast that the network stands on")
+    segment: int | None = Field(None, ge=1, description="values the network reads in a step [by the context]")
+    scaler: str = Field("standard", description="of the values: standard, minmax, none or differences")
+    targets: Literal["last", "every"] = Field(
+        "last", description="last: forecast after the context; every: after each step"
+    )
+    stateful: bool = Field(False, description="carry the state from window to window")
+
+    @field_validator("scaler")
+    @classmethod
+    def _known_scaler(cls, kind: str) -> str:
+        if kind not in KINDS:
+            raise ValueError(f"got {kind!r}, want one of {', '.join(KINDS)}")
+        return kind
+
+    @model_validator(mode="after")
+    def _that_go_together(self) -> ForecastConfig:
+        if self.strategy == "recursive" and (self.stateful or self.targets == "every"):
+            raise ValueError("strategy recursive: is of networks with `targets` last that carry no state; want direct")
+        if self.segment not in (None, 1) and not self.on_line:
+            raise ValueError("segment: a network alone reads value by value; want 1")
+        return self
+
+    @property
+    def on_line(self) -> bool:
+        """Whether the network stands on a linear forecast: it does unless told, or trained as one alone is."""
+        return not (self.network_alone or self.stateful or self.targets == "every" or self.scaler == "differences")
+
+    @property
+    def trained_horizon(self) -> int:
+        """The steps the network forecasts at once; of a recursive one, the others come from feeding back."""
+        return 1 if self.strategy == "recursive" else self.horizon
+
+    @property
+    def settled_context(self) -> int:
+        """The context, once it is known."""
+        return CONTEXT if self.context is None else self.context
