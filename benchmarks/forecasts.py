@@ -92,8 +92,8 @@ def measure(name: str, series: Series, season: int, horizon: int, seeds: int) ->
         forecaster.fit(series)
         seconds.append(time.perf_counter() - begun)
         found.append(error(forecaster) / plain[best])
-        gains.append(float(forecaster.model.gain))
-        forecaster.model.gain.fill_(0)
+        gains.append(sum(forecaster.model.shares))
+        forecaster.model.use(0, 0)
         lines.append(error(forecaster) / plain[best])
     return {
         "series": name,

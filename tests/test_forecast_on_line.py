@@ -21,7 +21,8 @@ from elman.jobs.forecaster import ForecastRun
 from elman.linear import Line
 from elman.metrics import drift, standard_error
 from elman.tasks import NetworkOnLine
-from elman.tasks.forecast_networks import FEATURES, Lines
+from elman.tasks.forecast import _best_shares
+from elman.tasks.forecast_networks import Lines, inputs_of
 
 STEPS = np.arange(240.0)
 QUICK = {"hidden": 4, "epochs": 2}
@@ -36,13 +37,13 @@ def monthly(n=240, noise=1.0, columns=1, seed=0):
 
 def network(horizon=3, segment=1, columns=1, size=6):
     torch.manual_seed(0)
-    model = NetworkOnLine(elman.Recurrent("gru", segment + FEATURES, 5), horizon, segment)
+    model = NetworkOnLine(elman.Recurrent("gru", inputs_of(segment), 5), horizon, segment)
     random = np.random.default_rng(0)
     lines = [
         Line(random.normal(size=(2, horizon, size)) / size, np.zeros((2, horizon)), np.array([1.0, 0.0]), 1.0)
         for _ in range(columns)
     ]
-    model.stand_on(Lines(lines, np.zeros(columns), np.ones(columns)), np.ones(columns), np.ones(columns))
+    model.stand_on(Lines(lines, np.zeros(columns), np.ones(columns)), np.ones((2, columns)), np.ones(columns))
     return model.eval()
 
 
@@ -60,8 +61,14 @@ def test_it_begins_at_the_line():
     assert torch.equal(model(x)[0][0], model.line(x))
     awake(model)
     assert not torch.allclose(model(x)[0][0], model.line(x))
-    model.gain.fill_(0)
+    model.use(0, 0)
     assert torch.equal(model(x)[0][0], model.line(x))
+    model.use(0, 1)
+    assert torch.allclose(model(x)[0][0], model.parts(x)[1])
+    model.use(0.25, 0.5)
+    added, beside = model.parts(x)
+    assert torch.allclose(model(x)[0][0], 0.5 * model.line(x) + 0.25 * added + 0.5 * beside)
+    assert torch.allclose(model.used(x), 0.25 * added + 0.5 * beside)
 
 
 def test_columns_are_sequences_of_their_own():
@@ -76,22 +83,24 @@ def test_columns_are_sequences_of_their_own():
 def test_segments_end_at_the_last_value(segment):
     model, x = awake(network(segment=segment)), torch.randn(8, 2, 1)
     read, _ = model.sequences(x)
-    assert read.shape == (8 // segment, 2, segment + FEATURES)
+    assert read.shape == (8 // segment, 2, 2 * segment + 1)
     used = x[8 % segment :]
     spread = ((used - used[-1]).square().mean(0) + 0.01).sqrt()
     assert torch.allclose(read[-1, :, :segment] * spread + used[-1], x[8 - segment :, :, 0].T, atol=1e-6)
+    assert torch.allclose(read[-1, :, segment:-1], x[8 - segment :, :, 0].T, atol=1e-6)
     assert model(x)[0].shape == (1, 2, 3, 1)
 
 
-def test_what_it_adds_follows_the_unit_and_the_spread_and_not_the_level():
+def test_what_it_says_follows_its_units_and_is_told_the_level():
     model, x = awake(network()), torch.rand(8, 4, 1)
-    once = model.adds(x)
-    model.stand_on(model.line, unit=np.full(1, 3.0))
-    assert torch.allclose(model.adds(x), 3 * once, rtol=1e-5)
-    read, _ = model.sequences(x)
-    higher, _ = model.sequences(x + 0.5)
-    assert torch.allclose(read[..., 0], higher[..., 0], atol=1e-5)  # the level is a feature of its own
+    added, beside = model.parts(x)
+    model.stand_on(model.line, units=np.array([[3.0], [5.0]]))
+    assert torch.allclose(model.parts(x)[0], 3 * added, rtol=1e-5)
+    assert torch.allclose(model.parts(x)[1] - x[-1].unsqueeze(1), 5 * (beside - x[-1].unsqueeze(1)), atol=1e-5)
+    (read, size), (higher, same) = model.sequences(x), model.sequences(x + 0.5)
+    assert torch.allclose(read[..., 0], higher[..., 0], atol=1e-5)
     assert torch.allclose(higher[..., 1] - read[..., 1], torch.tensor(0.5), atol=1e-5)
+    assert torch.allclose(size, same, atol=1e-5)
 
 
 # The task
@@ -128,15 +137,15 @@ def test_noise_earns_no_share_and_a_square_wave_does():
     walk = Series(np.cumsum(np.random.default_rng(1).normal(size=(600, 1)), axis=0), ("walk",))
     forecaster = Forecaster("gru", hidden=8, epochs=10)
     forecaster.fit(walk)
-    assert float(forecaster.model.gain) == 0
-    assert any("adds nothing" in note for note in forecaster.notes)
+    assert forecaster.model.shares == (0, 0)
+    assert any("adds nothing to the line" in note for note in forecaster.notes)
     tent, x = [0.3], 0.3
     for _ in range(1500):  # chaotic: no line forecasts it, and the next value is a function of the last
         x = 1.9 * min(x, 1 - x)
         tent.append(x)
     forecaster = Forecaster("gru", hidden=16, epochs=15, context=4)
     forecaster.fit(Series(np.array(tent)[:, None], ("tent",)))
-    assert float(forecaster.model.gain) > 0.8
+    assert sum(forecaster.model.shares) > 0.8
     assert forecaster.test()["verdict"]["ratio"] < 0.5
     assert forecaster.test()["verdict"]["standard_errors"] > 2
 
@@ -145,8 +154,8 @@ def test_without_a_validation_part_the_network_is_trusted_and_with_one_too_short
     trusted, doubted = Forecaster("gru", **QUICK, split=(80, 0, 20)), Forecaster("gru", **QUICK, horizon=12)
     trusted.fit(monthly(60))
     doubted.fit(monthly(60))
-    assert float(trusted.model.gain) == 1
-    assert float(doubted.model.gain) == 0
+    assert sum(trusted.model.shares) == 1
+    assert doubted.model.shares == (0, 0)
     assert any("shorter than the horizon of 12" in note for note in doubted.notes)
     assert doubted.test()["windows"] == 1
 
@@ -184,6 +193,20 @@ def test_no_value_after_an_origin_changes_the_forecast_made_at_it(choices, cut, 
         assert torch.equal(a, b)
     made_before = first.test_part().first <= origin
     assert np.array_equal(first.test_part().prediction[made_before], second.test_part().prediction[made_before])
+
+
+@given(st.integers(0, 200))
+def test_the_shares_are_the_best_of_those_allowed(seed):
+    random = np.random.default_rng(seed)
+    own = torch.from_numpy(random.normal(size=(2, 30)) * random.lognormal(size=(2, 1)))
+    left = torch.from_numpy(random.normal(size=30)) + random.normal() * own[0] + random.normal() * own[1]
+    found = _best_shares(own, left)
+    assert (found >= 0).all()
+    assert found.sum() <= 1 + 1e-9
+    grid = torch.linspace(0, 1, 41, dtype=torch.float64)
+    tried = [torch.stack([a, b]) for a in grid for b in grid if a + b <= 1]
+    least = min(float((left - shares @ own).square().sum()) for shares in tried)
+    assert float((left - found @ own).square().sum()) <= least + 1e-9
 
 
 # What is found in the data

@@ -28,11 +28,11 @@ from elman.linear import Blend
 from elman.metrics import check_levels, coverage, half_widths, liveliness, repeats_last_value, scores
 from elman.tasks.forecast import Forecast
 from elman.tasks.forecast_config import ForecastConfig
-from elman.tasks.forecast_networks import FEATURES, ForecastNetwork, NetworkOnLine
+from elman.tasks.forecast_networks import ForecastNetwork, NetworkOnLine, inputs_of
 from elman.training import History, Progress, Recipe, Run, checked
 
 Array = NDArray[np.float64]
-USUAL = {"patience": 10}  # of a network on a line that is validated: what it can add is little, and soon found
+USUAL = {"clip": 1.0, "patience": 20}  # of a network on a line: what it can add is little, and soon found
 LEVELS = (80.0, 95.0)  # per cent, of the intervals that are tested
 BEGUN_AT = "begun_at."  # before the names of weights that a training began at
 OF_TEXT = ("encoding", "separator", "decimal")  # what is said of files of text alone
@@ -124,7 +124,9 @@ class Forecaster(Job[Forecast]):
         rest = {k: v for k, v in choices.items() if k not in forecast and k not in recipe}
         self.config = self._asked = checked(ForecastConfig, forecast)
         self.reading = read_choices({})
-        usual = USUAL if self.config.on_line and self.config.split[1] else {}
+        usual = USUAL if self.config.on_line else {}
+        if not self.config.split[1]:  # the training loss is no sign that it is enough
+            usual = {name: value for name, value in usual.items() if name != "patience"}
         self.recipe = checked(Recipe, {**usual, **recipe})
         self.network = NetworkConfig.of(cell, hidden, layers, {**rest, **(options or {})}, dropout=dropout)
 
@@ -182,7 +184,7 @@ class Forecaster(Job[Forecast]):
         weights = old.model.state_dict()
         task.model.load_state_dict(weights)
         if isinstance(task.model, NetworkOnLine):
-            task.model.gain.fill_(1)  # judged anew after training
+            task.model.use(1, 0)  # judged anew after training
         self.recipe = changed
         self.run = None if run is None else self._create(run, task, **task.model.state_dict())
         self._task = task
@@ -218,7 +220,7 @@ class Forecaster(Job[Forecast]):
                         f"{len(blends)} linear forecasts for {series.values.shape[1]} columns; want one each"
                     )
                 segment = config.segment or 1
-                model = NetworkOnLine(self.network.recurrent(segment + FEATURES), horizon, segment)
+                model = NetworkOnLine(self.network.recurrent(inputs_of(segment)), horizon, segment)
             else:
                 model = ForecastNetwork(self.network.recurrent(series.values.shape[1]), horizon)
         return Forecast(model, series, config, self.recipe.batch, scaler, blends)
@@ -250,9 +252,11 @@ class Forecaster(Job[Forecast]):
 
     def _gain(self) -> Iterator[str]:
         if isinstance(self.model, NetworkOnLine):
-            gain = float(self.model.gain)
-            share = f"{100 * gain:.0f} % of what the network adds helps" if gain else "the network adds nothing"
-            yield f"beside the line, {share} on the validation part"
+            added, beside = (f"{100 * share:.0f} %" for share in self.model.shares)
+            if any(self.model.shares):
+                yield f"{added} of what the network adds to the line and {beside} of its own forecast are used"
+            else:
+                yield "the network adds nothing to the line that the validation part shows to help"
 
     @property
     def series(self) -> Series:

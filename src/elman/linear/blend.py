@@ -101,8 +101,8 @@ class Blend:
         """Choose on rolling origins within ``values`` (N,); no member reads more than ``longest`` values.
 
         ``families`` are bases to choose among, on the values as they are and with coefficients; all, and on
-        logarithms too where every value is above 0, unless told. Raises :class:`DataError` for fewer than two values, and where
-        none of ``families`` can be tried.
+        logarithms too where every value is above 0, unless told. Raises :class:`DataError` for fewer than two values,
+        and where none of ``families`` can be tried.
         """
         values = np.asarray(values, dtype=np.float64)
         if len(values) < 2:

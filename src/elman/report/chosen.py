@@ -72,9 +72,9 @@ def _on_line(job: Forecaster, model: NetworkOnLine, steps: int | None) -> Sample
     with torch.no_grad():
         forecast = model(z[part[-1] : end, None])[0][-1, 0]
         line = model.line(z[part[-1] : end, None])[0]
-    watched, added = Watched.of(model.recurrent, lambda: model.adds(z[first:end, None]))
-    left = z[end : end + model.horizon] - line - added[0]
-    loss = watched.gradient((left / model.unit)[:, 0].square().mean())[:, column]
+    watched, own = Watched.of(model.recurrent, lambda: model.used(z[first:end, None]))
+    left = z[end : end + model.horizon] - (1 - model.gain[1]) * line - own[0]
+    loss = watched.gradient((left / model.units[0])[:, 0].square().mean())[:, column]
     values = task.scaler.invert(forecast.cpu().double().numpy()[None], series.values[end - 1 : end])[0]
     name, size = series.names[0], model.segment
     read = f", read in segments of {size}" if size > 1 else ""
@@ -86,8 +86,8 @@ def _on_line(job: Forecaster, model: NetworkOnLine, steps: int | None) -> Sample
         x=watched.x[:, column],
         loss=loss,
         trained=loss,
-        explained=watched.gradient(added[0, :, 0].sum())[:, column],
-        question="what the network adds to the linear forecast"
+        explained=watched.gradient(own[0, :, 0].sum())[:, column],
+        question="the network's own part of the forecast"
         + ("" if model.horizon == 1 else f", the sum of {model.horizon} steps"),
         result={
             "names": [name],

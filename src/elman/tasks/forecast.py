@@ -80,17 +80,18 @@ class Forecast:
             self._stand_on_line(model)
 
     def _stand_on_line(self, model: NetworkOnLine) -> None:
-        """Fit the line to the training values, and measure what it leaves of the training windows."""
+        """Fit the line to the training values, and measure what it and what the last value leave of the windows."""
         line = self.line_before(self.trained.last_training_value)
         inputs, targets = self._windows(every=False)
         train = self.trained.train
         left, spread = [], []
         for chosen in torch.arange(len(train)).split(EVALUATED_AT_ONCE):
             x = inputs[chosen].transpose(0, 1).double()
-            left.append((targets[chosen] - line(x)).square().mean((0, 1)) * len(chosen))
+            errors = torch.stack([targets[chosen] - line(x), targets[chosen] - x[-1].unsqueeze(1)])
+            left.append(errors.square().mean((1, 2)) * len(chosen))
             spread.append((x - x[-1]).square().mean((0, 1)) * len(chosen))
-        unit, usual = ((torch.stack(parts).sum(0) / len(train)).sqrt().cpu().numpy() for parts in (left, spread))
-        model.stand_on(line, np.maximum(unit, LEAST_UNIT), np.maximum(usual, LEAST_UNIT))
+        units, usual = ((torch.stack(parts).sum(0) / len(train)).sqrt().cpu().numpy() for parts in (left, spread))
+        model.stand_on(line, np.maximum(units, LEAST_UNIT), np.maximum(usual, LEAST_UNIT))
 
     def line_before(self, end: int) -> Lines:
         """The linear forecasts of the columns, fitted to the values before ``end``."""
@@ -111,37 +112,40 @@ class Forecast:
         end, _, _ = part_ends(len(series), config.split)
         return Scaler.fit(series.values[:end], config.scaler)
 
-    def judge(self) -> float:
-        """Find the share of the network's own part that helps on the validation windows, set it, and return it.
+    @torch.no_grad()
+    def judge(self) -> None:
+        """Find the shares of the network's two parts that help on the validation windows, and use them.
 
-        It is the least-squares share between 0 and 1, shrunk the more the less certain its gain over the line alone is
-        (as James & Stein 1961 shrink): by a factor 1 - (2 e / gain)^2, e its standard error over the windows (Diebold &
-        Mariano 1995), and to 0 where that is below 0 or fewer than eight horizons fit into the validation part.
-        Without a validation part, by the user's wish, the network is trusted whole.
+        They are the best of least squares above 0 with a sum of at most 1, shrunk the more the less certain their gain
+        over the line alone is (as James & Stein 1961 shrink): by a factor 1 - (2 e / gain)^2, e its standard error over
+        the windows (Diebold & Mariano 1995), and to 0 where that is below 0 or fewer than eight horizons fit into the
+        validation part. Without one, by the user's wish, the part with the least error in training counts.
         """
         model = self.model
         if not isinstance(model, NetworkOnLine):
-            return 1.0
-        part = self.trained.validation
+            return
+        self._use_line_before(self.trained.last_training_value)
+        self.z = self.z.to(model.gain.device)
         if not self.config.split[1]:
-            return 1.0
+            better = int(self._scaled_errors(model, self.trained.train).mean(axis=(1, 2)).argmin())
+            model.use(*((1.0, 0.0), (0.0, 1.0))[better])
+            return
+        part = self.trained.validation
+        model.use(0, 0)
         if len(part) < FEWEST_JUDGED * self.config.trained_horizon:
-            model.gain.fill_(0)
-            return 0.0
-        with torch.no_grad():
-            self._use_line_before(self.trained.last_training_value)
-            model.gain.fill_(0)
-            line = self._at_once(part)
-            model.gain.fill_(1)
-            own = (self._at_once(part) - line) / model.unit
-            _, targets = self._windows(every=False)
-            left = (targets[part.start : part.stop] - line) / model.unit
-            share = float((own * left).sum() / own.square().sum().clamp(min=1e-30))
-            share = min(max(share, 0.0), 1.0)
-            gained = (left.square() - (left - share * own).square()).mean((1, 2)).double().cpu().numpy()
-            mean, doubt = gained.mean(), SURE * standard_error(gained, self.config.trained_horizon)
-            model.gain.fill_(share * (1 - (doubt / mean) ** 2) if mean > doubt else 0.0)
-        return float(model.gain)
+            return
+        _, targets = self._windows(every=False)
+        made = []
+        for added, beside in ((0, 0), (1, 0), (0, 1)):
+            model.use(added, beside)
+            made.append((self._at_once(part) / model.units[0]).double())
+        line, own = made[0], torch.stack([one - made[0] for one in made[1:]])
+        left = targets[part.start : part.stop] / model.units[0] - line
+        shares = _best_shares(own.flatten(1), left.flatten())
+        gained = (left.square() - (left - torch.einsum("s,sbkc->bkc", shares, own)).square()).mean((1, 2)).cpu().numpy()
+        mean, doubt = gained.mean(), SURE * standard_error(gained, self.config.trained_horizon)
+        certain = 1 - (doubt / mean) ** 2 if mean > doubt else 0.0
+        model.use(*(certain * shares).tolist())
 
     def _scaled(self, series: Series) -> Tensor:
         z = torch.from_numpy(self.scaler.transform(series.values)).to(next(self.model.parameters()))
@@ -182,25 +186,47 @@ class Forecast:
         return self._stream_batches(generator) if self.config.stateful else self._window_batches(generator)
 
     def loss(self, batch: Batch) -> Tensor:
-        """Mean squared error of the scaled forecasts; on a line, as a multiple of the line's own in training."""
+        """Mean squared error of the scaled forecasts; of a network on a line the sum of both its parts' errors, each as
+        a multiple of what the line, or the last value, leaves in training."""
+        if isinstance(self.model, NetworkOnLine):
+            return self._errors(self.model, batch.inputs, batch.targets).mean((1, 2, 3)).sum()
         state = None if batch.fresh else self._carried
         prediction, state = self.model(batch.inputs, state, last=self.config.targets == "last")
         if self.config.stateful:
             self._carried = detached(state)
-        return self._error(prediction if self.config.targets == "every" else prediction[-1], batch.targets)
+        return mse_loss(prediction if self.config.targets == "every" else prediction[-1], batch.targets)
 
-    def _error(self, prediction: Tensor, targets: Tensor) -> Tensor:
-        unit = self.model.unit if isinstance(self.model, NetworkOnLine) else 1.0
-        return mse_loss(prediction / unit, targets / unit)
+    @staticmethod
+    def _errors(model: NetworkOnLine, inputs: Tensor, targets: Tensor) -> Tensor:
+        """The squared errors (2, B, K, C) of both parts of ``model``, each in its unit."""
+        added, beside = model.parts(inputs)
+        made = torch.stack([model.line(inputs) + added, beside])
+        return ((made - targets) / model.units[:, None, None]).square()
 
     def validate(self) -> float | None:
-        """The loss on the validation windows; None where there are none."""
+        """The loss on the validation windows; None where there are none.
+
+        Of a network on a line the error of its better part, as a multiple of what the line leaves in training.
+        """
         part = self.trained.validation
         if not part:
             return None
         self._use_line_before(self.trained.last_training_value)
+        if isinstance(self.model, NetworkOnLine):
+            return min(self._scaled_errors(self.model, part).mean(axis=(1, 2)))
         _, targets = self._windows(every=False)
-        return self._error(self._at_once(part), targets[part.start : part.stop]).item()
+        return mse_loss(self._at_once(part), targets[part.start : part.stop]).item()
+
+    def _scaled_errors(self, model: NetworkOnLine, part: range) -> np.ndarray:
+        """The squared errors (2, n, C) of both parts after each window of ``part``, in units of what the line leaves
+        in training."""
+        inputs, targets = self._windows(every=False)
+        found = []
+        for rows in torch.arange(part.start, part.stop).split(EVALUATED_AT_ONCE):
+            rows = rows.to(self.z.device)
+            errors = self._errors(model, inputs[rows].transpose(0, 1), targets[rows]).mean(2)
+            found.append(errors * (model.units / model.units[0]).square()[:, None])
+        return torch.cat(found, 1).double().cpu().numpy()
 
     def _windows(self, every: bool) -> tuple[Tensor, Tensor]:
         return windows(self.z, self.context, self.config.trained_horizon, every)
@@ -291,7 +317,7 @@ class Forecast:
         """
         self.model.eval()
         self.z = self.z.to(next(self.model.parameters()).device)
-        counts = not isinstance(self.model, NetworkOnLine) or bool(self.model.gain > 0)
+        counts = not isinstance(self.model, NetworkOnLine) or any(self.model.shares)
         begin = max(end // 2, self.context)
         if counts and end - self.trained.last_training_value >= steps + FEWEST_JUDGED:
             begin = max(self.trained.last_training_value, self.context)
@@ -340,6 +366,18 @@ class Forecast:
             prediction, _ = self.model(z, last=True)
             yield prediction[-1, 0]
             z = torch.cat([z, prediction[-1, 0].unsqueeze(1)])
+
+
+def _best_shares(own: Tensor, left: Tensor) -> Tensor:
+    """Shares (2,) of ``own`` (2, n), none below 0 and 1 at most together, that leave the least of ``left`` (n,)."""
+    gram, product = own @ own.T, own @ left
+    inner = torch.linalg.lstsq(gram, product[:, None], driver="gelsd").solution[:, 0]
+    edges = [product[i] / gram[i, i].clamp(min=1e-30) for i in range(2)]
+    gap = own[0] - own[1]
+    slope = ((left - own[1]) @ gap / (gap @ gap).clamp(min=1e-30)).clamp(0, 1)
+    corners = [torch.stack([edges[0].clamp(0, 1), 0 * edges[0]]), torch.stack([0 * edges[1], edges[1].clamp(0, 1)])]
+    tried = [inner] if bool((inner >= 0).all() & (inner.sum() <= 1)) else [*corners, torch.stack([slope, 1 - slope])]
+    return min(tried, key=lambda shares: float((left - shares @ own).square().sum()))
 
 
 def _until(parts: Iterable[Tensor], count: int) -> Iterator[Tensor]:

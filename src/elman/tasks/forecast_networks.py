@@ -14,8 +14,7 @@ from elman.linear import Line
 from elman.linear.blend import LARGEST_EXPONENT
 
 SPREAD_FLOOR = 0.1  # of the usual spread of a context: a calmer one is not stretched further
-HIGHEST_LEVEL = 3.0  # standard deviations from the mean; beyond, a network has seen nothing
-FEATURES = 2  # beside the values of a segment: the level of the context and its spread
+FURTHEST = 3.0  # standard deviations from the mean; what lies beyond looks as if it lay there
 LEAST_UNIT = 1e-6  # standard deviations: what a line leaves below this is rounding
 
 
@@ -83,25 +82,35 @@ class Lines(nn.Module):
         return torch.einsum("ckr,rbc->bkc", self.weights[which], values) + self.biases[which].T
 
 
+def inputs_of(segment: int) -> int:
+    """The size of what a :class:`NetworkOnLine` reads in a step: :meth:`NetworkOnLine.sequences`.
+
+    >>> inputs_of(segment=3)
+    7
+    """
+    return 2 * segment + 1
+
+
 class NetworkOnLine(nn.Module):
-    """A linear forecast, and a recurrent network for what it leaves.
+    """A linear forecast, and a recurrent network that adds to it and forecasts beside it.
 
     Each column of a window is a sequence of its own. The network reads it in segments of ``segment`` values (Lin et al.
-    2023, SegRNN), measured from its last value in units of its own spread (Kim et al. 2022, RevIN), each with the level
-    and the spread that this takes away. Its head begins at 0, so that training begins at the line; ``gain`` is the
-    share of the network's own part that validation has shown to help.
+    2023, SegRNN), as they are and from its last value on in units of its own spread (Kim et al. 2022, RevIN). Its head
+    says two things: what the line leaves, and the values themselves, from the last one on; what a line can do is easier
+    learned as the first, what it cannot as the second. Both begin at 0. ``gain`` (2,) holds the share of each that is
+    used; what is not used of the second is the line.
 
-    >>> layer = Recurrent("gru", 2 + FEATURES, 8)
+    >>> layer = Recurrent("gru", inputs_of(segment=2), 8)
     >>> network = NetworkOnLine(layer, horizon=3, segment=2)
     >>> line = Line(np.ones((2, 3, 1)), np.zeros((2, 3)), np.array([1.0, 0.0]), 1.0)
-    >>> network.stand_on(Lines([line], np.zeros(1), np.ones(1)), unit=np.ones(1), spread=np.ones(1))
+    >>> network.stand_on(Lines([line], np.zeros(1), np.ones(1)), np.ones((2, 1)), spread=np.ones(1))
     >>> network(torch.full((6, 5, 1), 2.0))[0][0, 0, :, 0].tolist()
     [2.0, 2.0, 2.0]
     """
 
     line: Lines
     gain: Tensor
-    unit: Tensor
+    units: Tensor
     spread: Tensor
 
     def __init__(self, recurrent: Recurrent, horizon: int, segment: int = 1):
@@ -109,39 +118,60 @@ class NetworkOnLine(nn.Module):
         self.recurrent = recurrent
         self.horizon = horizon
         self.segment = segment
-        self.head = nn.Linear(recurrent.output_size, horizon)
+        self.head = nn.Linear(recurrent.output_size, 2 * horizon)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
-        self.register_buffer("gain", torch.ones(()))
+        self.register_buffer("gain", torch.tensor([1.0, 0.0]))
 
-    def stand_on(self, line: Lines, unit: np.ndarray | None = None, spread: np.ndarray | None = None) -> None:
-        """Take ``line``; with ``unit`` (C,), the root mean square of what it leaves, and the contexts' usual ``spread``
-        (C,), scaled both."""
+    def stand_on(self, line: Lines, units: np.ndarray | None = None, spread: np.ndarray | None = None) -> None:
+        """Take ``line``; with ``units`` (2, C), the root mean squares of what it leaves and of what the last value
+        leaves, and the contexts' usual ``spread`` (C,), all scaled."""
         device = self.gain.device
         self.line = line.to(device)
-        for name, value in {"unit": unit, "spread": spread}.items():
+        for name, value in {"units": units, "spread": spread}.items():
             if value is not None:
                 kept = torch.as_tensor(value, dtype=self.head.weight.dtype).to(device)
                 self.register_buffer(name, kept, persistent=False)
 
+    @property
+    def shares(self) -> tuple[float, float]:
+        """The shares that are used of what it adds to the line, and of what it forecasts beside it."""
+        added, beside = self.gain.tolist()
+        return added, beside
+
+    def use(self, added: float, beside: float) -> None:
+        """Set the :attr:`shares`."""
+        self.gain.copy_(torch.tensor([added, beside]))
+
     def forward(self, x: Tensor, state: Any = None, last: bool = True) -> tuple[Tensor, Any]:
         """Forecast after the last step of x (T, B, C): (1, B, horizon, C); there is no state to carry."""
-        return (self.line(x) + self.gain * self.adds(x)).unsqueeze(0), None
+        line, (added, beside) = self.line(x), self.parts(x)
+        return (line + self.gain[0] * added + self.gain[1] * (beside - line)).unsqueeze(0), None
 
-    def adds(self, x: Tensor) -> Tensor:
-        """What the recurrent network adds to the line after x (T, B, C), at a gain of 1: (B, horizon, C)."""
+    def parts(self, x: Tensor) -> Tensor:
+        """What the network adds to the line after x (T, B, C), and what it forecasts itself: (2, B, horizon, C)."""
         read, size = self.sequences(x)
         output, _ = self.recurrent(read)
-        own = self.head(output[-1]).unflatten(0, x.shape[1:]).movedim(-1, 1)
-        return self.unit * size.unsqueeze(1) * own
+        own = self.head(output[-1]).unflatten(0, x.shape[1:]).unflatten(-1, (2, self.horizon)).permute(2, 0, 3, 1)
+        scaled = own * self.units[:, None, None] * size.unsqueeze(1)  # (2, B, K, C)
+        return torch.stack([scaled[0], x[-1].unsqueeze(1) + scaled[1]])
+
+    def used(self, x: Tensor) -> Tensor:
+        """The network's own part of the forecast after x, (B, horizon, C); of one that is not used, what it adds."""
+        added, beside = self.parts(x)
+        return self.gain[0] * added + self.gain[1] * beside if bool(self.gain.any()) else added
 
     def sequences(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """What the recurrent network reads, (S, B * C, segment + 2), and the spread of each context (B, C), 1 usual."""
+        """What the network reads, (S, B * C, 2 * segment + 1), and the spread of each context (B, C), 1 usual.
+
+        In a step: the values of a segment from the last one of the context on, in units of the context's spread; the
+        same values as they are; and the logarithm of the spread.
+        """
         steps = len(x) // self.segment
         used = x[len(x) - steps * self.segment :]
         level = used[-1]
-        usual = self.spread
-        size = ((used - level).square().mean(0) + (SPREAD_FLOOR * usual).square()).sqrt()
-        parts = ((used - level) / size).unflatten(0, (steps, self.segment)).permute(0, 2, 3, 1)  # (S, B, C, segment)
-        features = torch.stack([level.clamp(-HIGHEST_LEVEL, HIGHEST_LEVEL), (size / usual).log()], -1)
-        return torch.cat([parts, features.expand(steps, -1, -1, -1)], -1).flatten(1, 2), size / usual
+        spread = ((used - level).square().mean(0) + (SPREAD_FLOOR * self.spread).square()).sqrt()
+        both = torch.stack([(used - level) / spread, used.clamp(-FURTHEST, FURTHEST)])
+        parts = both.unflatten(1, (steps, self.segment)).permute(1, 3, 4, 0, 2).flatten(-2)  # (S, B, C, 2 * segment)
+        size = spread / self.spread
+        return torch.cat([parts, size.log().expand(steps, -1, -1).unsqueeze(-1)], -1).flatten(1, 2), size
