@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+# The cases are tiny: a second thread costs more than it gives, many times over where the machine is busy. numpy asks
+# once, when it is first imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import pytest
 import torch
 from hypothesis import settings
 
 from elman.cli import run
 
-# The cases are tiny: a second thread costs more than it gives, many times over where the machine is busy.
 torch.set_num_threads(1)
 
 DATA = Path(os.environ.get("ELMAN_DATA", Path(__file__).parents[1] / ".." / "shared" / "data"))
