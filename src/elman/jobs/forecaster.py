@@ -280,7 +280,7 @@ class Forecaster(Job[Forecast]):
         >>> forecaster = Forecaster("rnn", hidden=4, context=20, epochs=1)
         >>> history = forecaster.fit("wave:sine")
         >>> sorted(forecaster.test()["baselines"])
-        ['persistence', 'seasonal_naive']
+        ['autoregression', 'drift', 'persistence', 'seasonal_naive']
         """
         task, config, part = self.task, self.config, self.test_part()
         values, season = task.series.values, config.season or 1

@@ -79,8 +79,8 @@ def coverage(prediction: Array, truth: Array, widths: Array) -> float:
 def interval_score(prediction: Array, truth: Array, widths: Array, level: float) -> float:
     """The mean interval score (Gneiting & Raftery 2007), in the data's units: the width, and what falls outside.
 
-    >>> interval_score(np.zeros((1, 1, 1)), np.full((1, 1, 1), 3.0), np.array([[2.0]]), level=80)
-    14.0
+    >>> interval_score(np.zeros((1, 1, 1)), np.full((1, 1, 1), 3.0), np.array([[2.0]]), level=50)
+    8.0
     """
     outside = np.maximum(np.abs(truth - prediction) - widths, 0.0)
     return float(np.mean(2 * widths + 2 / (1 - level / 100) * outside))

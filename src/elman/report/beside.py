@@ -29,7 +29,7 @@ def compare(explanation: Explanation, others: Mapping[str, Any]) -> Explanation:
     >>> history = forecaster.fit("wave:sine")
     >>> found = compare(explain(forecaster), {"fresh": "lstm"})
     >>> [(one["name"], one["cell"], one["parameters"]) for one in found.facts["compared"]]
-    [('this one', 'rnn', 88), ('fresh', 'lstm', 72)]
+    [('this one', 'rnn', 104), ('fresh', 'lstm', 96)]
     """
     chosen = explanation.sample
     samples = {THIS: chosen} | {name: _of(other, chosen) for name, other in others.items()}

@@ -34,7 +34,7 @@ def sample(job: Any, steps: int | None = None) -> Sample:
     >>> forecaster = Forecaster("rnn", hidden=4, context=20, epochs=1)
     >>> history = forecaster.fit("wave:sine")
     >>> sample(forecaster).x.shape
-    torch.Size([20, 1, 1])
+    torch.Size([20, 1, 3])
     """
     if steps is not None and steps < 1:
         raise ElmanError(f"--steps: got {steps}, want 1 or more")
