@@ -20,6 +20,7 @@ from elman.jobs.baselines import verdict
 from elman.jobs.forecaster import ForecastRun
 from elman.linear import Line
 from elman.metrics import drift, standard_error
+from elman.report.chosen import sample
 from elman.tasks import NetworkOnLine
 from elman.tasks.forecast import _best_shares
 from elman.tasks.forecast_networks import Lines, inputs_of
@@ -148,6 +149,14 @@ def test_noise_earns_no_share_and_a_square_wave_does():
     assert sum(forecaster.model.shares) > 0.8
     assert forecaster.test()["verdict"]["ratio"] < 0.5
     assert forecaster.test()["verdict"]["standard_errors"] > 2
+
+
+def test_an_explanation_stands_on_the_line_that_the_test_part_is_scored_with():
+    forecaster = Forecaster("gru", **QUICK, horizon=3, split=(80, 0, 20))
+    forecaster.fit(monthly())
+    forecaster.predict(2)  # on a line fitted to the test part, too
+    made = sample(forecaster).result["forecast"][0][0]
+    assert made == pytest.approx(forecaster.test_part().prediction[-1, 0, 0], rel=1e-5)
 
 
 def test_without_a_validation_part_the_network_is_trusted_and_with_one_too_short_it_is_not():

@@ -45,6 +45,8 @@ def test_liveliness_reads_nothing_behind_the_origin():
     changed[200:] += 1e6
     origins = np.arange(3, 201)
     assert np.array_equal(liveliness(values, origins), liveliness(changed, origins))
+    later = np.append(origins, 260)  # an origin behind the change says nothing of those before it
+    assert np.array_equal(liveliness(values, later)[:-1], liveliness(changed, later)[:-1])
     assert liveliness(values, np.array([100]))[0, 0] == pytest.approx(
         np.sqrt(np.square(np.diff(values[75:100, 0])).mean())
     )
@@ -99,7 +101,8 @@ def test_intervals_of_the_test_part_know_nothing_of_it():
         forecaster = Forecaster("rnn", **QUICK, horizon=4)
         forecaster.fit(Series(series, ("walk",)))
         part = forecaster.test_part()
-        widths.append(forecaster._widths(forecaster.series.values, part.first[:1], 4, [80])[80.0])
+        known = int(part.first[0])
+        widths.append(forecaster.widths(forecaster.series.values, part.first[:1], 4, [80], known)[80.0])
     assert np.array_equal(*widths)
 
 

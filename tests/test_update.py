@@ -66,7 +66,18 @@ def test_data_of_other_columns_is_refused_and_nothing_changes(tmp_path):
     with pytest.raises(DataError, match="shorter than context"):
         forecaster.update(wave(5))
     assert not (tmp_path / "b").exists()
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(RunError):
+        forecaster.update(wave(150), run=tmp_path / "taken", recipe={"epochs": 9})
+    assert forecaster.recipe.epochs == QUICK["epochs"]
     assert forecaster.test() == before
+
+
+def test_a_changed_recipe_is_the_one_that_trains():
+    forecaster = Forecaster("gru", **QUICK)
+    forecaster.fit(wave(120))
+    forecaster.update(wave(150), recipe={"batch": 7})
+    assert forecaster.task.batch == 7
 
 
 def test_newer_files_are_read_as_the_first_was(elman):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
@@ -16,16 +16,18 @@ from elman.cli.console import Json
 from elman.cli.options import RunFolder, option
 from elman.data.series.config import ReadConfig
 from elman.errors import ElmanError
-from elman.tasks.forecast_config import ForecastConfig
+from elman.tasks.forecast_config import USUAL, ForecastConfig
 from elman.training import Recipe
 
 Source = Annotated[
     str | None, typer.Argument(help="A file, wave:sine, wave:combined, or fred:GS10.", show_default=False)
 ]
 Text: TypeAlias = str | None
+RECIPE = Recipe(**USUAL)
+OF_THE_RUN = Recipe.model_construct(**dict.fromkeys(Recipe.model_fields))  # has no defaults to show
 
 
-@options.takes(options.reading(), options.network(), options.fields(ForecastConfig), options.fields(Recipe))
+@options.takes(options.reading(), options.network(), options.fields(ForecastConfig), options.fields(RECIPE))
 def train(
     choices: dict[str, Any],
     data: Source = None,
@@ -65,14 +67,14 @@ def score_lines(result: Mapping[str, Any]) -> list[str]:
     names = list(result["test"])
     windows = f"{result['windows']} test windows" if "windows" in result else f"{result['origins']} origins"
     lines = [windows, f"{'':16}" + "".join(f"{name.upper():>12}" for name in names)]
-    return (
-        lines
-        + [
-            f"{row:16}" + "".join(f"{scores[name]:12.5g}" if name in scores else f"{'':>12}" for name in names)
-            for row, scores in rows.items()
-        ]
-        + [f"this network is {result['verdict']['words']}"]
+    lines += [
+        f"{row:16}" + "".join(f"{scores[name]:12.5g}" if name in scores else f"{'':>12}" for name in names)
+        for row, scores in rows.items()
+    ]
+    held = ", ".join(
+        f"{one['coverage']:.3g} % into the {level} % interval" for level, one in result["intervals"].items()
     )
+    return [*lines, f"this network is {result['verdict']['words']}", f"of the truth fell {held}"]
 
 
 def draw(forecaster: Any, run: Path, folder: Path, kind: str, steps: int = 0) -> list[Path]:
@@ -129,10 +131,9 @@ def forecast(
     header = ["step" if dates is None else "date", *bounds]
     numbers = zip(*bounds.values(), strict=True)
     rows = [[dates[i] if dates else i + 1, *values] for i, values in enumerate(numbers)]
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    text = _csv(header, rows)
     if out is not None:
-        write_atomically(out, text.getvalue().encode())
+        write_atomically(out, text.encode())
     result = {
         "run": str(run),
         "steps": steps,
@@ -144,9 +145,16 @@ def forecast(
             for level, width in found.widths.items()
         },
     }
-    lines = text.getvalue().splitlines() if out is None else [f"{out}: {steps} steps"]
+    lines = text.splitlines() if out is None else [f"{out}: {steps} steps"]
     console.emit(result | ({"out": str(out)} if out else {}), lines, json)
     return console.DONE
+
+
+def _csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A table as text, a row a line."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    return text.getvalue()
 
 
 def _bounds(found: Any) -> dict[str, list[float]]:
@@ -160,7 +168,7 @@ def _bounds(found: Any) -> dict[str, list[float]]:
     return columns
 
 
-@options.takes(options.reading(), options.fields(Recipe))
+@options.takes(options.reading(), options.fields(OF_THE_RUN))
 def update(
     choices: dict[str, Any],
     run: RunFolder,
@@ -186,7 +194,7 @@ BACKTESTED = [name for name in ForecastConfig.model_fields if name not in ("hori
 
 
 @options.takes(
-    options.reading(), options.network(), options.fields(ForecastConfig, *BACKTESTED), options.fields(Recipe)
+    options.reading(), options.network(), options.fields(ForecastConfig, *BACKTESTED), options.fields(RECIPE)
 )
 def backtest(
     choices: dict[str, Any],
@@ -214,9 +222,8 @@ def backtest(
         )
     result, lines = found.scores(), []
     if out is not None:
-        table, text = found.table(), io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([list(table), *zip(*table.values(), strict=True)])
-        write_atomically(out, text.getvalue().encode())
+        table = found.table()
+        write_atomically(out, _csv(list(table), zip(*table.values(), strict=True)).encode())
         lines.append(f"every forecast: {out}")
     if plot is not None:
         lines.append(f"a picture: {_draw_backtest(found, plot)}")

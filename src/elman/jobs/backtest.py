@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from elman.data import Series, read_series
 from elman.errors import DataError, ElmanError
 from elman.jobs.baselines import baselines, verdict
 from elman.jobs.forecaster import LEVELS, Forecaster
-from elman.metrics import coverage, interval_score, mase, pinball, scores
+from elman.metrics import interval_scores, mase, pinball, scores
 
 Array = NDArray[np.float64]
 
@@ -62,14 +62,7 @@ class Backtest:
             "verdict": verdict(self.prediction, self.truth, self.plain, self.every),
             "pinball": float(np.mean(losses)),
             "crps": 2 * float(np.mean([*losses, pinball(self.prediction, self.truth, 0.5)])),
-            "intervals": {
-                f"{level:g}": {
-                    "coverage": coverage(self.prediction, self.truth, self.widths[level]),
-                    "width": float(2 * self.widths[level].mean()),
-                    "score": interval_score(self.prediction, self.truth, self.widths[level], level),
-                }
-                for level in LEVELS
-            },
+            "intervals": interval_scores(self.prediction, self.truth, {level: self.widths[level] for level in LEVELS}),
             "by_origin": self._by_origin(),
         }
 
@@ -140,33 +133,38 @@ def backtest(
         raise ElmanError("`split`: a backtest has no split, each origin has its past; leave it out")
     series = read_series(data, **(reading or {}))
     origins = _origins(len(series), horizon, first, every)
-    steps = np.arange(horizon)
-    predictions, around, plain = [], [], []
-    forecaster, season = None, 0
-    for i, origin in enumerate(origins.tolist()):
-        if forecaster is None or refit:
-            forecaster = Forecaster(horizon=horizon, split=(100 - VALIDATED, VALIDATED, 0), **choices)
-            forecaster.fit(_before(series, origin))
-            season = season if i else forecaster.config.season or 0  # the first one's, for all scores and baselines
-        found = forecaster.predict(horizon, _before(series, origin), levels=[*DECILES, *LEVELS])
-        predictions.append(found.values)
-        around.append(found.widths)
-        if refit:
-            plain.append(baselines(series.values, origins[i : i + 1], horizon, season))
-        if report is not None:
-            report(i + 1, len(origins))
-    together = plain or [baselines(series.values, origins, horizon, season)]
+    groups = np.split(origins, len(origins)) if refit else [origins]  # each forecast by a network of its own
+    predictions: list[Array] = []
+    around: list[dict[float, Array]] = []
+    plain: list[dict[str, Array]] = []
+    season = 0
+    for group in groups:
+        forecaster = Forecaster(horizon=horizon, split=(100 - VALIDATED, VALIDATED, 0), **choices)
+        forecaster.fit(_before(series, group[0]))
+        if not plain:  # the first one's, for all scores and baselines
+            season = forecaster.config.season or 0
+        for origin in group:
+            predictions.append(forecaster.predict(horizon, _before(series, origin)).values)
+            if report is not None:
+                report(len(predictions), len(origins))
+        around.append(forecaster.widths(series.values, group, horizon, [*DECILES, *LEVELS]))
+        plain.append(baselines(series.values, group, horizon, season))
     return Backtest(
         series,
         origins,
         np.stack(predictions),
-        series.values[origins[:, None] + steps],
-        {level: np.stack([widths[level] for widths in around]) for level in around[0]},
-        {name: np.concatenate([one[name] for one in together]) for name in together[0]},
+        series.values[origins[:, None] + np.arange(horizon)],
+        _joined(around),
+        _joined(plain),
         season,
         every,
         refit,
     )
+
+
+def _joined(parts: Sequence[Mapping[Any, Array]]) -> dict[Any, Array]:
+    """The arrays of each name, one after the other."""
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _origins(length: int, horizon: int, first: int | None, every: int) -> NDArray[np.int64]:
@@ -182,6 +180,6 @@ def _origins(length: int, horizon: int, first: int | None, every: int) -> NDArra
     return np.arange(begin, length - horizon + 1, every)
 
 
-def _before(series: Series, origin: int) -> Series:
+def _before(series: Series, origin: np.int64) -> Series:
     times = None if series.times is None else series.times[:origin]
     return Series(series.values[:origin], series.names, times, series.step, series.source, (), series.zone)

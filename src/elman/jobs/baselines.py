@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from elman.errors import DataError
 from elman.linear import Blend
-from elman.metrics import drift, persistence, seasonal_naive, standard_error
+from elman.metrics import SURE, drift, persistence, seasonal_naive, standard_error
 
 Array = NDArray[np.float64]
 LEAST_DIFFERENCE = 0.0005  # of the mean squared errors, below which two forecasts are as good
@@ -80,5 +80,5 @@ def _words(found: Mapping[str, Any], windows: int) -> str:
         return f"{said}; one window cannot say whether that is chance"
     if distance is None:
         return f"{said}; the same in every window"
-    sure = "more than" if abs(distance) > 2 else "no more than"
+    sure = "more than" if abs(distance) > SURE else "no more than"
     return f"{said}; the difference is {abs(distance):.2g} of its standard errors, {sure} chance would give"

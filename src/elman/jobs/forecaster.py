@@ -6,6 +6,7 @@ import operator
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,14 +26,13 @@ from elman.jobs.config import NetworkConfig, picked
 from elman.jobs.job import Job, JobRun
 from elman.jobs.settling import percents, settled, warnings_of
 from elman.linear import Blend
-from elman.metrics import check_levels, coverage, half_widths, liveliness, repeats_last_value, scores
+from elman.metrics import check_levels, half_widths, interval_scores, liveliness, repeats_last_value, scores
 from elman.tasks.forecast import Forecast
-from elman.tasks.forecast_config import ForecastConfig
+from elman.tasks.forecast_config import USUAL, ForecastConfig
 from elman.tasks.forecast_networks import ForecastNetwork, NetworkOnLine, inputs_of
 from elman.training import History, Progress, Recipe, Run, checked
 
 Array = NDArray[np.float64]
-USUAL = {"clip": 1.0, "patience": 20}  # of a network on a line: what it can add is little, and soon found
 LEVELS = (80.0, 95.0)  # per cent, of the intervals that are tested
 BEGUN_AT = "begun_at."  # before the names of weights that a training began at
 OF_TEXT = ("encoding", "separator", "decimal")  # what is said of files of text alone
@@ -140,13 +140,27 @@ class Forecaster(Job[Forecast]):
         """
         self.recipe.torch_device()  # refuses a device that is not there before anything is written
         series = read_series(data, **reading)
-        config, blends = settled(self._asked, series)
-        scaler = Forecast.fit_scaler(series, config)
-        task = self._build(series, config, scaler, blends)
-        self.config, self.reading = config, read_choices(reading)
-        self.run = None if run is None else self._create(run, task)
-        self._task = task
+        with self._undone_on_failure():
+            self.config, blends = settled(self._asked, series)
+            self.reading = read_choices(reading)
+            self._begin(self._build(series, self.config, Forecast.fit_scaler(series, self.config), blends), run)
         return self._trained(report)
+
+    @contextmanager
+    def _undone_on_failure(self) -> Iterator[None]:
+        """What fails inside leaves the forecaster as it was."""
+        before = dict(self.__dict__)
+        try:
+            yield
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+
+    def _begin(self, task: Forecast, run: str | os.PathLike | None, **weights: Tensor) -> None:
+        """Take ``task``, and keep it in the folder ``run`` if there is to be one, with the ``weights`` it begins at."""
+        self.run = None if run is None else self._create(run, task, **weights)
+        self._task = task
 
     def _create(self, run: str | os.PathLike, task: Forecast, **weights: Tensor) -> Run[Any]:
         """A folder for a training that begins; at ``weights``, where they are not those of the seed."""
@@ -180,14 +194,12 @@ class Forecaster(Job[Forecast]):
         changed.torch_device()
         old, series = self.task, self._continued(data, reading)
         split_windows(len(series), old.context, self.config.horizon, self.config.split)
-        task = self._build(series, self.config, old.scaler, old.blends)
         weights = old.model.state_dict()
-        task.model.load_state_dict(weights)
-        if isinstance(task.model, NetworkOnLine):
-            task.model.use(1, 0)  # judged anew after training
-        self.recipe = changed
-        self.run = None if run is None else self._create(run, task, **task.model.state_dict())
-        self._task = task
+        with self._undone_on_failure():
+            self.recipe = changed
+            task = self._build(series, self.config, old.scaler, old.blends)
+            task.model.load_state_dict(weights)
+            self._begin(task, run, **weights)
         return self._trained(report)
 
     def _trained(self, report: Progress | None, resume: bool = False) -> History:
@@ -301,13 +313,9 @@ class Forecaster(Job[Forecast]):
             "season": config.season or 0,
             "baselines": beside,
             "verdict": verdict(part.prediction, part.truth, plain),
-            "intervals": {
-                f"{level:g}": {
-                    "coverage": coverage(part.prediction, part.truth, width),
-                    "width": float(2 * width.mean()),
-                }
-                for level, width in self._widths(values, part.first, config.horizon, LEVELS).items()
-            },
+            "intervals": interval_scores(
+                part.prediction, part.truth, self.widths(values, part.first, config.horizon, LEVELS, int(part.first[0]))
+            ),
             "warnings": warnings_of(
                 found, beside, repeats_last_value(part.prediction, part.truth, part.last), rounding_of(part.truth)
             ),
@@ -331,23 +339,28 @@ class Forecaster(Job[Forecast]):
         z = task.continue_series(series, steps).cpu().double().numpy()
         times = series.later(steps)
         dates = None if times is None else series.written(times)
-        around = self._widths(series.values, [len(series)], steps, levels)
+        around = self.widths(series.values, [len(series)], steps, levels)
         widths = {level: width[0] for level, width in around.items()}
         return Continuation(task.scaler.invert(z, series.values[-1]), series.names, times, dates, widths)
 
-    def _widths(
-        self, values: Array, origins: Sequence[int] | NDArray[np.int64], steps: int, levels: Sequence[float]
+    def widths(
+        self,
+        values: Array,
+        origins: Sequence[int] | NDArray[np.int64],
+        steps: int,
+        levels: Sequence[float],
+        before: int | None = None,
     ) -> dict[float, Array]:
         """Half the width of intervals around forecasts of ``values`` (N, C) from ``origins`` (n,), by level.
 
-        (n, steps, C) each. The errors of forecasts made within the series say how wide, before the test part where that
-        is what is forecast; each counts in units of how lively the values before it were.
+        (n, steps, C) each. The errors of forecasts made within the series, before its value ``before`` where that is
+        given, say how wide; each counts in units of how lively the values before it were.
         """
         if not check_levels(levels):
             return {}
         task, season = self.task, self.config.season or 0
         own = task.series.values
-        scaled, made = task.errors_before(int(origins[0]) if values is own else len(own), steps)
+        scaled, made = task.errors_before(len(own) if before is None else before, steps)
         errors = scaled.cpu().double().numpy()
         if task.scaler.kind == "differences":
             errors = np.cumsum(errors, axis=1)

@@ -163,7 +163,7 @@ def _affine(member: Member, values: Array, horizon: int, season: int) -> tuple[A
     matrix[:, size - base.shape[1] :] = base
     # A series too short for one window of its own context has nothing to fit: the base stands alone.
     if member.strength is not None and len(values) >= size + horizon + 1:
-        rows = _Rows(values, size, horizon)
+        rows = _Rows.of(values, size, horizon)
         level = level_vector(BASES[member.base].level, member.context)
         ridge = Ridge(rows.inputs(member.context, level), rows.targets(base))
         coefficients, bias = ridge.solve(member.strength)
@@ -171,13 +171,19 @@ def _affine(member: Member, values: Array, horizon: int, season: int) -> tuple[A
     return matrix, bias
 
 
+@dataclass(frozen=True)
 class _Rows:
-    """The windows of ``values`` (N,) with ``size`` values before ``horizon`` targets, the last ones where many."""
+    """Windows: the values ``before`` (n, size) and ``after`` (n, horizon) each origin."""
 
-    def __init__(self, values: Array, size: int, horizon: int, most: int | None = None):
+    before: Array
+    after: Array
+
+    @classmethod
+    def of(cls, values: Array, size: int, horizon: int, most: int | None = None) -> _Rows:
+        """The windows of ``values`` (N,), the last ones where there are many."""
         together = sliding_window_view(values, size + horizon)
         together = together[-(most or max(1, MOST_NUMBERS // (size + horizon))) :]
-        self.before, self.after = together[:, :size], together[:, size:]
+        return cls(together[:, :size], together[:, size:])
 
     def inputs(self, context: int, level: Array) -> Array:
         """The last ``context`` values of each window, measured from their level."""
@@ -192,10 +198,9 @@ class _Rows:
         """The base's own forecast of each window's targets."""
         return self.before[:, self.before.shape[1] - base.shape[1] :] @ base.T
 
-    def __getitem__(self, part: slice) -> _Rows:
-        some = object.__new__(_Rows)
-        some.before, some.after = self.before[part], self.after[part]
-        return some
+    def every(self, stride: int) -> _Rows:
+        """Every ``stride``-th window."""
+        return _Rows(self.before[::stride], self.after[::stride])
 
 
 class _Trial:
@@ -246,23 +251,22 @@ class _Trial:
     ) -> Iterator[tuple[Choice, float]]:
         horizon = min(self.horizon, stop - start)
         windows = sliding_window_view(self.values[start:stop], horizon)
-        every = slice(None, None, max(1, windows.size // MOST_FORECASTS))
-        truth = windows[every]
+        stride = max(1, windows.size // MOST_FORECASTS)
+        truth = windows[::stride]
         for context in self.contexts:
             for level in {BASES[name].level: None for name in names}:
                 tried = [n for n in names if BASES[n].level == level and self._can(n, context, start)]
-                size = max((reach(n, context, self.season) for n in tried), default=0)
-                size = max(size, context)
+                size = max(context, *(reach(n, context, self.season) for n in tried), 0)
                 if not tried or size > start:
                     continue
                 matrices = [base_matrix(name, horizon, context, self.season) for name in tried]
-                tested = _Rows(seen[start - size : stop], size, horizon)[every]
+                tested = _Rows.of(seen[start - size : stop], size, horizon).every(stride)
                 plain = [tested.base(matrix) for matrix in matrices]
                 for name, prediction in zip(tried, plain, strict=True):
                     yield (name, context, None), float(_squared(prediction, truth, log))
                 if start < size + horizon + 1:
                     continue
-                rows = _Rows(seen[:start], size, horizon, MOST_TRIED)
+                rows = _Rows.of(seen[:start], size, horizon, MOST_TRIED)
                 weights = level_vector(level, context)
                 # One decomposition serves every base that measures from this level.
                 left = np.concatenate([rows.targets(matrix) for matrix in matrices], axis=1)

@@ -13,6 +13,7 @@ from elman.metrics.classify import (
     softmax,
 )
 from elman.metrics.forecast import (
+    SURE,
     drift,
     mae,
     mase,
@@ -25,11 +26,20 @@ from elman.metrics.forecast import (
     smape,
     standard_error,
 )
-from elman.metrics.intervals import check_levels, coverage, half_widths, interval_score, liveliness, pinball
+from elman.metrics.intervals import (
+    check_levels,
+    coverage,
+    half_widths,
+    interval_score,
+    interval_scores,
+    liveliness,
+    pinball,
+)
 from elman.metrics.naive_bayes import NaiveBayes
 from elman.metrics.text import NGrams, bits_per_char
 
 __all__ = [
+    "SURE",
     "NGrams",
     "NaiveBayes",
     "best_mixture",
@@ -44,6 +54,7 @@ __all__ = [
     "drift",
     "half_widths",
     "interval_score",
+    "interval_scores",
     "liveliness",
     "mae",
     "majority",

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from elman.errors import DataError, ShapeError
 
 Array = NDArray[np.float64]
+SURE = 2.0  # standard errors: a difference of more is more than chance would give
 FEWEST_WINDOWS = 8  # of fewer, a correlation says nothing
 
 

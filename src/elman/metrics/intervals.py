@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +52,7 @@ def liveliness(values: Array, origins: NDArray[np.int64], season: int = 0) -> Ar
     """How lively ``values`` (N, C) are before each of ``origins`` (n,): (n, C), in the values' units.
 
     The root mean square of the changes from value to value, over the last two seasons or 24 values, whichever is more,
-    and never below a tenth of that of all values before the last origin.
+    and never below a tenth of that of all values before the origin.
 
     >>> liveliness(np.array([[0.0], [1.0], [0.0], [5.0], [0.0]]), np.array([3]))[0, 0].item()
     1.0
@@ -63,7 +63,7 @@ def liveliness(values: Array, origins: NDArray[np.int64], season: int = 0) -> Ar
     stop = np.asarray(origins, dtype=np.int64) - 1  # changes that end before the origin
     start = np.maximum(stop - length, 0)
     local = (sums[stop] - sums[start]) / np.maximum(stop - start, 1)[:, None]
-    usual = sums[stop.max()] / max(int(stop.max()), 1)
+    usual = sums[stop] / np.maximum(stop, 1)[:, None]
     return np.sqrt(np.maximum(local, LEAST_LIVELY**2 * usual) + np.finfo(float).tiny)
 
 
@@ -84,6 +84,22 @@ def interval_score(prediction: Array, truth: Array, widths: Array, level: float)
     """
     outside = np.maximum(np.abs(truth - prediction) - widths, 0.0)
     return float(np.mean(2 * widths + 2 / (1 - level / 100) * outside))
+
+
+def interval_scores(prediction: Array, truth: Array, widths: Mapping[float, Array]) -> dict[str, dict[str, float]]:
+    """Of each level in per cent, its ``widths`` (..., K, C): coverage, mean width from bound to bound, interval score.
+
+    >>> interval_scores(np.zeros((1, 1, 1)), np.ones((1, 1, 1)), {80.0: np.array([[2.0]])})
+    {'80': {'coverage': 100.0, 'width': 4.0, 'score': 4.0}}
+    """
+    return {
+        f"{level:g}": {
+            "coverage": coverage(prediction, truth, width),
+            "width": float(2 * np.mean(width)),
+            "score": interval_score(prediction, truth, width, level),
+        }
+        for level, width in widths.items()
+    }
 
 
 def pinball(prediction: Array, truth: Array, quantile: float) -> float:

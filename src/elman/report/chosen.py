@@ -69,6 +69,7 @@ def _on_line(job: Forecaster, model: NetworkOnLine, steps: int | None) -> Sample
     segments = min(steps or STEPS, task.context // model.segment)
     first, column = end - segments * model.segment, slice(0, 1)
     z = task.z.to(next(model.parameters()).device)
+    task.use_line_before(part.start + task.context)  # as the part is scored
     with torch.no_grad():
         forecast = model(z[part[-1] : end, None])[0][-1, 0]
         line = model.line(z[part[-1] : end, None])[0]

@@ -21,13 +21,12 @@ from torch.nn.functional import mse_loss
 from elman.data import Scaler, Series, part_ends, split_windows, windows
 from elman.errors import DataError
 from elman.linear import Blend
-from elman.metrics import standard_error
+from elman.metrics import SURE, standard_error
 from elman.tasks import contract
 from elman.tasks.forecast_config import ForecastConfig
 from elman.tasks.forecast_networks import LEAST_UNIT, ForecastNetwork, Lines, NetworkOnLine
 
 FEWEST_JUDGED = 8  # horizons in the validation part; fewer say too little of whether the network helps
-SURE = 2.0  # standard errors
 BLOCKS = 4  # of origins that errors are measured at
 ORIGINS_A_BLOCK = 200
 ORIGINS_OF_A_STATE = 10  # each reads the series from its beginning
@@ -101,7 +100,7 @@ class Forecast:
             self._found_lines[end] = Lines(fitted, self.scaler.shift, self.scaler.scale)
         return self._found_lines[end]
 
-    def _use_line_before(self, end: int) -> None:
+    def use_line_before(self, end: int) -> None:
         """Let the network stand on what is known before value ``end``, and nothing later."""
         if isinstance(self.model, NetworkOnLine):
             self.model.stand_on(self.line_before(end))
@@ -124,7 +123,7 @@ class Forecast:
         model = self.model
         if not isinstance(model, NetworkOnLine):
             return
-        self._use_line_before(self.trained.last_training_value)
+        self.use_line_before(self.trained.last_training_value)
         self.z = self.z.to(model.gain.device)
         if not self.config.split[1]:
             better = int(self._scaled_errors(model, self.trained.train).mean(axis=(1, 2)).argmin())
@@ -182,7 +181,7 @@ class Forecast:
     def batches(self, generator: torch.Generator) -> Iterator[Batch]:
         """One epoch: windows in random order, or, stateful, streams in their own."""
         self.z = self.z.to(next(self.model.parameters()).device)
-        self._use_line_before(self.trained.last_training_value)
+        self.use_line_before(self.trained.last_training_value)
         return self._stream_batches(generator) if self.config.stateful else self._window_batches(generator)
 
     def loss(self, batch: Batch) -> Tensor:
@@ -211,7 +210,7 @@ class Forecast:
         part = self.trained.validation
         if not part:
             return None
-        self._use_line_before(self.trained.last_training_value)
+        self.use_line_before(self.trained.last_training_value)
         if isinstance(self.model, NetworkOnLine):
             return min(self._scaled_errors(self.model, part).mean(axis=(1, 2)))
         _, targets = self._windows(every=False)
@@ -271,7 +270,7 @@ class Forecast:
         """
         self.model.eval()
         self.z = self.z.to(next(self.model.parameters()).device)
-        self._use_line_before(part.start + self.context)
+        self.use_line_before(part.start + self.context)
         return self._fed_back(part, self.config.horizon)
 
     def _at_once(self, part: range) -> Tensor:
@@ -328,7 +327,7 @@ class Forecast:
             # Every second, third, ... origin of a long block says as much.
             part = range(block[0], block[-1] + 1, max(1, self._stride(len(block))))
             part = range(part.start - self.context, part.stop - self.context, part.step)
-            self._use_line_before(int(block[0]))
+            self.use_line_before(int(block[0]))
             origins += [w + self.context for w in part]
             truth = torch.stack([self.z[w + self.context : w + self.context + steps] for w in part])
             found.append(truth - self._fed_back(part, steps))
@@ -349,7 +348,7 @@ class Forecast:
                 f"{series.source}: {len(series)} values are fewer than the context of {self.context}; give more"
             )
         self.model.eval()
-        self._use_line_before(len(self.series))
+        self.use_line_before(len(self.series))
         z = self._scaled(series).unsqueeze(1)
         loop = self._carry_on(z) if self.config.stateful else self._slide_on(z)
         return torch.cat(list(_until(loop, steps)))[:steps]

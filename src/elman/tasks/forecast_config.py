@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from elman.data.series.scaling import KINDS
 
 CONTEXT = 24  # of a network alone, unless told
+# Of the recipe of a network on a line: what it can add is little, and soon found.
+USUAL: dict[str, Any] = {"clip": 1.0, "patience": 20}
 
 
 class ForecastConfig(BaseModel):
