@@ -22,6 +22,7 @@ LAYERS = [
     {"errors"},
     {"shapes"},
     {"options"},
+    {"choices"},
     {"sequences"},
     {"equations"},
     {"cells"},

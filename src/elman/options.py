@@ -28,7 +28,7 @@ def checked(
 
     ``name`` words a field otherwise (:func:`field` as in a file, :func:`argument` as in Python). Raises ``error``.
 
-    >>> from elman.training.recipe import Recipe
+    >>> from elman.choices.recipe import Recipe
     >>> checked(Recipe, {"lr": -1, "batch": "many"})
     Traceback (most recent call last):
     elman.errors.ElmanError: --batch: got 'many', want a valid integer; --lr: got -1, want greater than 0

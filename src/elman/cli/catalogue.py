@@ -25,7 +25,12 @@ def cells(
     ] = None,
     json: Json = False,
 ) -> int:
-    """List the catalogue of cells, or show one cell's equations."""
+    """List the catalogue of cells, or show one cell's equations.
+
+    Examples:
+        elman cells
+        elman cells lstm --latex
+    """
     from elman.cells import REGISTRY
 
     if markdown:
@@ -128,8 +133,13 @@ def inspect(
     horizon: Annotated[int, typer.Option(help="Values after it.")] = 1,
     json: Json = False,
 ) -> int:
-    """Show what is read from a series: its range, its step, its gaps, and the first windows."""
-    from elman.data.series.config import read_choices
+    """Show what is read from a series: its range, its step, its gaps, and the first windows.
+
+    Examples:
+        elman inspect sales.csv
+        elman inspect power.csv --time Date --fill interpolate
+    """
+    from elman.choices.reading import read_choices
     from elman.data.series.sources import survey_series
 
     config = read_choices(choices)

@@ -20,7 +20,12 @@ def check(
     speed: Annotated[bool, typer.Option("--speed/--no-speed", help="Time it against a loop of operations.")] = True,
     json: Json = False,
 ) -> int:
-    """Check a cell: backend, gradients, rows, lengths, resets, halves, saving, speed. Exit code 2: a check failed."""
+    """Check a cell: backend, gradients, rows, lengths, resets, halves, saving, speed. Exit code 2: a check failed.
+
+    Examples:
+        elman check gru
+        elman check my_cells.py:leaky --set rate=0.5
+    """
     from elman import checks
     from elman.cells import get
 

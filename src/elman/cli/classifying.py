@@ -10,13 +10,12 @@ from typing import Annotated, Any
 
 import typer
 
+from elman.choices.classify import CELL, HIDDEN, RECIPE, ClassifyConfig
+from elman.choices.recipe import Recipe
 from elman.cli import console, options, training
 from elman.cli.console import Json
 from elman.cli.options import RunFolder, option
 from elman.errors import ElmanError
-from elman.jobs.classifier import CELL, HIDDEN, RECIPE
-from elman.tasks.classify import ClassifyConfig
-from elman.training import Recipe
 
 WANTED = "a .csv, .tsv, .parquet, .jsonl, .ts or .txt file, or a folder with a .txt file a class"
 Source = Annotated[str | None, typer.Argument(help=f"{WANTED[0].upper()}{WANTED[1:]}.", show_default=False)]
@@ -43,7 +42,12 @@ def train(
     resume: options.Resume = False,
     json: Json = False,
 ) -> int:
-    """Train a network to classify texts, or sequences of numbers."""
+    """Train a network to classify texts, or sequences of numbers.
+
+    Examples:
+        elman train classify reviews.csv --sequence text --label stars
+        elman train classify train.ts --test test.ts --cell lstm
+    """
     reading = options.given(sequence=sequence or None, label=label, id=id, validation=validation, test=test)
     return training.train(
         _job(),
@@ -112,10 +116,15 @@ def classify(
         str | None, option("A file of sequences instead: a table, .ts, or .txt with a text a line.")
     ] = None,
     sequence: Annotated[str | None, option("Its column of the texts or lists.")] = None,
-    out: Annotated[Path | None, option("A CSV file. [the terminal]", "-o", "--out")] = None,
+    out: Annotated[Path | None, options.out("A CSV file. [the terminal]")] = None,
     json: Json = False,
 ) -> int:
-    """Say of which class each text or sequence is, and how probably."""
+    """Say of which class each text or sequence is, and how probably.
+
+    Examples:
+        elman classify runs/reviews-gru 'a fine film' 'a dull one'
+        elman classify runs/reviews-gru --data new.csv -o labels.csv
+    """
     from elman.training import write_atomically
 
     if (data is None) == (not texts):

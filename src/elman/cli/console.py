@@ -18,17 +18,26 @@ import typer
 from elman.errors import ElmanError
 
 ARGUMENTS = {"data": "DATA", "run": "-o"}  # what a command calls the arguments that are no options of their name
+# What steers a terminal: control characters but tab and line feed, and those that turn the direction of writing.
+CONTROL = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069]")
 DONE, OUR_FAULT, USERS_INPUT, INTERRUPTED = 0, 1, 2, 130
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object; everything else goes to stderr.")]
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="Print one JSON object; everything else goes to stderr.", rich_help_panel="Output"),
+]
 
 
 def emit(result: Mapping[str, Any], lines: Iterable[str], as_json: bool) -> None:
     """Print ``result`` as one JSON object, or ``lines`` for a person."""
     with _until_read():
-        for line in [json.dumps(_finite(result), ensure_ascii=False)] if as_json else lines:
-            print(line, file=_results())
+        for line in [json.dumps(_finite(result))] if as_json else lines:
+            print(shown(line, _results()), file=_results())
         _results().flush()
+
+
+class Interrupted(Exception):
+    """The person stopped the command."""
 
 
 @contextlib.contextmanager
@@ -50,18 +59,40 @@ def stream(pieces: Iterable[str]) -> None:
     """Print a text that comes in pieces, each as it comes, and end the line."""
     with _until_read():
         for piece in pieces:
-            print(piece, end="", file=_results(), flush=True)
+            print(shown(piece, _results()), end="", file=_results(), flush=True)
         print(file=_results(), flush=True)
+
+
+def shown(text: str, stream: TextIO) -> str:
+    r"""``text`` as it may be printed: what would steer a terminal is escaped there, and nothing elsewhere.
+
+    >>> import io
+    >>> shown("\x1b[2J", io.StringIO()) == "\x1b[2J"
+    True
+    """
+    return CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text) if stream.isatty() else text
+
+
+def _speakable() -> None:
+    """Let stdout and stderr take any text: what their encoding lacks is escaped, and a closed one swallows it."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 @contextlib.contextmanager
 def _until_read() -> Iterator[None]:
-    """Printing inside ends where the reader, `head` say, has seen enough."""
+    """Printing inside ends where the reader, `head` say, has seen enough. Raises :class:`ElmanError` on a full disk."""
     try:
         yield
-    except BrokenPipeError:
+    except OSError as error:
         # Nothing more may be written there, not even at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), _results().fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise ElmanError(f"stdout: cannot be written: {error.strerror}") from error
 
 
 _aside: TextIO | None = None  # where results go while stdout itself is turned aside
@@ -94,18 +125,19 @@ def _finite(value: Any) -> Any:
 
 def say(text: str) -> None:
     """Tell the person something beside the result, on stderr."""
-    print(text, file=sys.stderr, flush=True)
+    print(shown(text, sys.stderr), file=sys.stderr, flush=True)
 
 
 def guarded(run: Callable[[], Any], as_json: bool) -> int:
     """Run a command and return its exit code; the user's errors become one line, ours a report."""
+    _speakable()
     try:
         with warnings.catch_warnings(), _stdout_for_results_alone() if as_json else contextlib.nullcontext():
             warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
             return run() or DONE
     except ElmanError as error:
         return _failed(str(error), as_json, USERS_INPUT)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Interrupted):
         say("elman: interrupted")
         return INTERRUPTED
     except Exception as error:
@@ -139,7 +171,8 @@ def _failed(message: str, as_json: bool, code: int) -> int:
     message = as_options(message)
     say(f"elman: {message}")
     if as_json:
-        print(json.dumps({"error": message}, ensure_ascii=False))
+        with _until_read():
+            print(json.dumps({"error": message}), flush=True)
     return code
 
 

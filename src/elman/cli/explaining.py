@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from elman.cli import console
+from elman.cli import console, options
 from elman.cli.console import Json
 from elman.cli.options import RunFolder, option
 from elman.cli.runs import open_run, picture_folder
@@ -14,7 +14,7 @@ from elman.errors import CellError, ElmanError
 
 def explain(
     run: RunFolder,
-    out: Annotated[Path | None, option("The page. [report.html in the run]", "-o", "--out")] = None,
+    out: Annotated[Path | None, options.out("The page. [report.html in the run]")] = None,
     pictures: Annotated[Path | None, option("Folder for the pictures. [the run]")] = None,
     steps: Annotated[int | None, option("At most so many steps of its data. [200, or a forecast's context]")] = None,
     compare: Annotated[
@@ -23,7 +23,12 @@ def explain(
     ] = None,
     json: Json = False,
 ) -> int:
-    """Explain what a run's network remembers: numbers, pictures, and one page with a walk through its steps."""
+    """Explain what a run's network remembers: numbers, pictures, and one page with a walk through its steps.
+
+    Examples:
+        elman explain runs/sales-gru
+        elman explain runs/sales-gru --compare lstm --compare runs/sales-rnn
+    """
     from elman import report
     from elman.report import sections
 

@@ -11,13 +11,13 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 
+from elman.choices.forecast import USUAL, ForecastConfig
+from elman.choices.reading import ReadConfig
+from elman.choices.recipe import Recipe
 from elman.cli import console, options, training
 from elman.cli.console import Json
 from elman.cli.options import RunFolder, option
-from elman.data.series.config import ReadConfig
 from elman.errors import ElmanError
-from elman.tasks.forecast_config import USUAL, ForecastConfig
-from elman.training import Recipe
 
 Source = Annotated[
     str | None, typer.Argument(help="A file, wave:sine, wave:combined, or fred:GS10.", show_default=False)
@@ -35,7 +35,13 @@ def train(
     resume: options.Resume = False,
     json: Json = False,
 ) -> int:
-    """Train a network to forecast a series."""
+    """Train a network to forecast a series.
+
+    Examples:
+        elman train forecast sales.csv --horizon 12
+        elman train forecast power.csv --time Date --target load --cell lstm -o runs/power
+        elman train forecast wave:sine --network-alone --cell rnn --context 50
+    """
     reading, choices = options.parted(choices, ReadConfig)
     return training.train(
         _job(),
@@ -114,12 +120,17 @@ def forecast(
     choices: dict[str, Any],
     run: RunFolder,
     steps: Annotated[int, typer.Option(help="How many steps ahead.")] = 10,
-    out: Annotated[Path | None, option("A CSV file. [the terminal]", "-o", "--out")] = None,
+    out: Annotated[Path | None, options.out("A CSV file. [the terminal]")] = None,
     data: Annotated[Text, option("Go on after this series and not the one trained on.")] = None,
     levels: Annotated[Text, option("Intervals that so many per cent fall into, such as 80,95.")] = None,
     json: Json = False,
 ) -> int:
-    """Forecast the next values of a series, each prediction fed back as the next input."""
+    """Forecast the next values of a series, each prediction fed back as the next input.
+
+    Examples:
+        elman forecast runs/sales-gru --steps 12 --levels 80,95
+        elman forecast runs/sales-gru --data newer.csv -o forecast.csv
+    """
     from elman.training import write_atomically
 
     if data is None and choices:
@@ -173,10 +184,14 @@ def update(
     choices: dict[str, Any],
     run: RunFolder,
     data: Annotated[Text, option("A newer series: the old one and what came after it.")] = None,
-    out: Annotated[Path | None, option("Where the new run goes. [RUN-2, RUN-3, ...]", "-o", "--out")] = None,
+    out: Annotated[Path | None, options.out("Where the new run goes. [RUN-2, RUN-3, ...]")] = None,
     json: Json = False,
 ) -> int:
-    """Go on training a run of a forecast with newer data, into a new run."""
+    """Go on training a run of a forecast with newer data, into a new run.
+
+    Examples:
+        elman update runs/sales-gru --data newer.csv
+    """
     from elman.training import Progress
 
     if data is None:
@@ -203,11 +218,15 @@ def backtest(
     first: Annotated[int | None, option("Values before the first origin. [four fifths of them]")] = None,
     every: Annotated[int, typer.Option(help="Steps from one origin to the next.")] = 1,
     refit: Annotated[bool, typer.Option("--refit", help="Train anew at every origin.")] = False,
-    out: Annotated[Path | None, option("A CSV file for every forecast.", "-o", "--out")] = None,
+    out: Annotated[Path | None, options.out("A CSV file for every forecast.")] = None,
     plot: Annotated[Path | None, option("A picture, .png or .svg.")] = None,
     json: Json = False,
 ) -> int:
-    """Forecast from one origin after another, each from what stands before it, and score the forecasts."""
+    """Forecast from one origin after another, each from what stands before it, and score the forecasts.
+
+    Examples:
+        elman backtest sales.csv --horizon 12 --every 3 --plot backtest.png
+    """
     from elman import jobs, pictures
     from elman.training import write_atomically
 
@@ -251,10 +270,14 @@ def _draw_backtest(found: Any, path: Path) -> Path:
 
 
 def demo(
-    out: Annotated[Path | None, option("Where the run goes. [runs/demo, runs/demo-2, ...]", "-o", "--out")] = None,
+    out: Annotated[Path | None, options.out("Where the run goes. [runs/demo, runs/demo-2, ...]")] = None,
     json: Json = False,
 ) -> int:
-    """Train on the combined wave, test, and draw: the whole job in one command."""
+    """Train on the combined wave, test, and draw: the whole job in one command.
+
+    Examples:
+        elman demo
+    """
     from elman.jobs import Forecaster
     from elman.training import Progress
 

@@ -9,13 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
+from elman.choices.generate import NETWORK, NOISE, RECIPE, GenerateConfig, Sampling
+from elman.choices.recipe import Recipe
 from elman.cli import console, options, training
 from elman.cli.console import Json
 from elman.cli.options import RunFolder, option
-from elman.jobs.generator import NETWORK, NOISE, RECIPE
-from elman.tasks.generate import GenerateConfig
-from elman.tasks.sampling import Sampling
-from elman.training import Recipe
 
 Source = Annotated[str | None, typer.Argument(help="A text in UTF-8, or any file with --level byte.")]
 
@@ -28,7 +26,12 @@ def train(
     resume: options.Resume = False,
     json: Json = False,
 ) -> int:
-    """Train a network to write on a text."""
+    """Train a network to write on a text.
+
+    Examples:
+        elman train generate book.txt --max-time 600
+        elman train generate book.txt --level word --cell gru --hidden 512 -o runs/book
+    """
     from elman.jobs import Generator
 
     return training.train(
@@ -51,7 +54,11 @@ def generate(
     seed: Annotated[int, typer.Option(help="Seed of what is drawn.", min=0)] = 0,
     json: Json = False,
 ) -> int:
-    """Write on after a prompt, as it is made."""
+    """Write on after a prompt, as it is made.
+
+    Examples:
+        elman generate runs/book --prompt 'Once upon' --length 300 --temperature 0.7
+    """
     from elman.jobs import Generator
 
     pieces = (text for text, _ in Generator.load(run).stream(prompt, length, seed=seed, **choices))

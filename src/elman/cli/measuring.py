@@ -41,7 +41,12 @@ def bench(
     ] = False,
     json: Json = False,
 ) -> int:
-    """Measure speed against torch.nn, loops of torch operations, JAX, onnxruntime and OpenVINO, in one run."""
+    """Measure speed against torch.nn, loops of torch operations, JAX, onnxruntime and OpenVINO, in one run.
+
+    Examples:
+        elman bench --quick
+        elman bench --cell gru --shape 32,100,64,128 --peer torch.nn
+    """
     import torch
 
     from elman import bench as measuring
@@ -144,7 +149,11 @@ def _machine_lines(facts: Mapping[str, Any]) -> list[str]:
 
 
 def doctor(json: Json = False) -> int:
-    """Show the machine and the backends, and check each backend against the reference. Exit code 1: one is wrong."""
+    """Show the machine and the backends, and check each backend against the reference. Exit code 1: one is wrong.
+
+    Examples:
+        elman doctor
+    """
     from elman import checks
 
     result = {"machine": checks.facts(), **checks.examine()}

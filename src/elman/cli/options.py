@@ -17,13 +17,21 @@ from elman.errors import ElmanError
 RunFolder = Annotated[Path, typer.Argument(help="A run folder.", show_default=False)]
 
 
-def option(help: str, *names: str) -> Any:
-    """An option that has no default of its own: what is not given is the config's to say."""
-    return typer.Option(*names, help=help, show_default=False)
+def option(help: str, *names: str, group: str | None = None) -> Any:
+    """An option that has no default of its own: what is not given is the config's to say.
+
+    Help lists it under ``group``.
+    """
+    return typer.Option(*names, help=help, show_default=False, rich_help_panel=group)
 
 
-Out = Annotated[Path | None, option("Where the run goes. [runs/DATA-CELL]", "-o", "--out")]
-Resume = Annotated[bool, option("Go on with the run -o, which was interrupted.", "--resume")]
+def out(help: str) -> Any:
+    """The option that says where a result goes."""
+    return option(help, "-o", "--out", group="Output")
+
+
+Out = Annotated[Path | None, out("Where the run goes. [runs/DATA-CELL]")]
+Resume = Annotated[bool, option("Go on with the run -o, which was interrupted.", "--resume", group="Output")]
 
 
 def fields(config: type[BaseModel] | BaseModel, *names: str) -> dict[str, inspect.Parameter]:
@@ -35,7 +43,7 @@ def fields(config: type[BaseModel] | BaseModel, *names: str) -> dict[str, inspec
     """
     model = config if isinstance(config, type) else type(config)
     return {
-        name: _parameter(name, field, getattr(config, name, field.default))
+        name: _parameter(name, field, getattr(config, name, field.default), group_of(model))
         for name, field in model.model_fields.items()
         if not names or name in names
     }
@@ -43,12 +51,11 @@ def fields(config: type[BaseModel] | BaseModel, *names: str) -> dict[str, inspec
 
 def reading() -> dict[str, inspect.Parameter]:
     """The options of how a series is read."""
-    from elman.data.series.config import ReadConfig
+    from elman.choices.reading import ReadConfig
 
-    several = _keyword(
-        "target", Annotated[list[str] | None, option(_words("target", ReadConfig.model_fields["target"]))]
-    )
-    return {**fields(ReadConfig), "target": several}
+    words = _words("target", ReadConfig.model_fields["target"])
+    several = Annotated[list[str] | None, option(words, group=group_of(ReadConfig))]
+    return {**fields(ReadConfig), "target": _keyword("target", several)}
 
 
 def parted(choices: Mapping[str, Any], config: type[BaseModel]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -64,12 +71,13 @@ def parted(choices: Mapping[str, Any], config: type[BaseModel]) -> tuple[dict[st
 
 def network(*names: str, usual: Mapping[str, Any] | None = None) -> dict[str, inspect.Parameter]:
     """The options every network has, and those of ``names`` that a task adds; ``usual`` are a task's own defaults."""
-    from elman.jobs.config import NetworkConfig
+    from elman.choices.network import NetworkChoices
 
     usual = {"layers": 1, **(usual or {})}
-    config = NetworkConfig.model_construct(**{k: v for k, v in usual.items() if k != "layers"})
-    layers = typer.Option("--layers", help=f"Layers. [{usual['layers']}]", show_default=False)
-    settings = typer.Option("--set", help="An option of the cell: nonlinearity=relu.", show_default=False)
+    config = NetworkChoices.model_construct(**{k: v for k, v in usual.items() if k != "layers"})
+    group = group_of(NetworkChoices)
+    layers = option(f"Layers. [{usual['layers']}]", "--layers", group=group)
+    settings = option("An option of the cell: nonlinearity=relu.", "--set", group=group)
     return {
         **fields(config, "cell", "hidden"),
         "layers": _keyword("layers", Annotated[int | None, layers]),
@@ -103,17 +111,22 @@ def _keyword(name: str, annotation: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
-def _parameter(name: str, field: FieldInfo, default: Any) -> inspect.Parameter:
+def group_of(config: type[BaseModel]) -> str | None:
+    """What the options of ``config`` stand under in the help: its title."""
+    return config.model_config.get("title")
+
+
+def _parameter(name: str, field: FieldInfo, default: Any, group: str | None) -> inspect.Parameter:
     """The option of a field; what the command line has no type for is read from text."""
     help = f"{_words(name, field)}{_shown(default)}"
     flag = [f"--{name.replace('_', '-')}"] if field.annotation is bool else []  # and no --no-...
     kind: Any = next((k for k in (bool, int, float) if field.annotation in (k, k | None)), str)
-    return _keyword(name, Annotated[kind | None, option(help, *flag)])
+    return _keyword(name, Annotated[kind | None, option(help, *flag, group=group)])
 
 
 def _words(name: str, field: FieldInfo) -> str:
-    words = field.description or name
-    return f"{words[0].upper()}{words[1:]}."
+    words, bracket, default = (field.description or name).partition(" [")
+    return f"{words[0].upper()}{words[1:]}.{bracket}{default}"
 
 
 def _shown(default: Any) -> str:

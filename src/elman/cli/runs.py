@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from elman.cli import classifying, console, forecasting, generating
+from elman.cli import classifying, console, forecasting, generating, options
 from elman.cli.console import Json
-from elman.cli.options import RunFolder, option
+from elman.cli.options import RunFolder
 from elman.errors import ElmanError, RunError
 
 # How each task's results are worded (`score_lines`) and drawn (`draw`).
@@ -18,7 +18,11 @@ SHOWN: dict[str, ModuleType] = {"forecast": forecasting, "generate": generating,
 
 
 def score(run: RunFolder, json: Json = False) -> int:
-    """Score a run on its test part, beside the plain baselines."""
+    """Score a run on its test part, beside the plain baselines.
+
+    Examples:
+        elman test runs/sales-gru
+    """
     job, shown = open_run(run)
     result = job.test()
     console.emit({"run": str(run), **result}, shown.score_lines(result), json)
@@ -29,12 +33,17 @@ def score(run: RunFolder, json: Json = False) -> int:
 
 def plot(
     run: RunFolder,
-    out: Annotated[Path | None, option("Folder for the pictures. [the run]", "-o", "--out")] = None,
+    out: Annotated[Path | None, options.out("Folder for the pictures. [the run]")] = None,
     kind: Annotated[str, typer.Option("--format", help="png or svg.")] = "png",
     steps: Annotated[int, typer.Option(help="Of a forecast: draw so many steps after the end, too.")] = 0,
     json: Json = False,
 ) -> int:
-    """Draw a run: the loss of each epoch and, of a forecast, its predictions against the truth on its test part."""
+    """Draw a run: the loss of each epoch and, of a forecast, its predictions against the truth on its test part.
+
+    Examples:
+        elman plot runs/sales-gru --format svg
+        elman plot runs/sales-gru --steps 12
+    """
     if kind not in ("png", "svg"):
         raise ElmanError(f"--format: got {kind!r}, want png or svg")
     if steps < 0:

@@ -6,11 +6,11 @@ labelled sequences in ``labelled/files.py``.
 
 from __future__ import annotations
 
+from elman.choices.reading import ReadConfig
 from elman.data.labelled.files import read_labelled, read_sequences
 from elman.data.labelled.labelled import Labelled
 from elman.data.labelled.parts import Parted, parted
 from elman.data.series.calendar import Step
-from elman.data.series.config import ReadConfig
 from elman.data.series.scaling import Scaler
 from elman.data.series.seasons import find_season
 from elman.data.series.series import Series

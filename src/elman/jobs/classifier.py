@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from elman.choices.classify import CELL, HIDDEN, MOST_EPOCHS, RECIPE, SIZES, STEPS, ClassifyConfig
 from elman.data import Labelled, Parted, Scaler, Vocabulary, parted, read_labelled
 from elman.data.labelled.parts import content
 from elman.data.text.vocabulary import LEVELS
@@ -26,16 +27,10 @@ from elman.metrics import (
     majority,
     softmax,
 )
-from elman.tasks.classify import Classify, ClassifyConfig, ClassifyNetwork
+from elman.tasks.classify import Classify, ClassifyNetwork
 from elman.training import History, Progress, Recipe, Run, checked
 
 Array = NDArray[np.float64]
-CELL, HIDDEN = "gru", 128
-RECIPE = checked(Recipe, {"epochs": 10, "batch": 32, "lr": 0.005, "clip": 1.0})
-STEPS, MOST_EPOCHS = 1500, 400
-# Of each kind of sequence: the batch and the fewest epochs where no others are given. A name of eight letters says less
-# than a sentence.
-SIZES = {"char": (64, 12), "word": (32, 8), "numbers": (32, 8)}
 PARTS = ("train", "validation", "test")
 
 

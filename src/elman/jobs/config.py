@@ -8,30 +8,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from elman import cells
+from elman.choices.network import NetworkChoices
 from elman.equations import Cell, Program
 from elman.errors import CellError, ElmanError, RunError, nearest
 from elman.layers import Recurrent
 from elman.training import checked
 
 
-class NetworkConfig(BaseModel):
+class NetworkConfig(NetworkChoices):
     """The network: its cell's program as traced (so that the cell's file is never needed again) and its sizes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    cell: str = Field("gru", description="a cell of `elman cells`, or file.py:name")
-    hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field(
-        (32,), min_length=1, description="hidden size, or one a layer: 64,32"
-    )
     sizes: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict, description="the cell's further sizes")
-    bidirectional: bool = Field(False, description="read from both ends")
-    dropout: float = Field(0.0, ge=0, lt=1, description="dropout between layers")
-    recurrent_dropout: float = Field(0.0, ge=0, lt=1, description="dropout of the states, one mask a sequence")
-    weight_drop: float = Field(0.0, ge=0, lt=1, description="dropout of the states' weights, one mask a step")
-    init: str = Field("orthogonal", description="how the weights begin: torch, glorot, orthogonal or identity")
     program: dict[str, Any]
 
     @classmethod

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from elman.choices.forecast import USUAL, ForecastConfig
+from elman.choices.reading import ReadConfig, read_choices
 from elman.data import Scaler, Series, read_series, split_windows
-from elman.data.series.config import ReadConfig, read_choices
 from elman.data.series.sources import ARRAY
 from elman.equations import Cell
 from elman.errors import DataError, ElmanError
@@ -28,7 +29,6 @@ from elman.jobs.settling import percents, settled, warnings_of
 from elman.linear import Blend
 from elman.metrics import check_levels, half_widths, interval_scores, liveliness, repeats_last_value, scores
 from elman.tasks.forecast import Forecast
-from elman.tasks.forecast_config import USUAL, ForecastConfig
 from elman.tasks.forecast_networks import ForecastNetwork, NetworkOnLine, inputs_of
 from elman.training import History, Progress, Recipe, Run, checked
 

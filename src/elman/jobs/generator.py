@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from elman.choices.generate import NETWORK, NOISE, RECIPE, GenerateConfig, Sampling
 from elman.data import Alphabet, Ids, read_alphabet, write_ids
 from elman.data.text.alphabet import LEVELS, RARE, Words
 from elman.data.text.ids import Source, name_of
@@ -18,14 +19,8 @@ from elman.errors import DataError, ElmanError
 from elman.jobs.config import NetworkConfig, picked
 from elman.jobs.job import Job, JobRun
 from elman.metrics import NGrams, bits_per_char
-from elman.tasks.generate import Generate, GenerateConfig, GenerateNetwork, Written
-from elman.tasks.sampling import Sampling
+from elman.tasks.generate import Generate, GenerateNetwork, Written
 from elman.training import History, Progress, Recipe, Run, checked
-
-# What a text is learned with unless told: a network and a recipe for a megabyte on two cores in four minutes.
-NETWORK: dict[str, Any] = {"cell": "lstm", "hidden": (256,), "layers": 2, "dropout": 0.2}
-RECIPE: dict[str, Any] = {"epochs": 8, "batch": 64, "lr": 0.006, "clip": 1.0}
-NOISE = ("recurrent_dropout", "weight_drop", "init")  # of the network's choices, those a text's has beside the others
 
 ORDER = 5  # of the n-grams a network stands beside
 COUNTED = 5_000_000  # symbols they are counted in, the last of the training part

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from elman.choices.forecast import ForecastConfig
 from elman.data import Series, find_season, part_ends, split_windows
 from elman.errors import DataError
 from elman.linear import Blend
-from elman.tasks.forecast_config import ForecastConfig
 
 MOST_STEPS = 32  # of a network on a line; a longer context is read in segments
 

@@ -1,12 +1,13 @@
 """What networks are trained for: models, losses, and what a batch is."""
 
-from elman.tasks.classify import Classify, ClassifyConfig, ClassifyNetwork
+from elman.choices.classify import ClassifyConfig
+from elman.choices.forecast import ForecastConfig
+from elman.choices.generate import GenerateConfig, Sampling
+from elman.tasks.classify import Classify, ClassifyNetwork
 from elman.tasks.contract import Field, Task, example_batch
 from elman.tasks.forecast import Forecast
-from elman.tasks.forecast_config import ForecastConfig
 from elman.tasks.forecast_networks import ForecastNetwork, NetworkOnLine
-from elman.tasks.generate import Generate, GenerateConfig, GenerateNetwork, Written
-from elman.tasks.sampling import Sampling
+from elman.tasks.generate import Generate, GenerateNetwork, Written
 
 __all__ = [
     "Classify",

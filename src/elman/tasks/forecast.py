@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
+from elman.choices.forecast import ForecastConfig
 from elman.data import Scaler, Series, part_ends, split_windows, windows
 from elman.errors import DataError
 from elman.linear import Blend
 from elman.metrics import SURE, standard_error
 from elman.tasks import contract
-from elman.tasks.forecast_config import ForecastConfig
 from elman.tasks.forecast_networks import LEAST_UNIT, ForecastNetwork, Lines, NetworkOnLine
 
 FEWEST_JUDGED = 8  # horizons in the validation part; fewer say too little of whether the network helps

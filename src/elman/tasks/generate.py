@@ -9,21 +9,21 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
+from elman.choices.generate import GenerateConfig, Sampling
 from elman.data import Alphabet, Ids, split_text
 from elman.errors import ElmanError
 from elman.layers import Recurrent
 from elman.layers.dropout import dropout
 from elman.tasks import contract
 from elman.tasks.forecast import CHUNKS_PER_STREAM, detached
-from elman.tasks.sampling import Sampling
+from elman.tasks.sampling import draw
 
 EPOCH_STEPS = 2000  # a pass over a longer text is cut into epochs that begin at random
 READ_AT_ONCE = 64  # stretches of each stream
@@ -32,26 +32,6 @@ WARM_UP = 256  # symbols before a stream that bring its state about
 VALIDATED = 500_000  # symbols scored after each epoch, of a part that has more
 MOST_SCORES = 1 << 24  # held at once
 AGREED = 1e-6  # nats a symbol
-
-
-class GenerateConfig(BaseModel):
-    """What is generated, and how it is read. Counts are in symbols of the text.
-
-    >>> GenerateConfig(level="byte", embedding=0).bptt
-    64
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    level: Literal["char", "byte", "word"] = Field("char", description="what a symbol is: char, byte or word")
-    words: int = Field(30_000, ge=1, description="most words an alphabet of words has")
-    embedding: int = Field(64, ge=0, description="size of a symbol's vector; 0: one-hot")
-    bptt: int = Field(64, ge=1, description="symbols the gradient goes back over; the state is carried on")
-    split: tuple[float, float, float] = Field((90, 10, 0), description="per cent for training, validation, test")
-    tied: bool = Field(False, description="score symbols by their own embeddings")
-    input_dropout: float = Field(0.0, ge=0, lt=1, description="dropout of the embeddings")
-    output_dropout: float = Field(0.2, ge=0, lt=1, description="dropout before the scores")
-    variational: bool = Field(False, description="these two with one mask a stretch, not one a step")
 
 
 class GenerateNetwork(nn.Module):
@@ -275,7 +255,7 @@ class Generate:
             output, state = self.model.read(ids, state, stepper if len(ids) == 1 else None)
             scores = self.model.head(output[-1, 0]).cpu()
             scores[self.alphabet.unwritten] = -torch.inf
-            unread = [sampling.draw(scores, random)]
+            unread = [draw(sampling, scores, random)]
             yield unread[0], Written(state, unread[0], random.get_state())
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from elman.choices.recipe import Recipe
 from elman.options import checked
 from elman.training.config import RunConfig, task_of
 from elman.training.contract import History, Trainable
 from elman.training.files import load_tensors, save_tensors, write_atomically
 from elman.training.loop import fit
 from elman.training.progress import Progress
-from elman.training.recipe import Recipe
 from elman.training.run import Run
 
 __all__ = [

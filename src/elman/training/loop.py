@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_
 
+from elman.choices.recipe import Recipe
 from elman.errors import ElmanError, RunError
 from elman.insight.health import Health
 from elman.training.checkpoint import (
@@ -29,7 +30,6 @@ from elman.training.contract import History, Trainable
 from elman.training.interrupts import Interrupts
 from elman.training.optimizer import adamw, one_cycle
 from elman.training.progress import Progress
-from elman.training.recipe import Recipe
 from elman.training.run import CHECKPOINT, Run
 
 

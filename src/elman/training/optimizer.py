@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from elman.training.recipe import Recipe
+from elman.choices.recipe import Recipe
 
 RISE = 0.3
 START, END = 1 / 25, 1 / 25 / 1e4

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from elman.choices.reading import NO_TIME, ReadConfig
 from elman.data import numbers
 from elman.data.parsing import is_empty, is_missing, is_whole, shown
 from elman.data.series import dates, forms
-from elman.data.series.config import NO_TIME, ReadConfig
 from elman.data.tables import Table
 from elman.errors import DataError, nearest
 

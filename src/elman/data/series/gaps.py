@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from elman.choices.reading import FILLS
 from elman.data.parsing import Rows
 from elman.data.series import calendar, zones
 from elman.data.series.calendar import Step, date_text
-from elman.data.series.config import FILLS
 from elman.errors import DataError
 
 Array = NDArray[np.float64]

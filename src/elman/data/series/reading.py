@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from elman.choices.reading import ReadConfig
 from elman.data.parsing import Rows
 from elman.data.series import calendar, columns, dates, zones
 from elman.data.series.calendar import Step, date_text
-from elman.data.series.config import ReadConfig
 from elman.data.series.dates import Dates
 from elman.data.series.gaps import Incomplete, check_repeats, clock_turned_back, filled
 from elman.data.series.resampling import resampled

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from elman.choices.forecast import Scaling
 from elman.errors import DataError, nearest
 
 Array = NDArray[np.float64]
-KINDS = ("standard", "minmax", "none", "differences")
+KINDS = get_args(Scaling)
 LARGEST = float(np.finfo(np.float32).max)
 ROUNDING = 64 * np.finfo(np.float64).eps  # a spread below this share of the values is rounding alone
 

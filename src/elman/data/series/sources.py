@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from elman.choices.reading import ReadConfig, read_choices
 from elman.data.parsing import Rows
-from elman.data.series.config import ReadConfig, read_choices
 from elman.data.series.gaps import Incomplete
 from elman.data.series.reading import Survey, survey
 from elman.data.series.series import Series
@@ -33,7 +33,7 @@ def read_series(data: Any, **reading: Any) -> Series:
     ``data`` is the path of a .csv, .tsv, .txt, .parquet or .xlsx file, packed (.gz) or not, or a pattern of several;
     'wave:sine', 'wave:combined' or 'fred:GS10'; a pandas, polars or pyarrow dataframe; an array (N,) or (N, C); or
     a :class:`Series`, which is returned. ``reading`` are the fields of
-    :class:`elman.data.series.config.ReadConfig`: target, time, id, date_format, zone, decimal, separator, encoding,
+    :class:`elman.choices.reading.ReadConfig`: target, time, id, date_format, zone, decimal, separator, encoding,
     fill, resample. What is not said is found in the data, and told in the notes of the series. Raises DataError
     naming the file, the row and the value at fault.
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import TYPE_CHECKING, Any
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from elman.errors import ElmanError
 
+if TYPE_CHECKING:
+    import torch
+
+DEVICE = re.compile("(cpu|cuda|mps|xpu)(:[0-9]+)?")
 AS_MANY_AS_FIT = 1_000_000  # epochs, where the time alone says when to stop
 
 
@@ -24,7 +28,7 @@ class Recipe(BaseModel):
     0.015
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(title="Training", extra="forbid", frozen=True, allow_inf_nan=False)
 
     epochs: int = Field(100, ge=1, description="passes over the training part")
     batch: int = Field(32, ge=1, description="examples in a step")
@@ -44,11 +48,9 @@ class Recipe(BaseModel):
 
     @field_validator("device")
     @classmethod
-    def _known_device(cls, name: str) -> str:
-        try:
-            torch.device(name)
-        except RuntimeError:
-            raise ValueError(f"got {name!r}, want a device such as cpu, cuda or cuda:1") from None
+    def _names_a_device(cls, name: str) -> str:
+        if not DEVICE.fullmatch(name):
+            raise ValueError(f"got {name!r}, want a device such as cpu, cuda or cuda:1")
         return name
 
     def torch_device(self) -> torch.device:
@@ -59,6 +61,8 @@ class Recipe(BaseModel):
         >>> Recipe().torch_device()
         device(type='cpu')
         """
+        import torch
+
         device = torch.device(self.device)
         if device.type == "cpu":
             return device

@@ -22,7 +22,7 @@ class ReadConfig(BaseModel):
     ('x',)
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(title="Data", extra="forbid", frozen=True)
 
     target: tuple[str, ...] | None = Field(None, description="column to read; give several for several")
     time: str | None = Field(None, description="column of the dates; none: take the rows as they stand")
