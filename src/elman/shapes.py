@@ -5,9 +5,12 @@ The letters: B batch, T steps, I input, H hidden, O output, L layers, D directio
 
 from __future__ import annotations
 
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from elman.errors import ShapeError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def expect(tensor: Tensor, letters: str, name: str, sizes: dict[str, int] | None = None) -> dict[str, int]:

@@ -37,7 +37,7 @@ def train(
         trained = job(**choices)
         out = out or default_folder(data, trained.network.cell)
         history = trained.fit(data, run=out, report=Progress(), **reading)
-        for note in trained.notes:
+        for note in trained.notes if history.epochs else ():
             console.say(f"note: {note}")
     assert out is not None
     return say_trained(trained, history, out, next_steps, as_json)
@@ -75,10 +75,13 @@ def say_trained(job: Any, history: Any, out: Path, next_steps: Callable[[Any, Pa
         "interrupted": history.interrupted,
         "notes": list(job.notes),
     }
-    lines = [f"{out}: {history.epochs} epochs, the best {history.best_epoch} (loss {history.best_loss:.6g})"]
-    if history.interrupted:
-        lines.append(f"interrupted; go on with: elman train {task} --resume -o {out}")
+    how = f"{history.epochs} epochs, the best {history.best_epoch} (loss {history.best_loss:.6g})"
+    go_on = f"go on with: elman train {task} --resume -o {out}"
+    if not history.epochs:
+        lines = [f"{out}: interrupted before the first epoch ended; {go_on}"]
+    elif history.interrupted:
+        lines = [f"{out}: {how}", f"interrupted; {go_on}"]
     else:
-        lines.append(f"next: {next_steps(job, out)}")
+        lines = [f"{out}: {how}", f"next: {next_steps(job, out)}"]
     console.emit(result, lines, as_json)
     return console.INTERRUPTED if history.interrupted else console.DONE

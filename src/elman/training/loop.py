@@ -80,7 +80,7 @@ def fit(
             training.log(f"finished after epoch {training.history.epochs}, the best {training.history.best_epoch}")
         except KeyboardInterrupt:
             training.history.interrupted = True
-            training.note(f"interrupted after epoch {training.history.epochs}", report)
+            training.log(f"interrupted after epoch {training.history.epochs}")
         finally:
             training.health.close()
             training.model.load_state_dict(training.best)

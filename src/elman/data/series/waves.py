@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from elman.data.series.series import Series
 from elman.errors import DataError, nearest
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 Wave = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
@@ -48,9 +51,12 @@ def wave(name: str, n: int = 1000) -> Series:
 def sine_batch(batch: int, steps: int, generator: torch.Generator, step: float = 0.1) -> Tensor:
     """``batch`` sines of ``steps`` values ``step`` apart, each from its own random phase: (T, B, 1).
 
+    >>> import torch
     >>> sine_batch(3, 7, torch.Generator().manual_seed(0)).shape
     torch.Size([7, 3, 1])
     """
+    import torch
+
     starts = 2 * math.pi * torch.rand(batch, generator=generator, dtype=torch.float64, device=generator.device)
     x = torch.arange(steps, dtype=torch.float64, device=generator.device) * step
     phases = starts[None, :] + x[:, None]
