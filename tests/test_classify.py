@@ -302,7 +302,7 @@ def test_an_interrupted_training_goes_on_to_the_same_bits(tmp_path, monkeypatch)
     for a, b in zip(whole.model.state_dict().values(), resumed.model.state_dict().values(), strict=True):
         assert torch.equal(a, b)
     assert Classifier.load(tmp_path / "cut").test() == whole.test()
-    with pytest.raises(RunError, match="--pooling: a resumed training goes on with 'max'"):
+    with pytest.raises(RunError, match="`pooling`: a resumed training goes on with 'max'"):
         Classifier.resume(tmp_path / "cut", choices={"pooling": "mean"})
 
 
@@ -339,7 +339,7 @@ def test_missing_numbers_are_filled_and_a_channel_without_any_is_the_mean():
 def test_what_cannot_be_done_is_said():
     with pytest.raises(ElmanError, match="not trained yet"):
         Classifier("rnn").predict(["a"])
-    with pytest.raises(ElmanError, match="--directions: got 3"):
+    with pytest.raises(ElmanError, match="`directions`: got 3"):
         Classifier("rnn", directions=3)
     with pytest.raises(ElmanError, match="has no option 'poling'"):
         Classifier("rnn", poling="max")

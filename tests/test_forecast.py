@@ -186,7 +186,7 @@ def test_options_and_sizes_of_the_cell_reach_the_network_and_the_run(tmp_path, o
 
 def test_resume_refuses_to_change_what_was_begun(tmp_path):
     Forecaster("rnn", **CHOICES).fit(ramp(), run=tmp_path / "r")
-    with pytest.raises(RunError, match="--context: a resumed training goes on with 8"):
+    with pytest.raises(RunError, match="`context`: a resumed training goes on with 8"):
         Forecaster.resume(tmp_path / "r", choices={"context": 9})
     _, history = Forecaster.resume(tmp_path / "r", choices={"context": 8, "hidden": [6], "split": [70, 10, 20]})
     assert history.epochs == 2
@@ -195,7 +195,7 @@ def test_resume_refuses_to_change_what_was_begun(tmp_path):
 def test_choices_are_checked():
     with pytest.raises(ElmanError, match="no option 'contxt'"):
         Forecaster("rnn", contxt=3)
-    with pytest.raises(ElmanError, match="--lr: got -1"):
+    with pytest.raises(ElmanError, match="`lr`: got -1"):
         Forecaster("rnn", lr=-1)
     with pytest.raises(ElmanError, match="not trained yet"):
         Forecaster("rnn").predict(3)
@@ -352,6 +352,6 @@ def test_columns_of_unlike_units_are_scored_one_by_one_too():
     "wrong", [{"hidden": 8.5}, {"hidden": "8"}, {"layers": 0}, {"layers": "2"}, {"hidden": [4, 0]}]
 )
 def test_sizes_are_whole_numbers(wrong):
-    with pytest.raises(ElmanError, match=r"--(hidden|layers)"):
+    with pytest.raises(ElmanError, match=r"`(hidden|layers)`"):
         Forecaster("rnn", **wrong)
     assert Forecaster("rnn", hidden=np.int64(8)).network.hidden == (8,)

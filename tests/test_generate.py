@@ -143,7 +143,7 @@ def test_tied_embeddings_are_one_weight(tmp_path):
     before = task.model.embedding.weight.clone()
     fit(task, Recipe(epochs=1))
     assert not torch.equal(before, task.model.embedding.weight)
-    with pytest.raises(ElmanError, match="an embedding of 4 cannot score an output of 8; give --embedding 8"):
+    with pytest.raises(ElmanError, match="an embedding of 4 cannot score an output of 8; give `embedding=8`"):
         GenerateNetwork(5, elman.Recurrent("gru", 4, 8), GenerateConfig(embedding=4, tied=True))
 
 
@@ -247,11 +247,11 @@ def test_seeds(trained):
 
 def test_what_cannot_be_written_is_said(trained):
     generator, _ = trained
-    with pytest.raises(DataError, match=r"--prompt: the character '\?' is not known; known are ' ,;IT"):
+    with pytest.raises(DataError, match=r"`prompt`: the character '\?' is not known; known are ' ,;IT"):
         generator.generate("Why?")
-    with pytest.raises(ElmanError, match="--length: got 0"):
+    with pytest.raises(ElmanError, match="`length`: got 0"):
         generator.generate("In", 0)
-    with pytest.raises(ElmanError, match="--temperature: got -1, want greater than or equal to 0"):
+    with pytest.raises(ElmanError, match="`temperature`: got -1, want greater than or equal to 0"):
         generator.generate("In", temperature=-1)
     with pytest.raises(ElmanError, match="not trained yet"):
         Generator().generate("In")
@@ -304,7 +304,7 @@ def test_interrupted_and_resumed_is_the_same_bits(tmp_path, monkeypatch):
     assert (tmp_path / "r" / "model.safetensors").read_bytes() == (
         tmp_path / "whole" / "model.safetensors"
     ).read_bytes()
-    with pytest.raises(RunError, match="--bptt: a resumed training goes on with 8 and cannot change to 9"):
+    with pytest.raises(RunError, match="`bptt`: a resumed training goes on with 8 and cannot change to 9"):
         Generator.resume(tmp_path / "r", choices={"bptt": 9})
 
 

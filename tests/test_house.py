@@ -6,6 +6,7 @@ import ast
 import importlib
 import inspect
 import pkgutil
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -179,3 +180,20 @@ def test_files_stay_small(file):
     assert len(lines) <= 400, f"{file} has {len(lines)} lines; split it"
     assert not any("TO" + "DO" in line for line in lines)
     assert file.stem not in ("utils", "helpers", "misc", "common")
+
+
+def messages(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """The texts of what a file raises, with their lines."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Raise):
+            for part in ast.walk(node):
+                if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                    yield part.value, part.lineno
+
+
+@pytest.mark.parametrize("file", [f for f in FILES if part_of(f.values[0]) not in ("cli", "__main__")])
+def test_messages_below_the_command_line_name_arguments_and_no_options(file):
+    said = [
+        f"line {line}: {text}" for text, line in messages(ast.parse(file.read_text())) if re.search("--[a-z{]", text)
+    ]
+    assert not said, "write `name`: the command line makes --name of it"

@@ -143,7 +143,7 @@ BAD_TABLES = {
     "no file": (None, {}, "no such file"),
     "an empty file": ("", {}, "a.csv: is empty"),
     "no rows": ("x,y\n", {}, "a header and no rows"),
-    "no columns named": ("x,y\nso,1\n", {"sequence": None, "label": None}, "--sequence and --label: name the column"),
+    "no columns named": ("x,y\nso,1\n", {"sequence": None, "label": None}, "`sequence` and `label`: name the column"),
     "a column that is not there": ("x,y\nso,1\n", {"label": "z"}, "no column 'z'; .*Known: x, y"),
     "an empty text": ("x,y\nso,1\n,0\n", {}, "row 3 .*column 'x' is empty"),
     "an empty label": ("x,y\nso,1\nno,\n", {}, "row 3 .*column 'y' is empty"),
@@ -173,12 +173,12 @@ def test_json_lines_name_the_row(tmp_path):
     for text, message in (('{"x": "a", "y": 1}\n{oops\n', "row 2 .*no JSON"), ("[1]\n", "row 1 .*want an object")):
         with pytest.raises(DataError, match=message):
             read_labelled(write(tmp_path, "a.jsonl", text), sequence="x", label="y")
-    with pytest.raises(DataError, match="one number a row; name with --id"):
+    with pytest.raises(DataError, match="one number a row; name with `id`"):
         read_labelled(write(tmp_path, "b.jsonl", '{"x": 1, "y": 1}\n'), sequence="x", label="y")
 
 
 def test_columns_are_refused_where_there_are_none(tmp_path):
-    with pytest.raises(DataError, match="leave out --label"):
+    with pytest.raises(DataError, match="leave out `label`"):
         read_labelled(write(tmp_path, "a.txt", "0 so\n"), label="y")
 
 

@@ -71,7 +71,7 @@ def test_ids_take_as_little_room_as_they_can(symbols, size):
 def test_a_byte_that_is_no_utf8_is_named_by_its_offset(raw, offset, piece, tmp_path):
     path = tmp_path / "a.txt"
     path.write_bytes(raw)
-    with pytest.raises(DataError, match=rf"a\.txt: byte {offset} \(counted from 0\) is not UTF-8.*--level byte"):
+    with pytest.raises(DataError, match=rf"a\.txt: byte {offset} \(counted from 0\) is not UTF-8.*`level=byte`"):
         list(read_text(path, piece))
     assert read_alphabet(path, "byte")[1] == len(raw)
 

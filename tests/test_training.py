@@ -206,7 +206,7 @@ class Exploding(RecallTask):
 
 def test_a_loss_that_is_not_finite_stops_by_name_and_keeps_the_best(run):
     task = Exploding()
-    with pytest.raises(ElmanError, match=r"loss at epoch 3, step 2 of 3 is nan.*lower --lr .*epoch \d.* kept"):
+    with pytest.raises(ElmanError, match=r"loss at epoch 3, step 2 of 3 is nan.*lower `lr` .*epoch \d.* kept"):
         fit(task, RECIPE, run)
     assert len(run.metrics()) == 2
     for name, weight in run.weights().items():
@@ -320,7 +320,7 @@ def test_a_run_that_stopped_early_is_finished(run):
 
 def test_a_run_is_not_trained_twice_by_mistake(run):
     fit(LineTask(), RECIPE, run)
-    with pytest.raises(RunError, match="was trained already; go on with --resume"):
+    with pytest.raises(RunError, match="was trained already; go on with `resume`"):
         fit(LineTask(), RECIPE, run)
 
 

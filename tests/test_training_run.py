@@ -16,7 +16,6 @@ import torch
 from pydantic import BaseModel, ConfigDict
 
 from elman.errors import ElmanError, RunError
-from elman.options import option
 from elman.training import Recipe, Run, RunConfig, checked, fit, load_tensors, task_of
 from training_tasks import LineTask
 
@@ -89,13 +88,13 @@ def test_arrays_come_back(tmp_path, array):
 
 
 def test_what_is_in_the_way_is_refused_with_the_way_out(run, tmp_path):
-    with pytest.raises(RunError, match=r"r: holds a run already; choose another -o.*--resume"):
+    with pytest.raises(RunError, match=r"r: holds a run already; choose another `run`.*`resume`"):
         Run.create(run.path, CountConfig())
     (tmp_path / "file").write_text("mine")
     os.symlink(tmp_path / "nowhere", tmp_path / "link")
     (tmp_path / "empty").mkdir()
     for name in ("file", "link", "empty"):
-        with pytest.raises(RunError, match=f"{name}: is there already; choose another -o"):
+        with pytest.raises(RunError, match=f"{name}: is there already; choose another `run`"):
             Run.create(tmp_path / name, CountConfig())
     assert (tmp_path / "file").read_text() == "mine"
 
@@ -226,8 +225,8 @@ def test_what_is_no_run_is_refused_saying_what_is_missing(run, tmp_path):
 
 def test_without_weights_a_run_opens_only_to_be_resumed(run):
     (run.path / "model.safetensors").unlink()
-    assert "training stopped before its first epoch ended; go on with --resume" in refusal(run)
-    with pytest.raises(RunError, match="go on with --resume"):
+    assert "training stopped before its first epoch ended; go on with `resume`" in refusal(run)
+    with pytest.raises(RunError, match="go on with `resume`"):
         Run.open(run.path, CountConfig, trained=False).weights()
 
 
@@ -351,12 +350,12 @@ def test_the_log_is_dated(run):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"lr": -1}, "--lr: got -1, want greater than 0"),
-        ({"lr": float("nan")}, "--lr: got nan, want a finite number"),
-        ({"epochs": 0}, "--epochs: got 0, want greater than or equal to 1"),
-        ({"weight_decay": "x"}, "--weight-decay: got 'x', want a valid number"),
-        ({"device": "gpu"}, "--device: got 'gpu', want a device such as cpu, cuda or cuda:1"),
-        ({"epoch": 3}, "--epoch: is not known; did you mean 'epochs'?"),
+        ({"lr": -1}, "`lr`: got -1, want greater than 0"),
+        ({"lr": float("nan")}, "`lr`: got nan, want a finite number"),
+        ({"epochs": 0}, "`epochs`: got 0, want greater than or equal to 1"),
+        ({"weight_decay": "x"}, "`weight_decay`: got 'x', want a valid number"),
+        ({"device": "gpu"}, "`device`: got 'gpu', want a device such as cpu, cuda or cuda:1"),
+        ({"epoch": 3}, "`epoch`: is not known; did you mean 'epochs'?"),
     ],
 )
 def test_options_are_worded(options, message):
@@ -371,11 +370,10 @@ def test_an_option_of_several_values_is_named_by_its_name():
         split: tuple[float, float]
         sizes: dict[str, int] = {}
 
-    with pytest.raises(ElmanError, match=r"^--split: got nan, want a finite number$"):
+    with pytest.raises(ElmanError, match=r"^`split`: got nan, want a finite number$"):
         checked(Splitting, {"split": (float("nan"), 1)})
-    with pytest.raises(ElmanError, match=r"^--proj-size: got 'x', want a valid integer$"):
+    with pytest.raises(ElmanError, match=r"^`proj_size`: got 'x', want a valid integer$"):
         checked(Splitting, {"split": (0, 1), "sizes": {"proj_size": "x"}})
-    assert option((0,)) == "--0"
 
 
 def test_a_recipe_has_at_most_nine_fields():
@@ -384,7 +382,7 @@ def test_a_recipe_has_at_most_nine_fields():
 
 def test_a_device_that_is_not_here_is_an_error_only_when_used():
     recipe = Recipe(device=f"cuda:{torch.cuda.device_count()}")
-    with pytest.raises(ElmanError, match=r"--device: got 'cuda:.*use cpu"):
+    with pytest.raises(ElmanError, match=r"`device`: got 'cuda:.*use cpu"):
         recipe.torch_device()
 
 

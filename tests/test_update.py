@@ -61,7 +61,7 @@ def test_data_of_other_columns_is_refused_and_nothing_changes(tmp_path):
     before = forecaster.test()
     with pytest.raises(DataError, match="has columns"):
         forecaster.update(np.stack([wave(120)] * 2, 1), run=tmp_path / "b")
-    with pytest.raises(ElmanError, match="--lr"):
+    with pytest.raises(ElmanError, match="`lr`"):
         forecaster.update(wave(150), recipe={"lr": -1})
     with pytest.raises(DataError, match="shorter than context"):
         forecaster.update(wave(5))

@@ -24,38 +24,29 @@ def checked(
     name: Callable[[Place], str] | None = None,
     error: type[ElmanError] = ElmanError,
 ) -> Model:
-    """Build ``model`` from ``values``, wording what does not fit as options of the command line.
+    """Build ``model`` from ``values``, wording what does not fit.
 
-    ``name`` words a field otherwise (:func:`field` as in a file, :func:`argument` as in Python). Raises ``error``.
+    ``name`` words a field: :func:`argument` as in Python, :func:`field` as in a file. Raises ``error``.
 
     >>> from elman.choices.recipe import Recipe
     >>> checked(Recipe, {"lr": -1, "batch": "many"})
     Traceback (most recent call last):
-    elman.errors.ElmanError: --batch: got 'many', want a valid integer; --lr: got -1, want greater than 0
+    elman.errors.ElmanError: `batch`: got 'many', want a valid integer; `lr`: got -1, want greater than 0
     """
     try:
         return model.model_validate(values)
     except ValidationError as found:
-        raise error(worded(found, model, name or option)) from found
-
-
-def option(place: Place) -> str:
-    """Name a field as the command line does; of an option of several values, the option.
-
-    >>> option(("weight_decay",)), option(("split", 0))
-    ('--weight-decay', '--split')
-    """
-    names = [part for part in place if isinstance(part, str)] or place
-    return "--" + str(names[-1]).replace("_", "-")
+        raise error(worded(found, model, name or argument)) from found
 
 
 def argument(place: Place) -> str:
     """Name a field as an argument of Python's, which the command line words as its option.
 
-    >>> argument(("date_format",))
-    '`date_format`'
+    >>> argument(("date_format",)), argument(("split", 0))
+    ('`date_format`', '`split`')
     """
-    return f"`{place[0]}`"
+    names = [part for part in place if isinstance(part, str)] or place
+    return f"`{names[-1]}`"
 
 
 def field(place: Place) -> str:

@@ -36,7 +36,7 @@ class Shape:
         except ValueError:
             sizes = []
         if len(sizes) != 4 or min(sizes) < 1:
-            raise ShapeError(f"--shape: got {text!r}, want four whole numbers above 0: B,T,I,H such as 32,50,1,32")
+            raise ShapeError(f"`shape`: got {text!r}, want four whole numbers above 0: B,T,I,H such as 32,50,1,32")
         return cls(*sizes)
 
     def __str__(self) -> str:

@@ -69,7 +69,7 @@ class Recipe(BaseModel):
         module = getattr(torch, device.type, None)
         count = module.device_count() if module is not None and module.is_available() else 0
         if (device.index or 0) >= count:
-            raise ElmanError(f"--device: got {self.device!r}, and torch sees {count} such here; use cpu")
+            raise ElmanError(f"`device`: got {self.device!r}, and torch sees {count} such here; use cpu")
         if device.type == "cuda" and device.index is None:
             return torch.device("cuda", torch.cuda.current_device())
         return device

@@ -206,7 +206,7 @@ class Classifier(Job[Classify]):
         task = self.task
         part = task.parts.test
         if not len(part):
-            raise DataError("there is no test part; train with --test FILE, or a split such as 80,10,10")
+            raise DataError("there is no test part; train with `test=FILE`, or a split such as 80,10,10")
         logits = self.weighing.logits([task.parts.data.sequences[i] for i in part])
         return TestPart(logits, task.truth[part], self.weighing.temperature)
 

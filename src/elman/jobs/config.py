@@ -61,7 +61,7 @@ class NetworkConfig(NetworkChoices):
         except RuntimeError as error:
             if "allocate" not in str(error):
                 raise
-            raise ElmanError(f"--hidden: a network of {list(self.hidden)} does not fit into memory") from error
+            raise ElmanError(f"`hidden`: a network of {list(self.hidden)} does not fit into memory") from error
 
 
 def named(cell: str | Cell) -> str:
@@ -80,12 +80,12 @@ def per_layer(hidden: Any, layers: Any) -> list[int]:
         count = operator.index(layers)
         sizes = [operator.index(h) for h in (hidden if isinstance(hidden, Sequence) else [hidden])]
     except TypeError:
-        raise ElmanError(f"--hidden: got {hidden!r} for --layers {layers!r}; want whole numbers") from None
+        raise ElmanError(f"`hidden`: got {hidden!r} for `layers` {layers!r}; want whole numbers") from None
     if count < 1:
-        raise ElmanError(f"--layers: got {layers}, want 1 at least")
+        raise ElmanError(f"`layers`: got {layers}, want 1 at least")
     sizes = sizes * count if len(sizes) == 1 else sizes
     if count not in (1, len(sizes)):
-        raise ElmanError(f"--hidden: got {len(sizes)} sizes for --layers {layers}; want one, or one a layer")
+        raise ElmanError(f"`hidden`: got {len(sizes)} sizes for `layers` {layers}; want one, or one a layer")
     return sizes
 
 
@@ -101,13 +101,13 @@ def refuse_changes(network: NetworkConfig, configs: Sequence[BaseModel], choices
     known |= {"hidden": list(network.hidden), "layers": len(network.hidden)}
     for name, value in choices.items():
         if name not in known:
-            raise RunError(f"--{name}: a resumed training takes its options from the run; leave it out")
+            raise RunError(f"`{name}`: a resumed training takes its options from the run; leave it out")
         if name == "cell":
             value = named(value)
         if name == "hidden":
             value = per_layer(value, len(network.hidden))
         if _comparable(value) != _comparable(known[name]):
-            raise RunError(f"--{name}: a resumed training goes on with {known[name]!r} and cannot change to {value!r}")
+            raise RunError(f"`{name}`: a resumed training goes on with {known[name]!r} and cannot change to {value!r}")
 
 
 def _comparable(value: Any) -> Any:

@@ -163,11 +163,11 @@ class Generator(Job[Generate]):
         task, alphabet = self.task, self.task.alphabet
         sampling = checked(Sampling, how)
         if not isinstance(length, int) or length < 1:
-            raise ElmanError(f"--length: got {length!r}, want a whole number, 1 at least")
+            raise ElmanError(f"`length`: got {length!r}, want a whole number, 1 at least")
         try:
             ids = alphabet.ids(prompt).tolist()
         except DataError as error:
-            raise DataError(f"--prompt: {error}") from None
+            raise DataError(f"`prompt`: {error}") from None
         if not ids and state is None:
             ids = self._beginning()
         written = task.write(ids, state, length, sampling, _numbers(seed, state))

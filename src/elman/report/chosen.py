@@ -37,7 +37,7 @@ def sample(job: Any, steps: int | None = None) -> Sample:
     torch.Size([20, 1, 3])
     """
     if steps is not None and steps < 1:
-        raise ElmanError(f"--steps: got {steps}, want 1 or more")
+        raise ElmanError(f"`steps`: got {steps}, want 1 or more")
     job.model.eval()
     if isinstance(job, Forecaster):
         return _of_series(job, steps)

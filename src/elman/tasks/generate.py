@@ -57,8 +57,8 @@ class GenerateNetwork(nn.Module):
         """Score by the embeddings themselves (Press & Wolf 2017; Inan et al. 2017)."""
         if self.embedding is None or self.config.embedding != outputs:
             raise ElmanError(
-                f"--tied: an embedding of {self.config.embedding} cannot score an output of {outputs}; "
-                f"give --embedding {outputs}, or a last layer of the embedding's size"
+                f"`tied`: an embedding of {self.config.embedding} cannot score an output of {outputs}; "
+                f"give `embedding={outputs}`, or a last layer of the embedding's size"
             )
         nn.init.normal_(self.embedding.weight, std=outputs**-0.5)
         self.head.weight = self.embedding.weight

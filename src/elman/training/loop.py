@@ -126,7 +126,7 @@ class Training:
         if resume:
             self.restore()
         elif self.run is not None and self.run.begun():
-            raise RunError(f"{self.run.path}: was trained already; go on with --resume, or choose another -o")
+            raise RunError(f"{self.run.path}: was trained already; go on with `resume`, or choose another `run`")
         report.start(self.recipe.epochs, self.history.epochs, self.recipe.max_time, self.spent)
         limit = f", or {self.recipe.max_time:g} seconds," if self.recipe.max_time else ""
         self.log(f"training for {self.recipe.epochs} epochs{limit} of {self.steps} steps on {self.device}")
@@ -210,8 +210,8 @@ class Training:
         kept = self.history.best_epoch
         best = f"the best weights, of epoch {kept}, are kept" if kept else "no epoch had ended"
         raise ElmanError(
-            f"{what} is {value}: training diverged; lower --lr (now {self.recipe.lr:g}) "
-            f"or --clip (now {self.recipe.clip:g}, 0 is none); {best}"
+            f"{what} is {value}: training diverged; lower `lr` (now {self.recipe.lr:g}) "
+            f"or `clip` (now {self.recipe.clip:g}, 0 is none); {best}"
             + ("" if batch is None else f"; {self.health.explain(lambda: self.task.loss(batch))}")
         )
 

@@ -4,7 +4,7 @@
     data.safetensors         the prepared data, where the task keeps any
     data.bin                 or what of it does not fit into memory, as the task writes it
     model.safetensors        the best weights so far
-    checkpoint.safetensors   where training stands, for --resume
+    checkpoint.safetensors   where training stands, for `resume`
     metrics.jsonl            a line an epoch
     log.txt                  what happened when
     *.png, *.svg             pictures
@@ -194,7 +194,7 @@ class Run(Generic[Config]):
     def _need_weights(self) -> None:
         if not is_there(self.path / MODEL):
             raise RunError(
-                f"{self.path}: has no {MODEL}: training stopped before its first epoch ended; go on with --resume"
+                f"{self.path}: has no {MODEL}: training stopped before its first epoch ended; go on with `resume`"
             )
 
     def _save(self, name: str, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
@@ -209,9 +209,9 @@ class Run(Generic[Config]):
 
 def _refuse_existing(folder: Path) -> None:
     if is_there(folder) and is_there(folder / CONFIG):
-        raise RunError(f"{folder}: holds a run already; choose another -o, or go on with --resume")
+        raise RunError(f"{folder}: holds a run already; choose another `run`, or go on with `resume`")
     if os.path.lexists(folder):
-        raise RunError(f"{folder}: is there already; choose another -o (--resume goes on with a run)")
+        raise RunError(f"{folder}: is there already; choose another `run` (`resume` goes on with a run)")
 
 
 def _data_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:

@@ -104,7 +104,7 @@ def _unlabelled(cells: Sequence[Any]) -> tuple[Sequence[Any], Sequence[str]]:
 
 def _refuse_columns(path: Path, named: Mapping[str, Any]) -> None:
     if named:
-        raise DataError(f"{path}: has no columns, so leave out {', '.join(f'--{name}' for name in named)}")
+        raise DataError(f"{path}: has no columns, so leave out {', '.join(f'`{name}`' for name in named)}")
 
 
 def _with_missing_noted(found: Labelled) -> Labelled:
@@ -178,7 +178,7 @@ def _json_lines(text: str, source: str) -> Columns:
 def _of_columns(columns: Columns, named: Mapping[str, Any]) -> Labelled:
     missing = [name for name in ("sequence", "label") if name not in named]
     if missing:
-        flags = " and ".join(f"--{name}" for name in missing)
+        flags = " and ".join(f"`{name}`" for name in missing)
         raise DataError(f"{columns.rows.source}: {flags}: name the column; there are {', '.join(columns.cells)}")
     if "id" in named:
         return _of_steps(columns, named)
@@ -201,8 +201,8 @@ def _one_column(columns: Columns, sequence: str | Sequence[str] | None) -> str:
     names = [sequence] if isinstance(sequence, str) else list(sequence or columns.cells)
     if len(names) != 1:
         raise DataError(
-            f"{columns.rows.source}: {', '.join(names)}: several columns; name one with --sequence "
-            "(several are channels where --id says which rows are one sequence)"
+            f"{columns.rows.source}: {', '.join(names)}: several columns; name one with `sequence` "
+            "(several are channels where `id` says which rows are one sequence)"
         )
     return names[0]
 
@@ -219,7 +219,7 @@ def _cells(columns: Columns, name: str) -> list[Any]:
         return [_json_list(cell, rows, index, name) for index, cell in enumerate(cells)]
     if isinstance(cells[0], int | float):
         raise rows.error(
-            0, f"column {name!r} holds {shown(cells[0])}, one number a row; name with --id whose step each row is"
+            0, f"column {name!r} holds {shown(cells[0])}, one number a row; name with `id` whose step each row is"
         )
     return list(cells)
 

@@ -107,7 +107,7 @@ def _share_out(data: Labelled, keys: Sequence[Hashable], percents: Sequence[floa
         if sizes[label] < 2 and percents[0] < 100:
             raise DataError(
                 f"{data.places[data.labels.index(label)]}: is the one member of class {label!r}, which cannot be both "
-                "trained and tested on; give more of it, leave it out, or take --split 100,0,0"
+                "trained and tested on; give more of it, leave it out, or take `split=100,0,0`"
             )
         numbers = np.repeat(range(3), _counts(len(groups), percents))
         for number, position in zip(numbers, generator.permutation(len(groups)), strict=True):

@@ -69,7 +69,7 @@ def read_text(source: Source, size: int = PIECE) -> Iterator[str]:
         except UnicodeDecodeError as error:
             raise DataError(
                 f"{name_of(source)}: byte {given - waiting + error.start} (counted from 0) is not UTF-8 text; "
-                "save the file in UTF-8, or read it with --level byte"
+                "save the file in UTF-8, or read it with `level=byte`"
             ) from None
         given += len(piece)
         if text:
@@ -177,6 +177,6 @@ def split_text(count: int, split: Sequence[float], source: str) -> tuple[range, 
         if percent and len(part) < fewest:
             raise DataError(
                 f"{source}: is too short: {float(percent):g} % of {count} symbols leaves {len(part)} for {name}, "
-                f"which needs {fewest}; give more text, or --split 100,0,0"
+                f"which needs {fewest}; give more text, or `split=100,0,0`"
             )
     return parts[0], parts[1], parts[2]
