@@ -1,11 +1,13 @@
 """Texts: read in pieces, kept as ids, and what is said of those that cannot be read."""
 
+import unicodedata
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elman.data import Ids, read_alphabet, split_text, write_ids
+from elman.data import Ids, Vocabulary, read_alphabet, split_text, write_ids
 from elman.data.text import ids as texts
 from elman.data.text.alphabet import LEVELS, RARE, Words
 from elman.data.text.ids import id_type, read_text
@@ -150,3 +152,32 @@ def test_a_gigabyte_trains_in_little_memory():
     command = [sys.executable, script, "--megabytes", "1000", "--seconds", "10"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert float(done.stdout.split("peak")[1].split()[0]) < 1500, done.stdout
+
+
+COMPOSING = st.text(st.sampled_from("aeo\u0301\u0308\u0327가각\u1100\u1161\u11a8\u09c7\u09be\u0e33 中\n"), max_size=40)
+
+
+@given(COMPOSING, st.integers(1, 9))
+def test_a_text_in_pieces_is_composed_as_the_whole(text, size):
+    assert "".join(read_text(text.encode(), size)) == unicodedata.normalize("NFC", text)
+
+
+def test_texts_that_are_the_same_are_one_at_every_level():
+    whole, parted = (unicodedata.normalize(form, "le café, là où l'été est né. ") for form in ("NFC", "NFD"))
+    assert whole != parted
+    for level in ("char", "word"):
+        (one, n), (other, m) = (read_alphabet(text.encode(), level) for text in (whole, parted))
+        assert (one.tokens, n) == (other.tokens, m)
+        assert one.ids(whole).tolist() == one.ids(parted).tolist()
+        vocabularies = [Vocabulary.of([text], level, 1, 3) for text in (whole, parted)]
+        assert vocabularies[0] == vocabularies[1]
+        assert vocabularies[0].ids(whole).tolist() == vocabularies[0].ids(parted).tolist()
+
+
+def test_a_prompt_from_the_middle_of_a_line_finds_its_word():
+    words, _ = read_alphabet(b"The cat sat.\nThe dog ran.\n", "word")
+    assert "cat" not in words.tokens
+    assert "".join(words.text(words.ids("cat sat"))) == " cat sat"
+    assert "".join(words.text(words.ids("The dog"))) == "The dog"
+    with pytest.raises(DataError, match="the word 'cow' is not known"):
+        words.ids("cow sat")

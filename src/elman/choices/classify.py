@@ -16,7 +16,7 @@ USUAL: dict[str, dict[str, Any]] = {
     "numbers": {"head_dropout": 0.0, "smoothing": 0.0},
 }
 CELL, HIDDEN = "gru", 128
-RECIPE = Recipe(epochs=10, batch=32, lr=0.005, clip=1.0)
+RECIPE = Recipe.model_validate({"epochs": 10, "batch": 32, "lr": 0.005, "clip": 1.0})
 STEPS, MOST_EPOCHS = 1500, 400
 # Of each kind of sequence: the batch and the fewest epochs where no others are given. A name of eight letters says less
 # than a sentence.

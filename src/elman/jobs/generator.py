@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import torch
 
@@ -162,7 +163,7 @@ class Generator(Job[Generate]):
         """:meth:`generate`, a symbol at a time: its text, which may be none, and the state after it."""
         task, alphabet = self.task, self.task.alphabet
         sampling = checked(Sampling, how)
-        if not isinstance(length, int) or length < 1:
+        if not isinstance(length, SupportsIndex) or operator.index(length) < 1:
             raise ElmanError(f"`length`: got {length!r}, want a whole number, 1 at least")
         try:
             ids = alphabet.ids(prompt).tolist()
@@ -170,7 +171,7 @@ class Generator(Job[Generate]):
             raise DataError(f"`prompt`: {error}") from None
         if not ids and state is None:
             ids = self._beginning()
-        written = task.write(ids, state, length, sampling, _numbers(seed, state))
+        written = task.write(ids, state, operator.index(length), sampling, _numbers(seed, state))
         return _as_text(alphabet, written)
 
     def generate(

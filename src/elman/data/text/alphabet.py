@@ -15,6 +15,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from elman.data.text.composed import composed
 from elman.errors import DataError
 
 RARE = "<rare>"
@@ -72,6 +73,8 @@ class Characters:
 
     def ids(self, text: str) -> Ids:
         """A text's ids, (T,). Raises :class:`DataError` naming a character that is not known."""
+        if (self._ids[_codes(text)] < 0).any():
+            text = composed(text)
         return _joined(self.pieces([text]))
 
     def text(self, ids: Iterable[int]) -> Iterator[str]:
@@ -169,7 +172,14 @@ class Words:
         return (np.array([self._ids.get(word, 0) for word in words], dtype=np.int64) for words in _words(texts))
 
     def ids(self, text: str) -> Ids:
-        """A text's ids, (T,). Raises :class:`DataError` naming a word that is not known."""
+        """A text's ids, (T,). Raises :class:`DataError` naming a word that is not known.
+
+        Its first word may be one that is known with a space before it alone, as in the middle of a line.
+        """
+        text = composed(text)
+        first = WORD.match(text)
+        if first is not None and first[0] not in self._ids and f" {first[0]}" in self._ids:
+            text = f" {text}"
         for word in WORD.findall(text):
             if word not in self._ids:
                 raise _unknown("word", word, self.tokens[1:])

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from elman.data.split import PARTS, percentages
 from elman.data.text.alphabet import Alphabet, Bytes, Characters, Words
+from elman.data.text.composed import composed_pieces
 from elman.errors import DataError
 
 PIECE = 1 << 20  # bytes read at a time
@@ -55,11 +56,17 @@ def read_pieces(source: Source, size: int = PIECE) -> Iterator[bytes]:
 
 
 def read_text(source: Source, size: int = PIECE) -> Iterator[str]:
-    """The same, decoded from UTF-8. Raises :class:`DataError` naming the offset of a byte that is none of it.
+    """The same, decoded from UTF-8, in normal form C.
 
-    >>> list(read_text("héllo".encode(), size=2))
-    ['h', 'él', 'lo']
+    Raises :class:`DataError` naming the offset of a byte that is not UTF-8.
+
+    >>> "".join(read_text("héllo".encode(), size=2))
+    'héllo'
     """
+    return composed_pieces(_decoded(source, size))
+
+
+def _decoded(source: Source, size: int) -> Iterator[str]:
     decoder = codecs.getincrementaldecoder("utf-8")()
     given, mark = 0, BYTE_ORDER_MARK
     for piece in itertools.chain(read_pieces(source, size), [b""]):

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from elman.data.text.composed import composed
+
 UNKNOWN = 0
 _WORD = re.compile(r"\w+(?:['’-]\w+)*|[^\w\s]")
 
@@ -96,6 +98,6 @@ def runs_of(text: str, level: str, longest: int) -> list[list[str]]:
     [['so', '\x00 so'], ['good', 'so good'], ['\x00', 'good \x00']]
     """
     ends = [EDGE] * (longest > 1)
-    tokens = [EDGE] * (longest - 1) + LEVELS[level](text) + ends
+    tokens = [EDGE] * (longest - 1) + LEVELS[level](composed(text)) + ends
     join = JOIN[level].join
     return [[join(tokens[end - n : end]) for n in range(1, longest + 1)] for end in range(longest, len(tokens) + 1)]
