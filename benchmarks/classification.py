@@ -22,7 +22,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from elman.data import read_labelled
 from elman.jobs import Classifier
 from elman.metrics import classification_scores
-from elman.tasks import Classify
+from elman.tasks import ClassifyTask
 from elman.training import fit
 
 DATA = Path(os.environ.get("ELMAN_DATA", "../shared/data"))
@@ -74,7 +74,7 @@ def stock(ours: Classifier, seed: int) -> tuple[float, float, float]:
     torch.manual_seed(seed)
     model: Any = StockLSTM(len(task.reader.tokens) + 1, len(task.classes))  # type: ignore[union-attr]
     config = task.config.model_copy(update={"smoothing": 0.0})
-    theirs = Classify(model, task.parts, task.classes, task.reader, config, task.batch)
+    theirs = ClassifyTask(model, task.parts, task.classes, task.reader, config, task.batch)
     begun = time.perf_counter()
     fit(theirs, ours.recipe)
     seconds = time.perf_counter() - begun

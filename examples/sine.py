@@ -22,9 +22,9 @@ class Sines:
     def batches(self, generator):
         return (sine_batch(32, STEPS + 1, generator) for _ in range(self.batch_count()))
 
-    def loss(self, waves):  # (T + 1, B, 1): after each step, the next value
+    def loss(self, waves, state):  # (T + 1, B, 1): after each step, the next value
         prediction, _ = self.model(waves[:-1])
-        return mse_loss(prediction[:, :, 0], waves[1:])
+        return mse_loss(prediction[:, :, 0], waves[1:]), None  # no state is carried from batch to batch
 
     def validate(self):
         return None

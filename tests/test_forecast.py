@@ -10,8 +10,7 @@ import torch
 from elman.data import Series
 from elman.errors import DataError, ElmanError, RunError
 from elman.jobs import Forecaster
-from elman.tasks import Forecast, ForecastConfig, ForecastNetwork, example_batch
-from elman.tasks.forecast import Batch
+from elman.tasks import ForecastConfig, ForecastNetwork, ForecastTask
 
 CHOICES = {"hidden": 6, "context": 8, "epochs": 2, "batch": 7}
 
@@ -22,22 +21,10 @@ def ramp(n=120, columns=1):
     )
 
 
-def task(series=None, **choices) -> Forecast:
+def task(series=None, **choices) -> ForecastTask:
     forecaster = Forecaster("gru", **({**CHOICES, "epochs": 1} | choices))
     forecaster.fit(series or ramp())
     return forecaster.task
-
-
-@pytest.mark.parametrize("targets", ["last", "every"])
-@pytest.mark.parametrize("columns", [1, 3])
-def test_a_batch_as_declared_goes_through_the_loss(targets, columns):
-    job = task(ramp(columns=columns), targets=targets, horizon=2)
-    batch = Batch(**example_batch(job))
-    assert torch.isfinite(job.loss(batch))
-    real = next(job.batches(torch.Generator()))
-    assert [real.inputs.dim(), real.targets.dim()] == [batch.inputs.dim(), batch.targets.dim()]
-    assert real.inputs.shape == batch.inputs.shape
-    assert real.targets.shape == batch.targets.shape
 
 
 @pytest.mark.parametrize("targets", ["last", "every"])
@@ -66,7 +53,6 @@ def test_stateful_streams_run_on_without_a_gap_and_never_past_the_training_part(
     for seed in range(5):
         batches = list(job.batches(torch.Generator().manual_seed(seed)))
         assert len(batches) == job.batch_count()
-        assert [b.fresh for b in batches] == [True] + [False] * (len(batches) - 1)
         for row in range(batches[0].inputs.shape[1]):
             whole = torch.cat([b.inputs[:, row, 0] for b in batches])
             start = int((z == whole[0]).nonzero())
@@ -80,12 +66,13 @@ def test_a_stateful_network_carries_its_state_cut_off_from_the_gradient():
     job = task(ramp(900), targets="every", stateful=True, batch=2)
     first, second = itertools.islice(job.batches(torch.Generator()), 2)
     job.model.eval()
-    job.loss(first)
-    carried = job.loss(second)
+    _, state = job.loss(first)
+    carried, after = job.loss(second, state)
     together, _ = job.model(torch.cat([first.inputs, second.inputs]))
     assert torch.allclose(carried, torch.nn.functional.mse_loss(together[8:], second.targets), atol=1e-6)
     carried.backward()  # the first batch's graph is not reached: it was cut off
-    assert not job._carried.requires_grad
+    assert not state.requires_grad
+    assert not after.requires_grad
 
 
 def test_predictions_are_those_of_each_window_alone():

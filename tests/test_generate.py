@@ -13,7 +13,7 @@ from elman.data import Ids, read_alphabet, write_ids
 from elman.errors import DataError, ElmanError, RunError
 from elman.jobs import Generator
 from elman.jobs import load as load_job
-from elman.tasks import Generate, GenerateConfig, GenerateNetwork, Sampling, example_batch
+from elman.tasks import GenerateConfig, GenerateNetwork, GenerateTask, Sampling
 from elman.tasks import generate as generating
 from elman.tasks.sampling import draw, probabilities
 from elman.training import Recipe, fit
@@ -29,19 +29,10 @@ def make(folder, text=VERSE, batch=4, cell="lstm", hidden=8, layers=1, **choices
     config = GenerateConfig(**{"embedding": 4, "bptt": 8, "split": (80, 10, 10), "output_dropout": 0, **choices})
     recurrent = elman.Recurrent(cell, config.embedding or len(alphabet), hidden, layers)
     network = GenerateNetwork(len(alphabet), recurrent, config)
-    return Generate(network, Ids(folder / "ids", count, len(alphabet)), alphabet, config, batch)
+    return GenerateTask(network, Ids(folder / "ids", count, len(alphabet)), alphabet, config, batch)
 
 
 # --- what a batch is
-
-
-def test_example_batch_trains(tmp_path):
-    task = make(tmp_path)
-    batch = example_batch(task)
-    assert batch["inputs"].shape == batch["targets"].shape == (8, 4)
-    assert batch["inputs"].dtype == torch.int64
-    task.loss(generating.Batch(**batch)).backward()
-    assert all(p.grad is not None for p in task.model.parameters())
 
 
 @pytest.mark.parametrize("read_at_once", [1, 3, 64])
@@ -51,7 +42,6 @@ def test_streams_are_contiguous_and_targets_follow_inputs(tmp_path, monkeypatch,
     text = task.ids.block(0, len(task.ids))
     batches = list(task.batches(torch.Generator().manual_seed(1)))
     assert len(batches) == task.batch_count()
-    assert [b.fresh for b in batches] == [True] + [False] * (len(batches) - 1)
     inputs, targets = torch.cat([b.inputs for b in batches]), torch.cat([b.targets for b in batches])
     assert torch.equal(inputs[1:], targets[:-1])
     apart = (len(task.train) - 1) // 4
@@ -85,8 +75,8 @@ def test_a_long_text_has_short_epochs_that_begin_anywhere(tmp_path, monkeypatch)
 def test_backpropagation_is_truncated_and_the_state_is_not(tmp_path):
     task = make(tmp_path)
     first, second, *_ = task.batches(torch.Generator())
-    task.loss(first)
-    loss = task.loss(second)
+    _, state = task.loss(first)
+    loss, _ = task.loss(second, state)
     loss.backward()
     gradient = task.model.recurrent.weight_hh_l0.grad.clone()
     state = task.model(first.inputs)[1]
@@ -96,7 +86,7 @@ def test_backpropagation_is_truncated_and_the_state_is_not(tmp_path):
     want.backward()
     assert torch.equal(loss, want)
     assert torch.equal(gradient, task.model.recurrent.weight_hh_l0.grad)
-    assert not torch.allclose(loss, task.loss(generating.Batch(second.inputs, second.targets, fresh=True)))
+    assert not torch.allclose(loss, task.loss(second)[0])
 
 
 # --- scoring
@@ -289,15 +279,15 @@ def test_interrupted_and_resumed_is_the_same_bits(tmp_path, monkeypatch):
     whole = Generator(**choices)
     whole.fit(VERSE, run=tmp_path / "whole")
     steps = {"left": 2 * whole.task.batch_count() - 1}
-    loss = Generate.loss
+    loss = GenerateTask.loss
 
-    def interrupted(self, batch):
+    def interrupted(self, batch, state):
         steps["left"] -= 1
         if steps["left"] == 0:
             raise KeyboardInterrupt
-        return loss(self, batch)
+        return loss(self, batch, state)
 
-    monkeypatch.setattr(Generate, "loss", interrupted)
+    monkeypatch.setattr(GenerateTask, "loss", interrupted)
     assert Generator(**choices).fit(VERSE, run=tmp_path / "r").interrupted
     monkeypatch.undo()
     Generator.resume(tmp_path / "r", choices={"epochs": 3})

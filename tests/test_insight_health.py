@@ -40,11 +40,11 @@ class Task(LineTask):
     def batches(self, generator):
         return iter([self.x] * self.steps)
 
-    def loss(self, batch):
+    def loss(self, batch, state):
         self.done += 1
         if self.spoil and self.done == self.at:
             batch = self.spoil(self.model, batch.clone())
-        return self.model(batch).square().mean()
+        return self.model(batch).square().mean(), None
 
     def validate(self):
         return None
@@ -192,8 +192,8 @@ def test_input_parameter_state_and_other_modules():
 
 def test_a_loss_that_is_to_blame_itself():
     class Logarithm(Task):
-        def loss(self, batch):
-            return super().loss(batch) + torch.log(-torch.ones(())).sum()
+        def loss(self, batch, state):
+            return super().loss(batch, state)[0] + torch.log(-torch.ones(())).sum(), None
 
     assert "first not finite: the loss, of a finite output" in message_of(Logarithm(Network()))
 

@@ -54,12 +54,12 @@ class Copying:
     def batches(self, generator):
         return (self.draw(generator) for _ in range(self.count))
 
-    def loss(self, batch):
+    def loss(self, batch, state):
         x, wanted = batch
-        return cross_entropy(self.model["head"](self.model["net"](x)[0]).flatten(0, 1), wanted.flatten())
+        return cross_entropy(self.model["head"](self.model["net"](x)[0]).flatten(0, 1), wanted.flatten()), None
 
     def validate(self):
-        return self.loss(self.draw(torch.Generator().manual_seed(9), rows=200)).item()
+        return self.loss(self.draw(torch.Generator().manual_seed(9), rows=200), None)[0].item()
 
     def recalled(self):
         """The share of the ten symbols it says right."""

@@ -92,7 +92,7 @@ def by_hand(task, recipe):
     for _ in range(recipe.epochs):
         for batch in task.batches(generator):
             optimizer.zero_grad()
-            loss = task.loss(batch)
+            loss, _ = task.loss(batch, None)
             loss.backward()
             if recipe.clip:
                 nn.utils.clip_grad_norm_(task.model.parameters(), recipe.clip)
@@ -156,9 +156,9 @@ def test_modes_and_gradients():
     seen = []
 
     class Watched(RecallTask):
-        def loss(self, batch):
+        def loss(self, batch, state):
             seen.append((self.model.training, torch.is_grad_enabled()))
-            return super().loss(batch)
+            return super().loss(batch, state)
 
         def validate(self):
             seen.append((self.model.training, torch.is_grad_enabled()))
@@ -200,8 +200,9 @@ def test_frozen_and_unused_parameters_are_left_alone(run):
 
 
 class Exploding(RecallTask):
-    def loss(self, batch):
-        return super().loss(batch) * (math.nan if self.steps == 8 else 1)
+    def loss(self, batch, state):
+        loss, state = super().loss(batch, state)
+        return loss * (math.nan if self.steps == 8 else 1), state
 
 
 def test_a_loss_that_is_not_finite_stops_by_name_and_keeps_the_best(run):
@@ -216,14 +217,29 @@ def test_a_loss_that_is_not_finite_stops_by_name_and_keeps_the_best(run):
 
 def test_a_gradient_that_is_not_finite_stops_before_the_step():
     class Steep(LineTask):
-        def loss(self, batch):
-            return torch.sqrt(0 * self.model(self.x[batch]).sum())
+        def loss(self, batch, state):
+            return torch.sqrt(0 * self.model(self.x[batch]).sum()), None
 
     task = Steep()
     before = task.model.weight.clone()
     with pytest.raises(ElmanError, match="the norm of the gradient at epoch 1, step 1 of 4 is nan"):
         fit(task, RECIPE)
     assert torch.equal(task.model.weight, before)
+
+
+def test_a_state_is_carried_through_an_epoch_and_a_fault_is_traced_from_the_state_before_it():
+    class Counting(LineTask):
+        seen: ClassVar[list] = []
+
+        def loss(self, batch, state):
+            self.seen.append(state)
+            loss, _ = super().loss(batch, None)
+            # At the third step of the second epoch the gradient is no number, and the loss is.
+            return loss + (torch.sqrt(0 * self.model.weight.sum()) if len(self.seen) in (7, 8) else 0), (state or 0) + 1
+
+    with pytest.raises(ElmanError, match="the norm of the gradient at epoch 2, step 3 of 4 is nan"):
+        fit(task := Counting(), RECIPE)
+    assert task.seen == [None, 1, 2, 3, None, 1, 2, 2]
 
 
 def test_a_validation_loss_that_is_not_finite_stops():

@@ -25,8 +25,8 @@ class LineTask:
     def batches(self, generator):
         return torch.randperm(64, generator=generator).split(16)
 
-    def loss(self, batch):
-        return mse_loss(self.model(self.x[batch]), self.y[batch])
+    def loss(self, batch, state):
+        return mse_loss(self.model(self.x[batch]), self.y[batch]), None
 
     def validate(self):
         return mse_loss(self.model(self.x), self.y).item() if self.validation else None
@@ -61,11 +61,11 @@ class RecallTask(LineTask):
     def batches(self, generator):
         return torch.randperm(48, generator=generator).split(16)
 
-    def loss(self, batch):
+    def loss(self, batch, state):
         self.steps += 1
         if self.on_step is not None:
             self.on_step(self.steps)
-        return super().loss(batch)
+        return super().loss(batch, state)
 
     def validate(self):
         return mse_loss(self.model(self.x[48:]), self.y[48:]).item()

@@ -27,7 +27,7 @@ from elman.metrics import (
     majority,
     softmax,
 )
-from elman.tasks.classify import Classify, ClassifyNetwork
+from elman.tasks.classify import ClassifyNetwork, ClassifyTask
 from elman.training import History, Progress, Recipe, Run, checked
 
 Array = NDArray[np.float64]
@@ -72,7 +72,7 @@ class TestPart:
         return confusion(self.prediction, self.truth, self.logits.shape[1])
 
 
-class Classifier(Job[Classify]):
+class Classifier(Job[ClassifyTask]):
     """A recurrent network that tells whole sequences apart: texts, or steps of numbers, of any lengths.
 
     ``choices`` are the fields of :class:`ClassifyConfig` (level, pooling, split, ...), of :class:`Recipe` (epochs,
@@ -135,7 +135,7 @@ class Classifier(Job[Classify]):
         if not whole.is_text:
             self.config = self.config.of_numbers()
         self._settle(self.config.level if whole.is_text else "numbers", len(parts.train))
-        reader = Classify.fit_reader(parts, self.config)
+        reader = ClassifyTask.fit_reader(parts, self.config)
         task = self._build(parts, parts.data.classes, reader)
         if run is None:
             self.run = None
@@ -166,18 +166,18 @@ class Classifier(Job[Classify]):
                 self.run.save_weights(self.model.state_dict(), kept)
         return history
 
-    def _restored(self, run: Run[ClassifyRun]) -> Classify:
+    def _restored(self, run: Run[ClassifyRun]) -> ClassifyTask:
         arrays, facts = run.arrays(), run.config.reader
         parts = Parted(Labelled.from_arrays(arrays, run.config.data), *(arrays[name] for name in PARTS))
         reader = Vocabulary.from_dict(facts) if "tokens" in facts else Scaler.from_dict(facts)
         return self._build(parts, run.config.data["classes"], reader)
 
-    def _build(self, parts: Parted, classes: Sequence[str], reader: Vocabulary | Scaler) -> Classify:
+    def _build(self, parts: Parted, classes: Sequence[str], reader: Vocabulary | Scaler) -> ClassifyTask:
         tokens, runs = (len(reader.tokens) + 1, len(reader.runs)) if isinstance(reader, Vocabulary) else (0, 0)
         with self._seeded():
             recurrent = self.network.recurrent(self.config.embedding if tokens else parts.data.channels)
             model = ClassifyNetwork(recurrent, len(classes), self.config, tokens, runs)
-        return Classify(model, parts, classes, reader, self.config, self.recipe.batch)
+        return ClassifyTask(model, parts, classes, reader, self.config, self.recipe.batch)
 
     @property
     def weighing(self) -> Weighing:
@@ -231,7 +231,7 @@ class Classifier(Job[Classify]):
             "warnings": _warnings(found, baselines),
         }
 
-    def _baselines(self, task: Classify) -> dict[str, NDArray[np.int64]]:
+    def _baselines(self, task: ClassifyTask) -> dict[str, NDArray[np.int64]]:
         """What plain means predict of the test part, learned from the training part."""
         data, parts = task.parts.data, task.parts
         found = {"majority": majority(task.truth[parts.train], len(parts.test))}

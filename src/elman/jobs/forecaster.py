@@ -28,7 +28,7 @@ from elman.jobs.job import Job, JobRun
 from elman.jobs.settling import percents, settled, warnings_of
 from elman.linear import Blend
 from elman.metrics import check_levels, half_widths, interval_scores, liveliness, repeats_last_value, scores
-from elman.tasks.forecast import Forecast
+from elman.tasks.forecast import ForecastTask
 from elman.tasks.forecast_networks import ForecastNetwork, NetworkOnLine, inputs_of
 from elman.training import History, Progress, Recipe, Run, checked
 
@@ -91,7 +91,7 @@ class TestPart:
     first: NDArray[np.int64]
 
 
-class Forecaster(Job[Forecast]):
+class Forecaster(Job[ForecastTask]):
     """A recurrent network that forecasts a series, on top of a linear forecast or, with ``network_alone``, by itself.
 
     What is not told is found in the training and the validation part: the season, the context, the lines.
@@ -143,7 +143,7 @@ class Forecaster(Job[Forecast]):
         with self._undone_on_failure():
             self.config, blends = settled(self._asked, series)
             self.reading = read_choices(reading)
-            self._begin(self._build(series, self.config, Forecast.fit_scaler(series, self.config), blends), run)
+            self._begin(self._build(series, self.config, ForecastTask.fit_scaler(series, self.config), blends), run)
         return self._trained(report)
 
     @contextmanager
@@ -157,12 +157,12 @@ class Forecaster(Job[Forecast]):
             self.__dict__.update(before)
             raise
 
-    def _begin(self, task: Forecast, run: str | os.PathLike | None, **weights: Tensor) -> None:
+    def _begin(self, task: ForecastTask, run: str | os.PathLike | None, **weights: Tensor) -> None:
         """Take ``task``, and keep it in the folder ``run`` if there is to be one, with the ``weights`` it begins at."""
         self.run = None if run is None else self._create(run, task, **weights)
         self._task = task
 
-    def _create(self, run: str | os.PathLike, task: Forecast, **weights: Tensor) -> Run[Any]:
+    def _create(self, run: str | os.PathLike, task: ForecastTask, **weights: Tensor) -> Run[Any]:
         """A folder for a training that begins; at ``weights``, where they are not those of the seed."""
         arrays, facts = task.series.to_arrays()
         lines = [blend.to_dict() for blend in task.blends]
@@ -211,7 +211,7 @@ class Forecaster(Job[Forecast]):
                 self.run.save_weights(self.model.state_dict(), kept)
         return history
 
-    def _restored(self, run: Run[ForecastRun]) -> Forecast:
+    def _restored(self, run: Run[ForecastRun]) -> ForecastTask:
         self._asked = self.config
         series = Series.from_arrays(run.arrays(), run.config.data)
         blends = [Blend.from_dict(facts) for facts in run.config.lines]
@@ -222,7 +222,7 @@ class Forecaster(Job[Forecast]):
             task.model.load_state_dict({name.removeprefix(BEGUN_AT): value for name, value in begun.items()})
         return task
 
-    def _build(self, series: Series, config: ForecastConfig, scaler: Scaler, blends: Sequence[Blend]) -> Forecast:
+    def _build(self, series: Series, config: ForecastConfig, scaler: Scaler, blends: Sequence[Blend]) -> ForecastTask:
         horizon = config.trained_horizon
         model: ForecastNetwork | NetworkOnLine
         with self._seeded():
@@ -235,7 +235,7 @@ class Forecaster(Job[Forecast]):
                 model = NetworkOnLine(self.network.recurrent(inputs_of(segment)), horizon, segment)
             else:
                 model = ForecastNetwork(self.network.recurrent(series.values.shape[1]), horizon)
-        return Forecast(model, series, config, self.recipe.batch, scaler, blends)
+        return ForecastTask(model, series, config, self.recipe.batch, scaler, blends)
 
     @property
     def model(self) -> ForecastNetwork | NetworkOnLine:

@@ -20,7 +20,7 @@ from elman.errors import DataError, ElmanError
 from elman.jobs.config import NetworkConfig, picked
 from elman.jobs.job import Job, JobRun
 from elman.metrics import NGrams, bits_per_char
-from elman.tasks.generate import Generate, GenerateNetwork, Written
+from elman.tasks.generate import GenerateNetwork, GenerateTask, Written
 from elman.training import History, Progress, Recipe, Run, checked
 
 ORDER = 5  # of the n-grams a network stands beside
@@ -35,7 +35,7 @@ class GenerateRun(JobRun):
     generate: GenerateConfig
 
 
-class Generator(Job[Generate]):
+class Generator(Job[GenerateTask]):
     """A recurrent network that writes on.
 
     ``choices`` are the fields of :class:`GenerateConfig` (level, embedding, bptt, ...), of :class:`Recipe` (epochs,
@@ -82,7 +82,7 @@ class Generator(Job[Generate]):
         alphabet, count = read_alphabet(data, self.config.level, self.config.words)
         facts = _facts(name_of(data), alphabet, count)
         self._model(alphabet)  # refuses sizes that do not fit likewise
-        Generate.parts(count, self.config, facts["source"])
+        GenerateTask.parts(count, self.config, facts["source"])
         if run is None:
             self.run, self._folder = None, tempfile.TemporaryDirectory(prefix="elman-")
             path = Path(self._folder.name, "ids")
@@ -93,7 +93,7 @@ class Generator(Job[Generate]):
         self._task = self._build(path, alphabet, facts)
         return self._trained(report)
 
-    def _restored(self, run: Run[GenerateRun]) -> Generate:
+    def _restored(self, run: Run[GenerateRun]) -> GenerateTask:
         ids = run.large()
         return self._build(ids, _alphabet(self.config.level, run.config.data), run.config.data)
 
@@ -102,9 +102,9 @@ class Generator(Job[Generate]):
             recurrent = self.network.recurrent(self.config.embedding or len(alphabet))
             return GenerateNetwork(len(alphabet), recurrent, self.config)
 
-    def _build(self, path: Path, alphabet: Alphabet, facts: Mapping[str, Any]) -> Generate:
+    def _build(self, path: Path, alphabet: Alphabet, facts: Mapping[str, Any]) -> GenerateTask:
         ids = Ids(path, facts["count"], len(alphabet))
-        return Generate(self._model(alphabet), ids, alphabet, self.config, self.recipe.batch, facts["source"])
+        return GenerateTask(self._model(alphabet), ids, alphabet, self.config, self.recipe.batch, facts["source"])
 
     @property
     def model(self) -> GenerateNetwork:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from elman.data.text.vocabulary import LEVELS
 from elman.metrics import NaiveBayes, best_mixture
-from elman.tasks.classify import Classify
+from elman.tasks.classify import ClassifyTask
 
 Array = NDArray[np.float64]
 # Of naive Bayes: the longest run of tokens, and what is added to each count.
@@ -29,7 +29,7 @@ FEWEST_CALIBRATED = 30  # validation sequences; fewer say too little of how sure
 class Weighing:
     """What a trained ``task`` says of sequences. What :meth:`calibrate` finds is kept with the network's weights."""
 
-    def __init__(self, task: Classify):
+    def __init__(self, task: ClassifyTask):
         self.task = task
 
     @property

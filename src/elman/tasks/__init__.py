@@ -3,26 +3,22 @@
 from elman.choices.classify import ClassifyConfig
 from elman.choices.forecast import ForecastConfig
 from elman.choices.generate import GenerateConfig, Sampling
-from elman.tasks.classify import Classify, ClassifyNetwork
-from elman.tasks.contract import Field, Task, example_batch
-from elman.tasks.forecast import Forecast
+from elman.tasks.classify import ClassifyNetwork, ClassifyTask
+from elman.tasks.forecast import ForecastTask
 from elman.tasks.forecast_networks import ForecastNetwork, NetworkOnLine
-from elman.tasks.generate import Generate, GenerateNetwork, Written
+from elman.tasks.generate import GenerateNetwork, GenerateTask, Written
 
 __all__ = [
-    "Classify",
     "ClassifyConfig",
     "ClassifyNetwork",
-    "Field",
-    "Forecast",
+    "ClassifyTask",
     "ForecastConfig",
     "ForecastNetwork",
-    "Generate",
+    "ForecastTask",
     "GenerateConfig",
     "GenerateNetwork",
+    "GenerateTask",
     "NetworkOnLine",
     "Sampling",
-    "Task",
     "Written",
-    "example_batch",
 ]

@@ -7,7 +7,7 @@ the runs of tokens in a text as a bag (wide and deep, Cheng et al. 2016). Paddin
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +24,6 @@ from elman.data.text.vocabulary import UNKNOWN
 from elman.layers import Recurrent
 from elman.metrics import classification_scores
 from elman.sequences import running
-from elman.tasks import contract
 
 # How far embeddings begin from 0. Of words most are seen rarely, and should say little rather than something random.
 EMBEDDING_SPREAD = {"char": 1.0, "word": 0.05}
@@ -120,7 +119,7 @@ class Batch:
     labels: Tensor
 
 
-class Classify:
+class ClassifyTask:
     """A network, labelled sequences and the way one is trained on the other: what :func:`elman.training.fit` takes.
 
     ``reader`` makes numbers of sequences: a :class:`Vocabulary` of texts, a :class:`Scaler` of channels.
@@ -164,28 +163,6 @@ class Classify:
         mean = self.reader.shift
         return [torch.from_numpy(self.reader.transform(filled(np.asarray(s), mean))).float() for s in sequences]
 
-    # What a batch is
-
-    def describe_batch(self) -> tuple[contract.Field, ...]:
-        """Inputs, how many steps of each count, and labels of a training batch."""
-        count = torch.int64
-        if self.model.embedding is None:
-            inputs = contract.Field("inputs", "T B C", "standardised numbers")
-        else:
-            inputs = contract.Field(
-                "inputs", "T B N", "ids of tokens and of runs", count, (0, self.model.embedding.num_embeddings)
-            )
-        return (
-            inputs,
-            contract.Field("lengths", "B", "steps that count", count, (1, self.batch_sizes()["T"] + 1)),
-            contract.Field("labels", "B", "numbers of classes", count, (0, len(self.classes))),
-        )
-
-    def batch_sizes(self) -> Mapping[str, int]:
-        """T the longest training sequence, B batch, C channels, N the longest run of tokens."""
-        longest = max(len(self.inputs[i]) for i in self.parts.train)
-        return {"T": longest, "B": self.batch, "C": self.parts.data.channels, "N": self.config.ngrams}
-
     # Training: the Trainable contract
 
     def batch_count(self) -> int:
@@ -208,9 +185,10 @@ class Classify:
         lengths = torch.tensor([len(x) for x in inputs], device=device)
         return Batch(pad_sequence(list(inputs)).to(device), lengths, torch.from_numpy(truth).to(device))
 
-    def loss(self, batch: Batch) -> Tensor:
-        """The mean cross entropy, in nats."""
-        return self._cross_entropy(self.model(batch.inputs, batch.lengths), batch.labels, self.config.smoothing)
+    def loss(self, batch: Batch, state: None = None) -> tuple[Tensor, None]:
+        """The mean cross entropy, in nats; nothing is carried from batch to batch."""
+        logits = self.model(batch.inputs, batch.lengths)
+        return self._cross_entropy(logits, batch.labels, self.config.smoothing), None
 
     def _cross_entropy(self, logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
         weights = None if self.weights is None else self.weights.to(logits)

@@ -9,7 +9,7 @@ cut off from the gradient; one that is not begins every window at zero.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,6 @@ from elman.data import Scaler, Series, part_ends, split_windows, windows
 from elman.errors import DataError
 from elman.linear import Blend
 from elman.metrics import SURE, standard_error
-from elman.tasks import contract
 from elman.tasks.forecast_networks import LEAST_UNIT, ForecastNetwork, Lines, NetworkOnLine
 
 FEWEST_JUDGED = 8  # horizons in the validation part; fewer say too little of whether the network helps
@@ -45,10 +44,9 @@ class Batch:
 
     inputs: Tensor
     targets: Tensor
-    fresh: bool = True  # begins at state zero
 
 
-class Forecast:
+class ForecastTask:
     """A network, a series and the way one is trained on the other: what :func:`elman.training.fit` takes."""
 
     name = "forecast"
@@ -73,7 +71,6 @@ class Forecast:
         # The windows of training have the horizon that is trained, and may so be more.
         self.trained = split_windows(len(series), self.context, config.trained_horizon, config.split)
         self.z = self._scaled(series)
-        self._carried: Any = None
         if isinstance(model, NetworkOnLine):
             self._found_lines: dict[int, Lines] = {}
             self._stand_on_line(model)
@@ -155,21 +152,6 @@ class Forecast:
             )
         return z
 
-    # What a batch is
-
-    def describe_batch(self) -> tuple[contract.Field, ...]:
-        """Inputs and targets of a training batch."""
-        every = self.config.targets == "every"
-        return (
-            contract.Field("inputs", "T B C", "scaled values of the context"),
-            contract.Field("targets", "T B K C" if every else "B K C", "the scaled values that follow"),
-        )
-
-    def batch_sizes(self) -> Mapping[str, int]:
-        """T context, B batch, C columns, K horizon."""
-        config = self.config
-        return {"T": self.context, "B": self.batch, "C": self.series.values.shape[1], "K": config.trained_horizon}
-
     # Training: the Trainable contract
 
     def batch_count(self) -> int:
@@ -184,16 +166,17 @@ class Forecast:
         self.use_line_before(self.trained.last_training_value)
         return self._stream_batches(generator) if self.config.stateful else self._window_batches(generator)
 
-    def loss(self, batch: Batch) -> Tensor:
-        """Mean squared error of the scaled forecasts; of a network on a line the sum of both its parts' errors, each as
-        a multiple of what the line, or the last value, leaves in training."""
+    def loss(self, batch: Batch, state: Any = None) -> tuple[Tensor, Any]:
+        """Mean squared error of the scaled forecasts, and the state after them where the network carries it on.
+
+        Of a network on a line it is the sum of both its parts' errors, each as a multiple of what the line, or the last
+        value, leaves in training.
+        """
         if isinstance(self.model, NetworkOnLine):
-            return self._errors(self.model, batch.inputs, batch.targets).mean((1, 2, 3)).sum()
-        state = None if batch.fresh else self._carried
-        prediction, state = self.model(batch.inputs, state, last=self.config.targets == "last")
-        if self.config.stateful:
-            self._carried = detached(state)
-        return mse_loss(prediction if self.config.targets == "every" else prediction[-1], batch.targets)
+            return self._errors(self.model, batch.inputs, batch.targets).mean((1, 2, 3)).sum(), None
+        prediction, after = self.model(batch.inputs, state, last=self.config.targets == "last")
+        loss = mse_loss(prediction if self.config.targets == "every" else prediction[-1], batch.targets)
+        return loss, detached(after) if self.config.stateful else None
 
     @staticmethod
     def _errors(model: NetworkOnLine, inputs: Tensor, targets: Tensor) -> Tensor:
@@ -258,7 +241,7 @@ class Forecast:
         for k in range(count):
             index = firsts + k * context
             chosen = targets[index]
-            yield Batch(inputs[index].transpose(0, 1), chosen.transpose(0, 1) if every else chosen, fresh=k == 0)
+            yield Batch(inputs[index].transpose(0, 1), chosen.transpose(0, 1) if every else chosen)
 
     # Use
 

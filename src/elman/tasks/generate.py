@@ -7,7 +7,7 @@ off and the state carried on (Williams & Peng 1990). A part is scored as one tex
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +21,6 @@ from elman.data import Alphabet, Ids, split_text
 from elman.errors import ElmanError
 from elman.layers import Recurrent
 from elman.layers.dropout import dropout
-from elman.tasks import contract
 from elman.tasks.forecast import CHUNKS_PER_STREAM, detached
 from elman.tasks.sampling import draw
 
@@ -101,7 +100,6 @@ class Batch:
 
     inputs: Tensor
     targets: Tensor
-    fresh: bool = True  # begins at state zero
 
 
 @dataclass(frozen=True)
@@ -113,7 +111,7 @@ class Written:
     random: Tensor
 
 
-class Generate:
+class GenerateTask:
     """A network, a text and the way one is trained on the other: what :func:`elman.training.fit` takes."""
 
     name = "generate"
@@ -133,7 +131,6 @@ class Generate:
         self.config = config
         self.batch = batch
         self.train, self.validation, self.test = self.parts(len(ids), config, source)
-        self._carried: Any = None
 
     @staticmethod
     def parts(count: int, config: GenerateConfig, source: str) -> tuple[range, range, range]:
@@ -144,21 +141,6 @@ class Generate:
     def device(self) -> torch.device:
         """Where the network is."""
         return self.model.head.weight.device
-
-    # What a batch is
-
-    def describe_batch(self) -> tuple[contract.Field, ...]:
-        """Inputs and targets of a training batch."""
-        span = (0, self.ids.symbols)
-        return (
-            contract.Field("inputs", "T B", "symbols of the text", torch.int64, span),
-            contract.Field("targets", "T B", "the symbols that follow them", torch.int64, span),
-        )
-
-    def batch_sizes(self) -> Mapping[str, int]:
-        """T symbols in a stretch, B streams."""
-        rows, steps, _ = self._streams()
-        return {"T": steps, "B": rows}
 
     # Training: the Trainable contract
 
@@ -184,17 +166,16 @@ class Generate:
             block = self._read(firsts + k * steps, many * steps + 1)
             for j in range(many):
                 at = slice(j * steps, (j + 1) * steps)
-                yield Batch(block[:-1][at], block[1:][at], fresh=k == j == 0)
+                yield Batch(block[:-1][at], block[1:][at])
 
     def _read(self, firsts: np.ndarray, length: int) -> Tensor:
         """``length`` symbols from each of ``firsts`` on, (length, B)."""
         return torch.from_numpy(self.ids.streams(firsts, length)).T.to(self.device)
 
-    def loss(self, batch: Batch) -> Tensor:
-        """The mean cross-entropy, in nats a symbol."""
-        scores, state = self.model(batch.inputs, None if batch.fresh else self._carried)
-        self._carried = detached(state)
-        return cross_entropy(scores.flatten(0, 1), batch.targets.flatten())
+    def loss(self, batch: Batch, state: Any = None) -> tuple[Tensor, Any]:
+        """The mean cross-entropy, in nats a symbol, and the state after it."""
+        scores, after = self.model(batch.inputs, state)
+        return cross_entropy(scores.flatten(0, 1), batch.targets.flatten()), detached(after)
 
     def validate(self) -> float | None:
         """Nats a symbol of the validation part, or of its beginning where it is long; None without one."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 class Trainable(Protocol):
-    """A model with its data and its loss. What it keeps between batches begins anew with each epoch."""
+    """A model with its data and its loss."""
 
     @property
     def model(self) -> nn.Module:
@@ -24,8 +24,12 @@ class Trainable(Protocol):
     def batch_count(self) -> int:
         """Return how many batches an epoch has."""
 
-    def loss(self, batch: Any) -> Tensor:
-        """Return the mean loss of ``batch``, a scalar; the model is in train mode."""
+    def loss(self, batch: Any, state: Any) -> tuple[Tensor, Any]:
+        """Return the mean loss of ``batch``, a scalar, and the state that the next batch goes on from.
+
+        ``state`` is what the batch before gave, and None at the beginning of an epoch; a task that carries none gives
+        None. The model is in train mode.
+        """
 
     def validate(self) -> float | None:
         """Return the loss on the validation part, or None without one; the model is in eval mode."""

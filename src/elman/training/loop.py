@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -59,8 +59,8 @@ def fit(
     ...         return 4
     ...     def batches(self, generator):
     ...         return torch.randperm(64, generator=generator).split(16)
-    ...     def loss(self, rows):
-    ...         return nn.functional.mse_loss(self.model(self.x[rows]), 2 * self.x[rows] + 1)
+    ...     def loss(self, rows, state):
+    ...         return nn.functional.mse_loss(self.model(self.x[rows]), 2 * self.x[rows] + 1), None
     ...     def validate(self):
     ...         return None
     >>> history = fit(Line(), Recipe(epochs=20, lr=0.1))
@@ -165,28 +165,32 @@ class Training:
     def train_epoch(self, epoch: int) -> tuple[list[float], list[float]]:
         """Take one step a batch, while there is time; return each step's loss and norm of the gradient."""
         self.model.train()
-        losses, norms = [], []
+        losses, norms, state = [], [], None
         for step, batch in zip(range(self.steps), self.task.batches(self.generator), strict=True):
-            loss, norm = self.train_step(epoch, step, batch)
+            loss, norm, state = self.train_step(epoch, step, batch, state)
             losses.append(loss)
             norms.append(norm)
             if self.time_passed() == 1:
                 break
         return losses, norms
 
-    def train_step(self, epoch: int, step: int, batch: Any) -> tuple[float, float]:
-        """Forward, backward, clip, step; return the loss and the norm of the gradient before clipping."""
+    def train_step(self, epoch: int, step: int, batch: Any, state: Any) -> tuple[float, float, Any]:
+        """Forward, backward, clip, step; return the loss, the norm of the gradient before clipping, and the state."""
         place = f"epoch {epoch}, step {step + 1} of {self.steps}"
         self.set_rate((epoch - 1) * self.steps + step)
         self.optimizer.zero_grad()
-        loss = self.task.loss(batch)
-        value = self.finite(loss.item(), f"the loss at {place}", batch)
+        loss, after = self.task.loss(batch, state)
+
+        def again() -> Tensor:
+            return self.task.loss(batch, state)[0]
+
+        value = self.finite(loss.item(), f"the loss at {place}", again)
         loss.backward()
-        norm = self.finite(self.health.step(value), f"the norm of the gradient at {place}", batch)
+        norm = self.finite(self.health.step(value), f"the norm of the gradient at {place}", again)
         if 0 < self.recipe.clip < norm:
             clip_grads_with_norm_(self.parameters, self.recipe.clip, torch.tensor(norm))
         self.optimizer.step()
-        return value, norm
+        return value, norm, after
 
     def set_rate(self, step: int) -> None:
         """Set the learning rate and beta of the one cycle over all epochs, or over the time where that ends first."""
@@ -203,8 +207,8 @@ class Training:
             loss = self.task.validate()
         return None if loss is None else self.finite(float(loss), f"the validation loss of epoch {epoch}")
 
-    def finite(self, value: float, what: str, batch: Any = None) -> float:
-        """Return ``value``, or say that training has diverged, and of a ``batch`` where that began."""
+    def finite(self, value: float, what: str, again: Callable[[], Tensor] | None = None) -> float:
+        """Return ``value``, or say that training has diverged, and where that began in the loss computed ``again``."""
         if math.isfinite(value):
             return value
         kept = self.history.best_epoch
@@ -212,7 +216,7 @@ class Training:
         raise ElmanError(
             f"{what} is {value}: training diverged; lower `lr` (now {self.recipe.lr:g}) "
             f"or `clip` (now {self.recipe.clip:g}, 0 is none); {best}"
-            + ("" if batch is None else f"; {self.health.explain(lambda: self.task.loss(batch))}")
+            + ("" if again is None else f"; {self.health.explain(again)}")
         )
 
     def keep(self, row: dict[str, Any]) -> None:
