@@ -48,5 +48,5 @@ INSIGHT = [
      "at_end[self.running]", "at_end.flatten(0, 1)", ACTIVITY),
     ("facts: attribution of the last step alone", "report/facts.py", "def _attribution",
      "(output * chosen.explained).sum((0, 2))", "output[-1].sum(1)", OWN),
-    ("sample: the first step is asked about", "report/sample.py", "def of(", "lambda y: y[-1]", "lambda y: y[0]", OWN),
+    ("sample: the first step is asked about", "insight/sample.py", "def of(", "lambda y: y[-1]", "lambda y: y[0]", OWN),
 ]  # fmt: skip

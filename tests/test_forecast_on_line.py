@@ -20,7 +20,6 @@ from elman.jobs.baselines import verdict
 from elman.jobs.forecaster import ForecastRun
 from elman.linear import Line
 from elman.metrics import drift, standard_error
-from elman.report.chosen import sample
 from elman.tasks import NetworkOnLine
 from elman.tasks.forecast import _best_shares
 from elman.tasks.forecast_networks import Lines, inputs_of
@@ -155,7 +154,7 @@ def test_an_explanation_stands_on_the_line_that_the_test_part_is_scored_with():
     forecaster = Forecaster("gru", **QUICK, horizon=3, split=(80, 0, 20))
     forecaster.fit(monthly())
     forecaster.predict(2)  # on a line fitted to the test part, too
-    made = sample(forecaster).result["forecast"][0][0]
+    made = forecaster.sample().result["forecast"][0][0]
     assert made == pytest.approx(forecaster.test_part().prediction[-1, 0, 0], rel=1e-5)
 
 

@@ -17,7 +17,7 @@ from elman.equations import equations, equations_by_node
 from elman.errors import ElmanError
 from elman.insight import gradient_flow, memory_by_gradient, verdict
 from elman.jobs import Classifier, Forecaster, Generator
-from elman.report import draw, explain, sample, walk
+from elman.report import draw, explain, walk
 from elman.report.facts import MEASURED
 from elman.report.page import page
 
@@ -86,7 +86,7 @@ def test_they_are_those_of_insight(forecaster):
 
 
 def test_a_forecast_is_that_of_the_test_part(forecaster):
-    part, result = forecaster.test_part(), sample(forecaster).result
+    part, result = forecaster.test_part(), forecaster.sample().result
     np.testing.assert_allclose(result["forecast"][-1], part.prediction[-1, 0], rtol=1e-5)
     np.testing.assert_allclose(result["truth"][-1], part.truth[-1, 0])
 
@@ -124,16 +124,16 @@ def test_the_verdict_is_on_the_last_steps_and_begins_with_the_state_before_them(
 
 
 def test_a_class_is_that_which_is_predicted(classifier):
-    chosen = sample(classifier)
+    chosen = classifier.sample()
     found = classifier.predict(["".join(chosen.labels).removesuffix("end")])  # its last step
     assert found.labels == (chosen.result["predicted"],)
     odds = [chosen.result["probabilities"][name] for name in found.classes]
     np.testing.assert_allclose(odds, found.probabilities[0], rtol=1e-5)
-    assert len(sample(classifier, 3)) <= 3
+    assert len(classifier.sample(3)) <= 3
 
 
 def test_a_text_is_read_from_the_validation_part(generator):
-    chosen, part = sample(generator, 20), generator.task.validation
+    chosen, part = generator.sample(20), generator.task.validation
     tokens = generator.task.alphabet.tokens
     assert chosen.labels == tuple(tokens[i] for i in generator.task.ids.block(part.start, part.start + 20))
 

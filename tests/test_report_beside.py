@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -13,7 +14,7 @@ from elman.cli import run as command
 from elman.errors import ElmanError
 from elman.insight import memory_by_gradient
 from elman.jobs import Forecaster
-from elman.report import Sample, compare, explain, sample
+from elman.report import Sample, compare, explain
 from elman.report.beside import _fresh
 from elman.report.page import page
 from elman.report.sections import lines
@@ -30,7 +31,7 @@ def runs(tmp_path_factory):
 
 def test_each_is_measured_on_as_many_steps_of_its_own_data(runs):
     found = compare(explain(runs["rnn"]), {"gated": runs["lstm"]})
-    chosen = {"this one": sample(runs["rnn"]), "gated": sample(runs["lstm"], 30)}
+    chosen = {"this one": runs["rnn"].sample(), "gated": runs["lstm"].sample(30)}
     assert list(found.beside) == list(chosen)
     for name, one in chosen.items():
         want = memory_by_gradient(one.layer, one.x)
@@ -110,6 +111,14 @@ def test_a_network_that_reads_nothing_is_called_that():
     assert "what matters for the last output: nothing, its gradient is 0" in terminal
     assert "Nothing, its gradient is 0." in html
     assert "nan" not in terminal.lower()
+
+
+def test_of_a_constant_series_the_input_is_0_and_the_gradient_is_not(tmp_path):
+    forecaster = Forecaster("rnn", hidden=4, context=8, epochs=2, network_alone=True, season=0)
+    forecaster.fit(np.full(80, 3.0))
+    facts = explain(forecaster).facts
+    assert facts["shares"]["projected"][-1] is not None
+    assert any(line.endswith("after the last step: nothing, its input is 0") for line in lines(facts))
 
 
 def test_a_training_that_went_wrong_is_called_that():

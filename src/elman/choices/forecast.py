@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Scaling = Literal["standard", "minmax", "none", "differences"]
+LEVELS = (80.0, 95.0)  # per cent, of the intervals that are tested and drawn
 CONTEXT = 24  # of a network alone, unless told
 # Of the recipe of a network on a line: what it can add is little, and soon found.
 USUAL: dict[str, Any] = {"clip": 1.0, "patience": 20}

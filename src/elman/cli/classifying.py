@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +19,6 @@ from elman.errors import ElmanError
 WANTED = "a .csv, .tsv, .parquet, .jsonl, .ts or .txt file, or a folder with a .txt file a class"
 Source = Annotated[str | None, typer.Argument(help=f"{WANTED[0].upper()}{WANTED[1:]}.", show_default=False)]
 Sequence = Annotated[list[str] | None, option("Column of the texts or lists; with --id several, a channel each.")]
-SHOWN_CLASSES = 30  # of more, the table by class is left to --json
 
 
 @options.takes(
@@ -72,41 +70,6 @@ def _job() -> Any:
     from elman.jobs import Classifier
 
     return Classifier
-
-
-def score_lines(result: Mapping[str, Any]) -> list[str]:
-    """A test's scores as a table, then one by class."""
-    rows = {"this network": result["test"]} | {k.replace("_", " "): v for k, v in result["baselines"].items()}
-    lines = [f"{result['sequences']} test sequences", f"{'':16}{'ACCURACY':>12}{'MACRO-F1':>12}"]
-    lines += [f"{name:16}{row['accuracy']:12.4f}{row['macro_f1']:12.4f}" for name, row in rows.items()]
-    before, after = result["calibration"]["error_before"], result["calibration"]["error_after"]
-    temperature = result["calibration"]["temperature"]
-    lines += [f"expected calibration error {before:.4f}, {after:.4f} at temperature {temperature:.3f}"]
-    if len(result["classes"]) > SHOWN_CLASSES:
-        return lines
-    width = max(16, *(len(name) + 2 for name in result["classes"]))
-    lines += [f"{'':{width}}{'PRECISION':>12}{'RECALL':>12}{'F1':>12}{'SEQUENCES':>12}"]
-    return lines + [
-        f"{name:{width}}{row['precision']:12.4f}{row['recall']:12.4f}{row['f1']:12.4f}{row['support']:12.0f}"
-        for name, row in result["classes"].items()
-    ]
-
-
-def draw(classifier: Any, run: Path, folder: Path, kind: str) -> list[Path]:
-    """Draw the confusion of the test part and the loss of each epoch; return the pictures."""
-    from elman import pictures
-
-    drawn = []
-    if len(classifier.task.parts.test):
-        counts = classifier.test_part().counts
-        name = Path(classifier.task.parts.data.source).name
-        right = counts.trace() / counts.sum()
-        title = f"{name}, {classifier.network.cell}: test part, accuracy {right:.2%}"
-        drawn.append(pictures.draw_confusion(folder / f"confusion.{kind}", counts, classifier.classes, title))
-    rows = classifier.run.metrics() if classifier.run is not None else []
-    best = classifier.config.best
-    unit = "cross entropy, nats" + ("" if best == "loss" else f"; validation: 1 - {best.replace('_', ' ')}")
-    return [*drawn, pictures.draw_losses(folder / f"loss.{kind}", rows, f"{run}: loss", unit)]
 
 
 def classify(

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from elman.cli import console, options
 from elman.cli.console import Json
 from elman.cli.options import RunFolder, option
-from elman.cli.runs import open_run, picture_folder
+from elman.cli.runs import picture_folder
 from elman.errors import CellError, ElmanError
 
 
@@ -29,10 +29,10 @@ def explain(
         elman explain runs/sales-gru
         elman explain runs/sales-gru --compare lstm --compare runs/sales-rnn
     """
-    from elman import report
+    from elman import jobs, report
     from elman.report import sections
 
-    job, shown = open_run(run)
+    job = jobs.load(run)
     path = out or run / "report.html"
     if path.is_dir() or path.suffix != ".html":
         raise ElmanError(f"--out: got {path}, want the name of an .html file")
@@ -44,8 +44,7 @@ def explain(
     folder = picture_folder(pictures or run)
     console.say("pictures")
     drawn = report.draw(explanation, folder)
-    captions = {"loss": "Loss of each epoch", "predictions": "Predictions on the test part", "confusion": "Confusion"}
-    own = {captions[p.stem]: p for p in shown.draw(job, run, folder, "png")}
+    own = job.draw(folder)
     console.say("page")
     report.write_page(path, explanation, own | drawn, f"{run.resolve().name}, explained")
     files = {"page": str(path), "pictures": [str(p) for p in (*own.values(), *drawn.values())]}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
@@ -65,54 +65,6 @@ def _job() -> Any:
     from elman.jobs import Forecaster
 
     return Forecaster
-
-
-def score_lines(result: Mapping[str, Any]) -> list[str]:
-    """A test's scores as a table."""
-    rows = {"this network": result["test"]} | {k.replace("_", " "): v for k, v in result["baselines"].items()}
-    names = list(result["test"])
-    windows = f"{result['windows']} test windows" if "windows" in result else f"{result['origins']} origins"
-    lines = [windows, f"{'':16}" + "".join(f"{name.upper():>12}" for name in names)]
-    lines += [
-        f"{row:16}" + "".join(f"{scores[name]:12.5g}" if name in scores else f"{'':>12}" for name in names)
-        for row, scores in rows.items()
-    ]
-    held = ", ".join(
-        f"{one['coverage']:.3g} % into the {level} % interval" for level, one in result["intervals"].items()
-    )
-    return [*lines, f"this network is {result['verdict']['words']}", f"of the truth fell {held}"]
-
-
-def draw(forecaster: Any, run: Path, folder: Path, kind: str, steps: int = 0) -> list[Path]:
-    """Draw the test part, with ``steps`` after the end, and the loss; return the pictures."""
-    from elman import pictures
-
-    rows = forecaster.run.metrics() if forecaster.run is not None else []
-    drawn = [_draw_test(forecaster, folder / f"predictions.{kind}", steps)] if forecaster.task.split.test else []
-    return [*drawn, pictures.draw_losses(folder / f"loss.{kind}", rows, f"{run}: loss")]
-
-
-def _draw_test(forecaster: Any, path: Path, steps: int) -> Path:
-    import numpy as np
-
-    from elman import pictures
-    from elman.jobs.forecaster import LEVELS
-    from elman.metrics import mse
-
-    part, series = forecaster.test_part(), forecaster.series
-    where = np.arange(len(series)) if series.times is None else series.local(series.times)
-    truth, prediction = part.truth[:, :1], part.prediction[:, :1]
-    scores = [mse(prediction[..., c : c + 1], truth[..., c : c + 1]) for c in range(len(series.names))]
-    labels = [f"{name} (MSE {score:.4g})" for name, score in zip(series.names, scores, strict=True)]
-    continuation = None
-    if steps:
-        found = forecaster.predict(steps, levels=LEVELS)
-        after = np.arange(len(series), len(series) + steps) if found.times is None else series.local(found.times)
-        continuation = (found.values, after, found.widths)
-    title = f"{Path(series.source).name}, {forecaster.network.cell}: test part, one step ahead"
-    return pictures.draw_predictions(
-        path, truth[:, 0], prediction[:, 0], labels, where[part.first], title, continuation
-    )
 
 
 @options.takes(options.reading())
@@ -245,28 +197,9 @@ def backtest(
         write_atomically(out, _csv(list(table), zip(*table.values(), strict=True)).encode())
         lines.append(f"every forecast: {out}")
     if plot is not None:
-        lines.append(f"a picture: {_draw_backtest(found, plot)}")
-    console.emit(result, [*score_lines(result), f"CRPS {result['crps']:.5g}", *lines], json)
+        lines.append(f"a picture: {found.draw(plot)}")
+    console.emit(result, [*jobs.Backtest.words(result), *lines], json)
     return console.DONE
-
-
-def _draw_backtest(found: Any, path: Path) -> Path:
-    import numpy as np
-
-    from elman import pictures
-    from elman.jobs.forecaster import LEVELS
-
-    series, horizon = found.series, found.truth.shape[1]
-    begin = max(0, int(found.origins[0]) - (len(series) - int(found.origins[0])) // 2)
-    where = np.arange(len(series)) if series.times is None else series.local(series.times)
-    drawn, last = [], -horizon
-    for i, origin in enumerate(found.origins.tolist()):
-        if origin >= last + horizon:  # forecasts that overlap hide each other
-            part = slice(origin - begin, origin - begin + horizon)
-            drawn.append((part, found.prediction[i], {level: found.widths[level][i] for level in LEVELS}))
-            last = origin
-    title = f"{Path(series.source).name}: {horizon} step{'s' * (horizon > 1)} ahead from each origin"
-    return pictures.draw_backtest(path, series.values[begin:], where[begin:], drawn, series.names, title)
 
 
 def demo(
@@ -288,8 +221,8 @@ def demo(
     if history.interrupted:
         return training.say_trained(forecaster, history, folder, _next, json)
     result = forecaster.test()
-    pictures = draw(forecaster, folder, folder, "png")
-    lines = [*score_lines(result), f"the run: {folder}", *(f"a picture: {p.resolve()}" for p in pictures)]
+    pictures = forecaster.draw(folder).values()
+    lines = [*forecaster.words(result), f"the run: {folder}", *(f"a picture: {p.resolve()}" for p in pictures)]
     console.emit({"run": str(folder), **result, "pictures": [str(p) for p in pictures]}, lines, json)
     return console.DONE
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -67,19 +66,3 @@ def generate(
     else:
         console.stream(itertools.chain([prompt], pieces))
     return console.DONE
-
-
-def score_lines(result: Mapping[str, Any]) -> list[str]:
-    """A test's scores as a table."""
-    rows = {"this network": result["test"], **result["baselines"]}
-    rows |= {f"{row['order']}-gram": row for row in [rows.pop("ngram")]}
-    lines = [f"the {result['part']} part: {result['symbols']} symbols", f"{'':16}{'NATS':>12}{'BITS A CHAR':>14}"]
-    return lines + [f"{name:16}{row['nats']:12.4f}{row['bits_per_char']:14.4f}" for name, row in rows.items()]
-
-
-def draw(generator: Any, run: Path, folder: Path, kind: str) -> list[Path]:
-    """Draw the loss of each epoch; return the picture."""
-    from elman import pictures
-
-    rows = generator.run.metrics() if generator.run is not None else []
-    return [pictures.draw_losses(folder / f"loss.{kind}", rows, f"{run}: loss", "nats a symbol")]

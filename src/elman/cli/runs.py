@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import ModuleType
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from elman.cli import classifying, console, forecasting, generating, options
+from elman.cli import console, options
 from elman.cli.console import Json
 from elman.cli.options import RunFolder
 from elman.errors import ElmanError, RunError
-
-# How each task's results are worded (`score_lines`) and drawn (`draw`).
-SHOWN: dict[str, ModuleType] = {"forecast": forecasting, "generate": generating, "classify": classifying}
 
 
 def score(run: RunFolder, json: Json = False) -> int:
@@ -23,9 +19,11 @@ def score(run: RunFolder, json: Json = False) -> int:
     Examples:
         elman test runs/sales-gru
     """
-    job, shown = open_run(run)
+    from elman import jobs
+
+    job = jobs.load(run)
     result = job.test()
-    console.emit({"run": str(run), **result}, shown.score_lines(result), json)
+    console.emit({"run": str(run), **result}, job.words(result), json)
     for warning in result["warnings"]:
         console.say(f"warning: {warning}")
     return console.DONE
@@ -44,16 +42,14 @@ def plot(
         elman plot runs/sales-gru --format svg
         elman plot runs/sales-gru --steps 12
     """
+    from elman import jobs
+
     if kind not in ("png", "svg"):
         raise ElmanError(f"--format: got {kind!r}, want png or svg")
     if steps < 0:
         raise ElmanError(f"--steps: got {steps}, want 0 or more")
-    job, shown = open_run(run)
-    own: dict[str, Any] = {"steps": steps} if steps else {}
-    if steps and shown is not forecasting:
-        raise ElmanError(f"--steps: {run} is no forecast, so nothing follows its end; leave it out")
-    pictures = shown.draw(job, run, picture_folder(out or run), kind, **own)
-    console.emit({"run": str(run), "pictures": [str(p) for p in pictures]}, [str(p) for p in pictures], json)
+    pictures = [str(path) for path in jobs.load(run).draw(picture_folder(out or run), kind, steps).values()]
+    console.emit({"run": str(run), "pictures": pictures}, pictures, json)
     return console.DONE
 
 
@@ -64,11 +60,3 @@ def picture_folder(folder: Path) -> Path:
     except OSError as error:
         raise RunError(f"{folder}: the pictures cannot go there: {error.strerror}") from error
     return folder
-
-
-def open_run(run: Path) -> tuple[Any, ModuleType]:
-    """The job of a run, and the module that words and draws its results."""
-    from elman import jobs
-    from elman.training import task_of
-
-    return jobs.load(run), SHOWN[task_of(run)]

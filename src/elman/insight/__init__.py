@@ -13,6 +13,7 @@ from elman.insight.memory import (
     memory_by_perturbation,
 )
 from elman.insight.paths import Paths, Shares, gradient_shares, paths
+from elman.insight.sample import Sample, Watched
 
 __all__ = [
     "Activity",
@@ -22,8 +23,10 @@ __all__ = [
     "Jacobians",
     "Memory",
     "Paths",
+    "Sample",
     "Shares",
     "Verdict",
+    "Watched",
     "activity",
     "attribution",
     "compare_memory",

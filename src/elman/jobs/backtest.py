@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from elman.choices.forecast import LEVELS
 from elman.data import Series, read_series
 from elman.errors import DataError, ElmanError
 from elman.jobs.baselines import baselines, verdict
-from elman.jobs.forecaster import LEVELS, Forecaster
+from elman.jobs.forecaster import Forecaster
+from elman.jobs.shown import forecast as shown
 from elman.metrics import interval_scores, mase, pinball, scores
 
 Array = NDArray[np.float64]
@@ -65,6 +68,15 @@ class Backtest:
             "intervals": interval_scores(self.prediction, self.truth, {level: self.widths[level] for level in LEVELS}),
             "by_origin": self._by_origin(),
         }
+
+    @staticmethod
+    def words(result: Mapping[str, Any]) -> list[str]:
+        """What :meth:`scores` gave, as a table."""
+        return [*shown.words(result), f"CRPS {result['crps']:.5g}"]
+
+    def draw(self, path: str | Path) -> Path:
+        """Draw the forecasts that do not overlap beside the truth, as .png or .svg; return the file."""
+        return shown.draw_backtest(self, Path(path))
 
     def _scores(self, prediction: Array) -> dict[str, float]:
         scaled = [self._mase(prediction, i) for i in range(len(self.origins))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,10 @@ from elman.data.labelled.parts import content
 from elman.data.text.vocabulary import LEVELS
 from elman.equations import Cell
 from elman.errors import DataError
+from elman.insight import Sample
 from elman.jobs.config import NetworkConfig, picked
 from elman.jobs.job import Job, JobRun
+from elman.jobs.shown import classify as shown
 from elman.jobs.weighing import Weighing
 from elman.metrics import (
     by_class,
@@ -230,6 +233,21 @@ class Classifier(Job[ClassifyTask]):
             "confusion": part.counts.tolist(),
             "warnings": _warnings(found, baselines),
         }
+
+    @staticmethod
+    def words(result: Mapping[str, Any]) -> list[str]:
+        """What :meth:`test` gave, as a table."""
+        return shown.words(result)
+
+    def _pictures(self, folder: Path, kind: str, steps: int) -> dict[str, Path]:
+        return super()._pictures(folder, kind, steps) | shown.pictures(self, folder, kind)
+
+    def _loss_unit(self) -> tuple[str, ...]:
+        best = self.config.best
+        return ("cross entropy, nats" + ("" if best == "loss" else f"; validation: 1 - {best.replace('_', ' ')}"),)
+
+    def _sample(self, steps: int | None) -> Sample:
+        return shown.sample(self, steps)
 
     def _baselines(self, task: ClassifyTask) -> dict[str, NDArray[np.int64]]:
         """What plain means predict of the test part, learned from the training part."""

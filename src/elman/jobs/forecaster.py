@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,16 +17,18 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from elman.choices.forecast import USUAL, ForecastConfig
+from elman.choices.forecast import LEVELS, USUAL, ForecastConfig
 from elman.choices.reading import ReadConfig, read_choices
 from elman.data import Scaler, Series, read_series, split_windows
 from elman.data.series.sources import ARRAY
 from elman.equations import Cell
 from elman.errors import DataError, ElmanError
+from elman.insight import Sample
 from elman.jobs.baselines import baselines, rounding_of, verdict
 from elman.jobs.config import NetworkConfig, picked
 from elman.jobs.job import Job, JobRun
 from elman.jobs.settling import percents, settled, warnings_of
+from elman.jobs.shown import forecast as shown
 from elman.linear import Blend
 from elman.metrics import check_levels, half_widths, interval_scores, liveliness, repeats_last_value, scores
 from elman.tasks.forecast import ForecastTask
@@ -33,7 +36,6 @@ from elman.tasks.forecast_networks import ForecastNetwork, NetworkOnLine, inputs
 from elman.training import History, Progress, Recipe, Run, checked
 
 Array = NDArray[np.float64]
-LEVELS = (80.0, 95.0)  # per cent, of the intervals that are tested
 BEGUN_AT = "begun_at."  # before the names of weights that a training began at
 OF_TEXT = ("encoding", "separator", "decimal")  # what is said of files of text alone
 NAMED_SOURCE = re.compile(r"(wave|fred):", re.IGNORECASE)
@@ -245,30 +247,7 @@ class Forecaster(Job[ForecastTask]):
     @property
     def notes(self) -> tuple[str, ...]:
         """What reading the series did, and what was found in it, that its user should know."""
-        return (*self.series.notes, *self._found(), *self._gain())
-
-    def _found(self) -> Iterator[str]:
-        config, task = self.config, self.task
-        if self._asked.season is None:
-            yield f"season: {config.season} steps" if config.season else "season: none was found"
-        if config.on_line and self._asked.context is None:
-            yield f"context: {config.context} values" + (
-                f", read in segments of {config.segment}" if (config.segment or 1) > 1 else ""
-            )
-        if config.split[1] and not task.split.validation:
-            yield (
-                f"the validation part, {config.split[1]:g} % of {len(task.series)} values, is shorter than the horizon "
-                f"of {config.horizon}, so nothing is validated"
-                + (": the forecast is the line's" if config.on_line else "")
-            )
-
-    def _gain(self) -> Iterator[str]:
-        if isinstance(self.model, NetworkOnLine):
-            added, beside = (f"{100 * share:.0f} %" for share in self.model.shares)
-            if any(self.model.shares):
-                yield f"{added} of what the network adds to the line and {beside} of its own forecast are used"
-            else:
-                yield "the network adds nothing to the line that the validation part shows to help"
+        return (*self.series.notes, *shown.found(self, self._asked), *shown.gain(self.model))
 
     @property
     def series(self) -> Series:
@@ -320,6 +299,17 @@ class Forecaster(Job[ForecastTask]):
                 found, beside, repeats_last_value(part.prediction, part.truth, part.last), rounding_of(part.truth)
             ),
         }
+
+    @staticmethod
+    def words(result: Mapping[str, Any]) -> list[str]:
+        """What :meth:`test` gave, as a table."""
+        return shown.words(result)
+
+    def _pictures(self, folder: Path, kind: str, steps: int) -> dict[str, Path]:
+        return shown.pictures(self, folder, kind, steps)
+
+    def _sample(self, steps: int | None) -> Sample:
+        return shown.sample(self, steps)
 
     def predict(self, steps: int, data: Any = None, *, levels: Sequence[float] = (), **reading: Any) -> Continuation:
         """The next ``steps`` values, each prediction fed back; after ``data`` where given, else after the series.

@@ -17,8 +17,10 @@ from elman.data.text.alphabet import LEVELS, RARE, Words
 from elman.data.text.ids import Source, name_of
 from elman.equations import Cell
 from elman.errors import DataError, ElmanError
+from elman.insight import Sample
 from elman.jobs.config import NetworkConfig, picked
 from elman.jobs.job import Job, JobRun
+from elman.jobs.shown import generate as shown
 from elman.metrics import NGrams, bits_per_char
 from elman.tasks.generate import GenerateNetwork, GenerateTask, Written
 from elman.training import History, Progress, Recipe, Run, checked
@@ -156,6 +158,17 @@ class Generator(Job[GenerateTask]):
                 if found["nats"] >= row["nats"]
             ],
         }
+
+    @staticmethod
+    def words(result: Mapping[str, Any]) -> list[str]:
+        """What :meth:`test` gave, as a table."""
+        return shown.words(result)
+
+    def _loss_unit(self) -> tuple[str, ...]:
+        return ("nats a symbol",)
+
+    def _sample(self, steps: int | None) -> Sample:
+        return shown.sample(self, steps)
 
     def stream(
         self, prompt: str = "", length: int = 200, *, seed: int | None = None, state: Written | None = None, **how: Any

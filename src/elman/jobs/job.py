@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import torch
 
-from elman.errors import ElmanError, RunError
+from elman.errors import ElmanError, RunError, nearest
+from elman.insight import Sample
 from elman.jobs.config import NetworkConfig, refuse_changes
-from elman.training import History, Progress, Recipe, Run, RunConfig, Trainable, fit
+from elman.training import History, Progress, Recipe, Run, RunConfig, Trainable, fit, task_of
 
 Task = TypeVar("Task", bound=Trainable)
 # What building a job from a config.json raises that somebody wrote in, or from another version's.
+JOBS: dict[str, type[Job]] = {}  # by the name of their task; see Job
 MISFITS = (ElmanError, KeyError, IndexError, TypeError, ValueError)
 
 
@@ -29,8 +32,10 @@ class JobRun(RunConfig):
 class Job(Generic[Task]):
     """A network, the recipe it is trained by and, once trained or opened, its task.
 
-    ``config`` holds the task's own choices, ``run`` the folder it is kept in, if any. A job of its own says
-    in ``kept_as`` what its config.json is, and how it is built from one in ``_restored``.
+    ``config`` holds the task's own choices, ``run`` the folder it is kept in, if any. This is where a task is added: a
+    job of its own says in ``kept_as`` what its config.json is (that registers it by the task's name), how it is built
+    from one in ``_restored``, how it is tested in ``test``, and what is shown of it in ``words``, ``_pictures`` and
+    ``_sample``. Its ``task.model`` has its recurrent network as ``recurrent``.
     """
 
     kept_as: ClassVar[type[JobRun]]
@@ -41,6 +46,16 @@ class Job(Generic[Task]):
     run: Run[Any] | None = None
     _task: Task | None = None
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "kept_as" in cls.__dict__:
+            JOBS[cls.task_name()] = cls
+
+    @classmethod
+    def task_name(cls) -> str:
+        """What the task is called in a run, and on the command line."""
+        return cls.kept_as.model_fields["task"].default
+
     @property
     def task(self) -> Task:
         """The data and the network, as training sees them. Raises :class:`ElmanError` before ``fit``."""
@@ -48,6 +63,69 @@ class Job(Generic[Task]):
             name = type(self).__name__
             raise ElmanError(f"this {name.lower()} is not trained yet: call fit, or {name}.load(run)")
         return self._task
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What reading the data did, and what was found in it, that its user should know."""
+        return ()
+
+    def test(self) -> dict[str, Any]:
+        """Scores on the test part, as JSON can hold them: "test", "baselines" and, in words, "warnings"."""
+        raise NotImplementedError
+
+    @staticmethod
+    def words(result: Mapping[str, Any]) -> list[str]:
+        """What :meth:`test` gave as lines for a person."""
+        return [f"{name} {value:.5g}" for name, value in result["test"].items()]
+
+    def draw(self, folder: Path, kind: str = "png", steps: int = 0) -> dict[str, Path]:
+        """Draw the job into ``folder``, as png or svg: its test part, and the loss of each epoch; by caption.
+
+        With ``steps``, so many after the end are drawn too, where something follows it. Raises :class:`ElmanError`
+        where nothing does.
+        """
+        from elman import pictures
+
+        rows = self.run.metrics() if self.run is not None else []
+        of = f"{self.run.path}: loss" if self.run is not None else "loss"
+        own = self._pictures(folder, kind, steps)
+        return own | {"Loss of each epoch": pictures.draw_losses(folder / f"loss.{kind}", rows, of, *self._loss_unit())}
+
+    def _pictures(self, folder: Path, kind: str, steps: int) -> dict[str, Path]:
+        """The pictures of the test part, by caption."""
+        if steps:
+            raise ElmanError(f"`steps`: nothing follows the end of a run of task '{self.task_name()}'; leave it out")
+        return {}
+
+    def _loss_unit(self) -> tuple[str, ...]:
+        """What the loss is measured in, where that has a name."""
+        return ()
+
+    def sample(self, steps: int | None = None) -> Sample:
+        """The sequence of at most ``steps`` steps (200, or a forecast's context) that the network is explained on.
+
+        It is from the test part; where there is none from the validation part, else from training. Raises
+        :class:`ElmanError` for fewer steps than 1, and a job that is not trained.
+        """
+        if steps is not None and steps < 1:
+            raise ElmanError(f"`steps`: got {steps}, want 1 or more")
+        self.task.model.eval()
+        return self._sample(steps)
+
+    def _sample(self, steps: int | None) -> Sample:
+        raise NotImplementedError
+
+    def about(self) -> dict[str, Any]:
+        """What of a :class:`Sample` is the job's and not the sequence's."""
+        model = self.task.model
+        return {
+            "task": self.task_name(),
+            "layer": model.recurrent,
+            "cell": self.network.cell,
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "training": self.run.metrics() if self.run is not None else (),
+            "epochs": self.recipe.epochs,
+        }
 
     @classmethod
     def load(cls, run: str | os.PathLike) -> Self:
@@ -113,3 +191,11 @@ def _blamed_on(run: Run[Any]) -> Iterator[None]:
         raise
     except MISFITS as error:
         raise RunError(f"{run.path / 'config.json'}: {error}") from error
+
+
+def load(run: str | os.PathLike) -> Any:
+    """The trained job whose run folder is ``run``, whatever its task. Raises :class:`RunError` for what is none."""
+    task = task_of(run)
+    if task not in JOBS:
+        raise RunError(f"{run}: is a run of task {task!r}, which this Elman has not; {nearest(task, JOBS)}")
+    return JOBS[task].load(run)

@@ -9,10 +9,8 @@ from typing import Any
 import torch
 
 from elman.equations import Cell
-from elman.insight import Memory, layers_of_equal_size, memory_by_gradient
-from elman.report.chosen import sample
+from elman.insight import Memory, Sample, layers_of_equal_size, memory_by_gradient
 from elman.report.facts import Explanation, measured, memory_facts
-from elman.report.sample import Sample
 
 THIS = "this one"
 
@@ -45,7 +43,7 @@ def compare(explanation: Explanation, others: Mapping[str, Any]) -> Explanation:
 def _of(other: Any, chosen: Sample) -> Sample:
     if isinstance(other, Sample):
         return other
-    return _fresh(other, chosen) if isinstance(other, str | Cell) else sample(other, len(chosen))
+    return _fresh(other, chosen) if isinstance(other, str | Cell) else other.sample(len(chosen))
 
 
 def _fresh(cell: str | Cell, chosen: Sample) -> Sample:

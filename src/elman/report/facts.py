@@ -15,6 +15,7 @@ from elman.insight import (
     Activity,
     GradientFlow,
     Memory,
+    Sample,
     Shares,
     activity,
     attribution,
@@ -24,9 +25,7 @@ from elman.insight import (
     memory_by_perturbation,
     verdict,
 )
-from elman.report.chosen import sample
 from elman.report.remarks import remarks
-from elman.report.sample import Sample
 
 MEASURED = 300  # steps that are measured, the last: times and memory grow with their square
 PUSHES = 4  # of each input, for the memory by perturbation
@@ -53,7 +52,7 @@ class Explanation:
 def explain(of: Any, steps: int | None = None, say: Callable[[str], None] = lambda text: None) -> Explanation:
     """Explain a trained job (:class:`~elman.jobs.Forecaster`, Generator or Classifier) on a sequence of its own data.
 
-    ``steps`` bounds its length, see :func:`~elman.report.sample`. Or explain a layer of one's own on a sequence of
+    ``steps`` bounds its length, see :meth:`elman.jobs.Job.sample`. Or explain a layer of one's own on a sequence of
     one's own, which a :class:`Sample` holds: see :meth:`Sample.of`. ``say`` is told what is being done. What grows with
     the square of the steps is measured on the last 300, from the state before them. Raises :class:`ElmanError` for a
     job that is not trained, or ``steps`` below 1.
@@ -64,7 +63,7 @@ def explain(of: Any, steps: int | None = None, say: Callable[[str], None] = lamb
     >>> explain(forecaster).facts["sample"]["steps"]
     20
     """
-    chosen = of if isinstance(of, Sample) else sample(of, steps)
+    chosen = of if isinstance(of, Sample) else of.sample(steps)
     layer, x = chosen.layer, chosen.x
     given, last = measured(chosen)
     say(f"explaining {chosen.what}: gradient flow")
@@ -178,6 +177,7 @@ def _attribution(chosen: Sample) -> dict[str, Any]:
     top = mass.nan_to_num().topk(min(TOP, len(mass)))
     return {
         "question": chosen.question,
+        "nothing": None if mass.any() and mass.isfinite().all() else "gradient" if chosen.x.any() else "input",
         "mass": numbers(mass),
         "top": [
             {"step": t, "share": share, **_label(chosen, t)}

@@ -39,7 +39,7 @@ def lines(facts: Facts) -> list[str]:
     found.append(f"gradient from within: {shares_text(facts)}")
     found += [f"{name}: {text}" for place in facts["values"] for name, text in _noted(place)]
     top = ", ".join(f"step {_step(one)} {_percent(one['share'])}" for one in facts["attribution"]["top"][:5])
-    found.append(f"what matters for {facts['attribution']['question']}: {top or NOTHING}")
+    found.append(f"what matters for {facts['attribution']['question']}: {top or _nothing(facts['attribution'])}")
     return [*found, training_text(facts["training"])]
 
 
@@ -76,20 +76,12 @@ def training_text(training: Facts) -> str:
 
 def result(facts: Facts) -> str:
     """What the network makes of the sequence, as HTML."""
-    made = facts["result"]
-    if not facts["task"]:
-        said = f"{facts['attribution']['question']} is {_number(made['value'])}."
-        return f"<section><h2>What it gives</h2><p>{escape(said[:1].upper() + said[1:])}</p></section>"
-    if facts["task"] == "generate":
-        return f"<section><h2>What it writes</h2><pre>{escape(made['sample'])}</pre></section>"
-    if facts["task"] == "classify":
-        said = f"{made['predicted']}, and it is {made['truth']}"
-        rows = [[name, _percent(p)] for name, p in made["probabilities"].items()]
-        head = f"<section><h2>What it takes the sequence for</h2><p>{escape(said)}.</p>"
-        return f"{head}{table(['class', 'probability'], rows)}</section>"
-    name, forecast, truth = made["names"][0], made["forecast"][-1][0], made["truth"][-1][0]
-    said = f"After the last step {name} is forecast at {_number(forecast)}; it was {_number(truth)}."
-    return f"<section><h2>What it forecasts</h2><p>{escape(said)}</p></section>"
+    shown = facts["result"]["shown"]
+    said = shown.get("said", "")
+    parts = [f"<h2>{escape(shown['title'])}</h2>", f"<p>{escape(said[:1].upper() + said[1:])}.</p>" if said else ""]
+    parts += [f"<pre>{escape(shown['text'])}</pre>"] if "text" in shown else []
+    parts += [table(shown["head"], shown["rows"])] if "rows" in shown else []
+    return f"<section>{''.join(parts)}</section>"
 
 
 def tables(facts: Facts) -> str:
@@ -117,11 +109,16 @@ def tables(facts: Facts) -> str:
         ),
         f"Steps that matter for {attribution['question']}": table(["step", "share"], top)
         if top
-        else f"<p>{NOTHING.capitalize()}.</p>",
+        else f"<p>{_nothing(attribution).capitalize()}.</p>",
         "States, gates and candidates": _values(facts),
         "Training": f"<p>{escape(training_text(facts['training']))}.</p>" + _training(facts["training"]),
     }
     return "\n".join(f"<section><h2>{escape(head)}</h2>{body}</section>" for head, body in parts.items() if body)
+
+
+def _nothing(attribution: Facts) -> str:
+    """Why no step matters: attribution is gradient times input, and one of them is 0."""
+    return f"nothing, its {attribution['nothing']} is 0"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

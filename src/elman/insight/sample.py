@@ -21,9 +21,11 @@ class Sample:
 
     ``loss`` is that of the loss of every step, ``trained`` that of the loss trained on, ``explained`` that of the
     number which attribution asks about. What comes after the layer is linear in each, so they say all of it.
-    ``labels`` (T,) are tokens or dates, or empty; ``result`` is what the network makes of the sequence. ``task`` is
-    empty of a layer alone, ``parameters`` the count of its whole model's, ``training`` the rows of metrics.jsonl, of
-    ``epochs`` that were asked for; ``given`` is the state before the first step, where it is not the layer's own.
+    ``labels`` (T,) are tokens or dates, or empty; ``result`` is what the network makes of the sequence, as JSON can
+    hold it, with what a page says of that under "shown": its "title", and as far as there is any "said", "text" and the
+    "head" and "rows" of a table. ``task`` is empty of a layer alone, ``parameters`` the count of its whole model's,
+    ``training`` the rows of metrics.jsonl, of ``epochs`` that were asked for; ``given`` is the state before the first
+    step, where it is not the layer's own.
     """
 
     what: str
@@ -101,7 +103,7 @@ class Sample:
         gradient = watched.gradient(lost)
         own = sum(p.numel() for p in layer.parameters())
         return cls(
-            what, layer, read, gradient, gradient, watched.gradient(number), question, {"value": number.item()},
+            what, layer, read, gradient, gradient, watched.gradient(number), question, _result(question, number.item()),
             layer.program.name, own, training=training, labels=tuple(labels),
         )  # fmt: skip
 
@@ -140,3 +142,7 @@ class Watched:
         """The gradient of ``number`` to what the layer gave."""
         (found,) = torch.autograd.grad(number, self.output, retain_graph=True)
         return found
+
+
+def _result(question: str, value: float) -> dict[str, Any]:
+    return {"value": value, "shown": {"title": "What it gives", "said": f"{question} is {value:.4g}"}}
