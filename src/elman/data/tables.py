@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 DELIMITED = (".csv", ".tsv", ".txt")
 KINDS = ".csv, .tsv, .txt, .parquet, .xlsx"
+PARQUET = b"PAR1"  # what such a file begins and ends with
+YEARS = (-719_162, 2_932_897)  # days from 1970 to the beginning of the year 1 and of the year 10000
+UNITS = {"ms": 10**3, "us": 10**6, "ns": 10**9}  # in a second
 LARGEST = 4 << 30  # bytes that a packed file may hold
 PATTERN = "*?["
 
@@ -154,13 +157,32 @@ def parquet_table(raw: bytes, source: str) -> Table:
     """Read the bytes of a Parquet file. Raises DataError."""
     import polars as pl
 
+    if not (raw.startswith(PARQUET) and raw.endswith(PARQUET)):
+        raise DataError(f"{source}: is no Parquet file: it does not begin and end with {PARQUET.decode()}")
     try:
         frame = pl.read_parquet(io.BytesIO(raw))
     except BaseException as error:  # polars has many errors for a damaged file, some without a common base
         if isinstance(error, KeyboardInterrupt | SystemExit | MemoryError):
             raise
         raise DataError(f"{source}: is no Parquet file that can be read: {_first_line(error)}") from error
+    for series in frame.iter_columns():
+        _check_years(series, source)
     return frame_table(frame, source)
+
+
+def _check_years(series: Any, source: str) -> None:
+    """Refuse times of no year of the calendar, which polars holds and can do nothing with."""
+    import polars as pl
+
+    if not isinstance(series.dtype, pl.Date | pl.Datetime):
+        return
+    a_day = 1 if isinstance(series.dtype, pl.Date) else 86_400 * UNITS[series.dtype.time_unit]
+    numbers = series.to_physical()
+    wrong = ((numbers < YEARS[0] * a_day) | (numbers >= YEARS[1] * a_day)).arg_true()
+    if len(wrong):
+        raise DataError(
+            f"{source}: column {series.name!r}, row {wrong[0] + 1} of {len(series)}, is no time of the years 1 to 9999"
+        )
 
 
 def csv_table(
