@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import re
+from datetime import datetime, timedelta
 from html.parser import HTMLParser
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -289,3 +292,14 @@ def test_no_text_ends_the_page_s_data(generator):
     read = Read(page(found, {}, "<i>run</i>"))
     assert json.loads(read.scripts["numbers"]) == found.facts
     assert not {"b", "i"} & {tag for tag, _ in read.tags}
+
+
+def test_steps_are_named_in_the_time_of_the_clock_on_the_wall(tmp_path):
+    begin = datetime(2021, 3, 27, tzinfo=ZoneInfo("UTC"))
+    times = [(begin + timedelta(hours=i)).astimezone(ZoneInfo("Europe/Berlin")) for i in range(60)]
+    file = tmp_path / "hourly.csv"
+    file.write_text("time,x\n" + "".join(f"{t.isoformat()},{math.sin(i / 3)}\n" for i, t in enumerate(times)))
+    forecaster = Forecaster("rnn", hidden=4, context=30, epochs=1, network_alone=True, season=0)
+    forecaster.fit(file, zone="Europe/Berlin")
+    labels = forecaster.sample().labels
+    assert labels == tuple(t.strftime("%Y-%m-%d %H:%M:%S") for t in times[-31:-1])

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import model_validator
 
 from elman.choices.classify import CELL, HIDDEN, MOST_EPOCHS, RECIPE, SIZES, STEPS, ClassifyConfig
 from elman.data import Labelled, Parted, Scaler, Vocabulary, parted, read_labelled
@@ -43,6 +44,15 @@ class ClassifyRun(JobRun):
     task: str = "classify"
     classify: ClassifyConfig
     reader: dict[str, Any]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_an_older_elman(cls, values: Any) -> Any:
+        """A run from before there were naive Bayes and a shift towards rare classes has neither."""
+        own = values.get("classify") if isinstance(values, dict) else None
+        if isinstance(own, dict) and "prior_shift" not in own:
+            return values | {"classify": {"prior_shift": 0.0, "network_alone": True} | own}
+        return values
 
 
 @dataclass(frozen=True)

@@ -134,7 +134,8 @@ class Job(Generic[Task]):
         try:
             job.task.model.load_state_dict(kept.weights())
         except RuntimeError as error:
-            raise RunError(f"{kept.path}: model.safetensors does not fit config.json: {error}") from error
+            what = " ".join(str(error).split())
+            raise RunError(f"{kept.path}: model.safetensors does not fit config.json: {what}") from error
         return job
 
     @classmethod

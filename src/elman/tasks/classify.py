@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -80,6 +81,11 @@ class ClassifyNetwork(nn.Module):
         # training, on the validation part.
         self.register_buffer("temperature", torch.ones(()))
         self.register_buffer("bayes_weight", torch.zeros(()))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Weights from before naive Bayes was weighed have it count nothing."""
+        state_dict.setdefault(f"{prefix}bayes_weight", torch.zeros(()))
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """The logits (B, K) of x: ids (T, B, N), or numbers (T, B, C); ``lengths`` (B,) from 1 to T."""

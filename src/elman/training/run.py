@@ -126,6 +126,8 @@ class Run(Generic[Config]):
     def _need_own(self, name: str) -> None:
         with naming(self.path / name):
             found = _checksum(self.path)
+        if self.config.data_checksum is None:
+            raise RunError(f"{self.path}: is of an older Elman, which kept no checksum of {name}; train it anew")
         if found != self.config.data_checksum:
             raise RunError(
                 f"{self.path / name}: is not the data of this run: {CONFIG} has another checksum; restore it"
