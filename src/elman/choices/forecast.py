@@ -11,6 +11,7 @@ LEVELS = (80.0, 95.0)  # per cent, of the intervals that are tested and drawn
 CONTEXT = 24  # of a network alone, unless told
 # Of the recipe of a network on a line: what it can add is little, and soon found.
 USUAL: dict[str, Any] = {"clip": 1.0, "patience": 20}
+USUAL_OF_MANY: dict[str, Any] = {"clip": 1.0, "patience": 5, "epochs": 20, "batch": 256}  # of one for many series
 
 
 class ForecastConfig(BaseModel):
@@ -36,6 +37,7 @@ class ForecastConfig(BaseModel):
         "last", description="last: forecast after the context; every: after each step"
     )
     stateful: bool = Field(False, description="carry the state from window to window")
+    short: Literal["refuse", "skip"] = Field("refuse", description="of many series those too short: refuse or skip")
 
     @model_validator(mode="after")
     def _that_go_together(self) -> ForecastConfig:

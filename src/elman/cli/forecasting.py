@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
@@ -35,16 +35,18 @@ def train(
     resume: options.Resume = False,
     json: Json = False,
 ) -> int:
-    """Train a network to forecast a series.
+    """Train a network to forecast a series, or many: --id names the column that tells them apart.
 
     Examples:
         elman train forecast sales.csv --horizon 12
         elman train forecast power.csv --time Date --target load --cell lstm -o runs/power
+        elman train forecast shops.csv --id shop --time day --target sales --horizon 7
         elman train forecast wave:sine --network-alone --cell rnn --context 50
     """
     reading, choices = options.parted(choices, ReadConfig)
+    job = _job_of(data, out, resume, reading)
     return training.train(
-        _job(),
+        job,
         data,
         out,
         choices,
@@ -56,9 +58,23 @@ def train(
     )
 
 
-def _next(forecaster: Any, out: Path) -> str:
-    test = f"elman test {out}; " if forecaster.task.split.test else ""
-    return f"{test}elman plot {out}; elman forecast {out} --steps 10"
+def _job_of(data: str | None, out: Path | None, resume: bool, reading: Mapping[str, Any]) -> Any:
+    """What trains on ``data``, one series or many, or has trained the run ``out``."""
+    from elman import jobs
+    from elman.data import is_panel
+    from elman.training import task_of
+
+    if resume and out is not None:
+        task = task_of(out)
+        return jobs.PanelForecaster if task == jobs.PanelForecaster.task_name() else jobs.Forecaster
+    if data is not None and is_panel(data, **reading):
+        return jobs.PanelForecaster
+    return jobs.Forecaster
+
+
+def _next(job: Any, out: Path) -> str:
+    test = f"elman test {out}; elman plot {out}; " if job.config.split[2] else f"elman plot {out}; "
+    return f"{test}elman forecast {out}"
 
 
 def _job() -> Any:
@@ -71,8 +87,8 @@ def _job() -> Any:
 def forecast(
     choices: dict[str, Any],
     run: RunFolder,
-    steps: Annotated[int, typer.Option(help="How many steps ahead.")] = 10,
-    out: Annotated[Path | None, options.out("A CSV file. [the terminal]")] = None,
+    steps: Annotated[int | None, option("How many steps ahead. [10; of many series the horizon]")] = None,
+    out: Annotated[Path | None, options.out("A .csv or .parquet file. [the terminal]")] = None,
     data: Annotated[Text, option("Go on after this series and not the one trained on.")] = None,
     levels: Annotated[Text, option("Intervals that so many per cent fall into, such as 80,95.")] = None,
     json: Json = False,
@@ -83,34 +99,37 @@ def forecast(
         elman forecast runs/sales-gru --steps 12 --levels 80,95
         elman forecast runs/sales-gru --data newer.csv -o forecast.csv
     """
-    from elman.training import write_atomically
+    from elman import jobs
 
     if data is None and choices:
         raise ElmanError(f"`{next(iter(choices))}` says how to read --data, which is not given")
     asked = [] if levels is None else options.numbers("--levels", levels)
-    found = _job().load(run).predict(steps, data, levels=asked, **choices)
-    dates = found.dates
-    bounds = _bounds(found)
-    header = ["step" if dates is None else "date", *bounds]
-    numbers = zip(*bounds.values(), strict=True)
-    rows = [[dates[i] if dates else i + 1, *values] for i, values in enumerate(numbers)]
-    text = _csv(header, rows)
+    job = jobs.load(run)
+    if job.command != "forecast":
+        raise ElmanError(f"{run}: is a run of task '{job.task_name()}', and forecasts nothing")
+    found = job.predict(steps, data, levels=asked, **choices)
+    table = found.table()
+    rows = list(zip(*table.values(), strict=True))
     if out is not None:
-        write_atomically(out, text.encode())
-    result = {
-        "run": str(run),
-        "steps": steps,
-        "names": list(found.names),
-        "dates": dates,
-        "values": found.values.tolist(),
-        "intervals": {
-            f"{level:g}": {"lower": (found.values - width).tolist(), "upper": (found.values + width).tolist()}
-            for level, width in found.widths.items()
-        },
-    }
-    lines = text.splitlines() if out is None else [f"{out}: {steps} steps"]
-    console.emit(result | ({"out": str(out)} if out else {}), lines, json)
+        _write_table(out, table)
+    result = {"run": str(run), **found.to_dict()} | ({"out": str(out)} if out else {})
+    lines = _csv(list(table), rows).splitlines() if out is None else [f"{out}: {len(rows)} rows"]
+    console.emit(result, lines, json)
     return console.DONE
+
+
+def _write_table(path: Path, table: Mapping[str, list[Any]]) -> None:
+    """Write a table as CSV or, where the name ends so, as Parquet; whole or not at all."""
+    from elman.training import write_atomically
+
+    if path.suffix.lower() != ".parquet":
+        write_atomically(path, _csv(list(table), zip(*table.values(), strict=True)).encode())
+        return
+    import polars as pl
+
+    buffer = io.BytesIO()
+    pl.DataFrame(table).write_parquet(buffer)
+    write_atomically(path, buffer.getvalue())
 
 
 def _csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
@@ -118,17 +137,6 @@ def _csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([header, *rows])
     return text.getvalue()
-
-
-def _bounds(found: Any) -> dict[str, list[float]]:
-    """The columns of a forecast: of each series its values, then the bounds of each level."""
-    columns = {}
-    for c, name in enumerate(found.names):
-        columns[name] = found.values[:, c].tolist()
-        for level, width in found.widths.items():
-            columns[f"{name}_lower_{level:g}"] = (found.values[:, c] - width[:, c]).tolist()
-            columns[f"{name}_upper_{level:g}"] = (found.values[:, c] + width[:, c]).tolist()
-    return columns
 
 
 @options.takes(options.reading(), options.fields(OF_THE_RUN))
@@ -170,7 +178,7 @@ def backtest(
     first: Annotated[int | None, option("Values before the first origin. [four fifths of them]")] = None,
     every: Annotated[int, typer.Option(help="Steps from one origin to the next.")] = 1,
     refit: Annotated[bool, typer.Option("--refit", help="Train anew at every origin.")] = False,
-    out: Annotated[Path | None, options.out("A CSV file for every forecast.")] = None,
+    out: Annotated[Path | None, options.out("A .csv or .parquet file for every forecast.")] = None,
     plot: Annotated[Path | None, option("A picture, .png or .svg.")] = None,
     json: Json = False,
 ) -> int:
@@ -180,7 +188,6 @@ def backtest(
         elman backtest sales.csv --horizon 12 --every 3 --plot backtest.png
     """
     from elman import jobs, pictures
-    from elman.training import write_atomically
 
     if data is None:
         raise ElmanError("DATA is missing: a file, wave:sine, wave:combined, or fred:GS10")
@@ -193,8 +200,7 @@ def backtest(
         )
     result, lines = found.scores(), []
     if out is not None:
-        table = found.table()
-        write_atomically(out, _csv(list(table), zip(*table.values(), strict=True)).encode())
+        _write_table(out, found.table())
         lines.append(f"every forecast: {out}")
     if plot is not None:
         lines.append(f"a picture: {found.draw(plot)}")

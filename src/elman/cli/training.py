@@ -76,7 +76,7 @@ def say_trained(job: Any, history: Any, out: Path, next_steps: Callable[[Any, Pa
         "notes": list(job.notes),
     }
     how = f"{history.epochs} epochs, the best {history.best_epoch} (loss {history.best_loss:.6g})"
-    go_on = f"go on with: elman train {task} --resume -o {out}"
+    go_on = f"go on with: elman train {job.command} --resume -o {out}"
     if not history.epochs:
         lines = [f"{out}: interrupted before the first epoch ended; {go_on}"]
     elif history.interrupted:

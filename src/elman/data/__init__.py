@@ -11,10 +11,11 @@ from elman.data.labelled.files import read_labelled, read_sequences
 from elman.data.labelled.labelled import Labelled
 from elman.data.labelled.parts import Parted, parted
 from elman.data.series.calendar import Step
+from elman.data.series.panel import Panel
 from elman.data.series.scaling import Scaler
-from elman.data.series.seasons import find_season
+from elman.data.series.seasons import find_season, season_of_many
 from elman.data.series.series import Series
-from elman.data.series.sources import read_series, survey_series
+from elman.data.series.sources import is_panel, read_panel, read_series, survey_series
 from elman.data.series.waves import sine_batch, wave
 from elman.data.series.windows import Split, part_ends, split_windows, windows
 from elman.data.text.alphabet import Alphabet
@@ -25,6 +26,7 @@ __all__ = [
     "Alphabet",
     "Ids",
     "Labelled",
+    "Panel",
     "Parted",
     "ReadConfig",
     "Scaler",
@@ -33,12 +35,15 @@ __all__ = [
     "Step",
     "Vocabulary",
     "find_season",
+    "is_panel",
     "part_ends",
     "parted",
     "read_alphabet",
     "read_labelled",
+    "read_panel",
     "read_sequences",
     "read_series",
+    "season_of_many",
     "sine_batch",
     "split_text",
     "split_windows",

@@ -10,5 +10,18 @@ from elman.jobs.classifier import Classifier
 from elman.jobs.forecaster import Continuation, Forecaster
 from elman.jobs.generator import Generator
 from elman.jobs.job import JOBS, Job, load
+from elman.jobs.panel_forecaster import Continuations, PanelForecaster
 
-__all__ = ["JOBS", "Backtest", "Classifier", "Continuation", "Forecaster", "Generator", "Job", "backtest", "load"]
+__all__ = [
+    "JOBS",
+    "Backtest",
+    "Classifier",
+    "Continuation",
+    "Continuations",
+    "Forecaster",
+    "Generator",
+    "Job",
+    "PanelForecaster",
+    "backtest",
+    "load",
+]

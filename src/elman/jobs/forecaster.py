@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import operator
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +21,13 @@ from elman.choices.reading import ReadConfig, read_choices
 from elman.data import Scaler, Series, read_series, split_windows
 from elman.data.series.sources import ARRAY
 from elman.equations import Cell
-from elman.errors import DataError, ElmanError
+from elman.errors import DataError
 from elman.insight import Sample
 from elman.jobs.baselines import baselines, rounding_of, verdict
 from elman.jobs.config import NetworkConfig, picked
+from elman.jobs.continuations import Continuation
 from elman.jobs.job import Job, JobRun
-from elman.jobs.settling import percents, settled, warnings_of
+from elman.jobs.settling import percents, settled, warnings_of, whole_steps
 from elman.jobs.shown import forecast as shown
 from elman.linear import Blend
 from elman.metrics import check_levels, half_widths, interval_scores, liveliness, repeats_last_value, scores
@@ -36,6 +36,7 @@ from elman.tasks.forecast_networks import ForecastNetwork, NetworkOnLine, inputs
 from elman.training import History, Progress, Recipe, Run, checked
 
 Array = NDArray[np.float64]
+STEPS = 10  # forecast unless told
 BEGUN_AT = "begun_at."  # before the names of weights that a training began at
 OF_TEXT = ("encoding", "separator", "decimal")  # what is said of files of text alone
 NAMED_SOURCE = re.compile(r"(wave|fred):", re.IGNORECASE)
@@ -61,21 +62,6 @@ class ForecastRun(JobRun):
         if isinstance(values, dict) and "lines" not in values and isinstance(values.get("forecast"), dict):
             return values | {"lines": [], "forecast": values["forecast"] | {"network_alone": True}}
         return values
-
-
-@dataclass(frozen=True)
-class Continuation:
-    """Values (steps, C) that follow a series, in its units.
-
-    Where it has dates, ``times`` (steps,) are on its clock, and ``dates`` as text, with the offset of its zone.
-    ``widths`` (steps, C) by level in per cent: that share of the truth is expected so far to each side of the values.
-    """
-
-    values: Array
-    names: tuple[str, ...]
-    times: NDArray[np.datetime64] | None
-    dates: list[str] | None = None
-    widths: dict[float, Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -311,20 +297,17 @@ class Forecaster(Job[ForecastTask]):
     def _sample(self, steps: int | None) -> Sample:
         return shown.sample(self, steps)
 
-    def predict(self, steps: int, data: Any = None, *, levels: Sequence[float] = (), **reading: Any) -> Continuation:
-        """The next ``steps`` values, each prediction fed back; after ``data`` where given, else after the series.
+    def predict(
+        self, steps: int | None = None, data: Any = None, *, levels: Sequence[float] = (), **reading: Any
+    ) -> Continuation:
+        """The next ``steps`` values (10), each prediction fed back; after ``data`` where given, else after the series.
 
         With ``levels``, in per cent, intervals that so much of the truth should fall into, as wide as errors of
         forecasts within the series say.
         Raises :class:`DataError` where ``data`` has other columns, another step, or fewer values than the context.
         """
         task = self.task
-        try:
-            steps = operator.index(steps)
-        except TypeError:
-            raise ElmanError(f"`steps`: got {steps!r}, want a whole number") from None
-        if steps < 1:
-            raise ElmanError(f"`steps`: got {steps}, want 1 at least")
+        steps = STEPS if steps is None else whole_steps(steps)
         series = task.series if data is None else self._continued(data, reading)
         z = task.continue_series(series, steps).cpu().double().numpy()
         times = series.later(steps)

@@ -39,6 +39,7 @@ class Job(Generic[Task]):
     """
 
     kept_as: ClassVar[type[JobRun]]
+    command: ClassVar[str]  # what trains it on the command line: elman train COMMAND
 
     config: Any
     network: NetworkConfig
@@ -50,6 +51,7 @@ class Job(Generic[Task]):
         super().__init_subclass__()
         if "kept_as" in cls.__dict__:
             JOBS[cls.task_name()] = cls
+            cls.command = cls.__dict__.get("command", cls.task_name())
 
     @classmethod
     def task_name(cls) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from elman.choices.forecast import ForecastConfig
 from elman.data import Series, find_season, part_ends, split_windows
-from elman.errors import DataError
+from elman.errors import DataError, ElmanError
 from elman.linear import Blend
 
 MOST_STEPS = 32  # of a network on a line; a longer context is read in segments
@@ -42,6 +43,17 @@ def settled(asked: ForecastConfig, series: Series) -> tuple[ForecastConfig, list
     if config.segment and config.segment > config.settled_context:
         raise DataError(f"`segment`: got {config.segment}, more than the context of {config.context}; want fewer")
     return config, blends
+
+
+def whole_steps(steps: Any) -> int:
+    """``steps`` as a number of steps. Raises :class:`ElmanError` for what is none."""
+    try:
+        found = operator.index(steps)
+    except TypeError:
+        raise ElmanError(f"`steps`: got {steps!r}, want a whole number") from None
+    if found < 1:
+        raise ElmanError(f"`steps`: got {found}, want 1 at least")
+    return found
 
 
 def percents(split: Sequence[float]) -> str:

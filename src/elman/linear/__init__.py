@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from elman.linear.blend import Blend, Line, Member
+from elman.linear.many import choose_many
 
-__all__ = ["Blend", "Line", "Member"]
+__all__ = ["Blend", "Line", "Member", "choose_many"]

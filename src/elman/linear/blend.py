@@ -96,9 +96,15 @@ class Blend:
 
     @classmethod
     def choose(
-        cls, values: Array, horizon: int, season: int = 0, longest: int | None = None, families: Sequence[str] = ()
+        cls,
+        values: Array,
+        horizon: int,
+        season: int = 0,
+        longest: int | None = None,
+        families: Sequence[str] = (),
+        folds: int = FOLDS,
     ) -> Blend:
-        """Choose on rolling origins within ``values`` (N,); no member reads more than ``longest`` values.
+        """Choose on rolling origins within ``values`` (N,), in ``folds``; no member reads more than ``longest`` values.
 
         ``families`` are bases to choose among, on the values as they are and with coefficients; all, and on
         logarithms too where every value is above 0, unless told. Raises :class:`DataError` for fewer than two values,
@@ -107,7 +113,7 @@ class Blend:
         values = np.asarray(values, dtype=np.float64)
         if len(values) < 2:
             raise DataError(f"a line through {len(values)} values: give 2 at least")
-        trial = _Trial(values, horizon, season, longest)
+        trial = _Trial(values, horizon, season, longest, folds)
         found = list(trial.members(families))
         if not found:
             raise DataError(f"a line through {len(values)} values, {horizon} ahead: they are too few; give more")
@@ -206,11 +212,11 @@ class _Rows:
 class _Trial:
     """Rolling origins on one series, the same windows for every family and context."""
 
-    def __init__(self, values: Array, horizon: int, season: int, longest: int | None):
+    def __init__(self, values: Array, horizon: int, season: int, longest: int | None, folds: int):
         self.values, self.horizon = values, horizon
         n = len(values)
         size = max(horizon, int(n * FEWEST_IN_A_FOLD), 1)
-        count = max(1, min(FOLDS, (n - n // 2) // size))
+        count = max(1, min(folds, (n - n // 2) // size))
         cuts = [n - size * k for k in range(count, 0, -1)]
         self.folds = [(max(cut, 1), min(cut + size, n)) for cut in cuts if cut >= 1] or [(n - 1, n)]
         self.horizons = (n - self.folds[0][0]) / horizon

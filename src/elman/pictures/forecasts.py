@@ -126,3 +126,25 @@ def _label_steps(axis: Any, dated: bool) -> None:
     else:
         axis.xaxis.get_major_locator().set_params(integer=True)
     axis.set_xlabel("date" if dated else "step")
+
+
+def draw_panel(
+    path: str | Path,
+    panels: Sequence[tuple[str, NDArray[Any], Array, Array, Mapping[float, Array]]],
+    title: str,
+) -> Path:
+    """Draw a forecast of each of several series, one panel a series.
+
+    Each has its name, where its values (n,) lie, these, the forecast (K,) of the last of them, and half the width (K,)
+    of the interval of each level.
+    """
+    drawn, axes = figure(len(panels), height=1.8, sharex=False)
+    for axis, (name, where, values, forecast, widths) in zip(axes, panels, strict=True):
+        at = where[-len(forecast) :]
+        axis.plot(where, values, _marker(len(where)), color=TRUTH, linewidth=1.0, label="truth")
+        draw_bands(axis, at, forecast, widths)
+        axis.plot(at, forecast, _marker(len(at)), color=PREDICTION, linewidth=1.2, label="forecast")
+        axis.set_ylabel(short(name, 24))
+    axes[0].legend(loc="upper left", fontsize="small")
+    drawn.suptitle(short(title, 100))
+    return save(drawn, path)

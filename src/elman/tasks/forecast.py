@@ -137,7 +137,7 @@ class ForecastTask:
             made.append((self._at_once(part) / model.units[0]).double())
         line, own = made[0], torch.stack([one - made[0] for one in made[1:]])
         left = targets[part.start : part.stop] / model.units[0] - line
-        shares = _best_shares(own.flatten(1), left.flatten())
+        shares = best_shares(own.flatten(1), left.flatten())
         gained = (left.square() - (left - torch.einsum("s,sbkc->bkc", shares, own)).square()).mean((1, 2)).cpu().numpy()
         mean, doubt = gained.mean(), SURE * standard_error(gained, self.config.trained_horizon)
         certain = 1 - (doubt / mean) ** 2 if mean > doubt else 0.0
@@ -350,7 +350,7 @@ class ForecastTask:
             z = torch.cat([z, prediction[-1, 0].unsqueeze(1)])
 
 
-def _best_shares(own: Tensor, left: Tensor) -> Tensor:
+def best_shares(own: Tensor, left: Tensor) -> Tensor:
     """Shares (2,) of ``own`` (2, n), none below 0 and 1 at most together, that leave the least of ``left`` (n,)."""
     gram, product = own @ own.T, own @ left
     inner = torch.linalg.lstsq(gram, product[:, None], driver="gelsd").solution[:, 0]

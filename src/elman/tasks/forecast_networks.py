@@ -126,8 +126,12 @@ class NetworkOnLine(nn.Module):
     def stand_on(self, line: Lines, units: np.ndarray | None = None, spread: np.ndarray | None = None) -> None:
         """Take ``line``; with ``units`` (2, C), the root mean squares of what it leaves and of what the last value
         leaves, and the contexts' usual ``spread`` (C,), all scaled."""
+        self.line = line.to(self.gain.device)
+        self.measure(units, spread)
+
+    def measure(self, units: np.ndarray | None = None, spread: np.ndarray | None = None) -> None:
+        """Take the ``units`` and the ``spread`` of :meth:`stand_on` alone, of columns whose line is computed apart."""
         device = self.gain.device
-        self.line = line.to(device)
         for name, value in {"units": units, "spread": spread}.items():
             if value is not None:
                 kept = torch.as_tensor(value, dtype=self.head.weight.dtype).to(device)

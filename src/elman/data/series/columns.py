@@ -114,7 +114,7 @@ def target_columns(table: Table, config: ReadConfig, time: str | None) -> tuple[
     """The columns of values: those named, else the only one of numbers. Raises DataError where that is not one."""
     if config.target:
         return config.target
-    numeric = [name for name in table.frame.columns if name != time and _is_numeric(table.frame[name])]
+    numeric = [name for name in table.frame.columns if name != time and is_numeric(table.frame[name])]
     if len(numeric) == 1:
         return (numeric[0],)
     count = f"{len(numeric)} columns of numbers" if numeric else "no column of numbers"
@@ -123,7 +123,8 @@ def target_columns(table: Table, config: ReadConfig, time: str | None) -> tuple[
     raise DataError(f"{table.rows.source}: has {count}; name one with `target`: {listed}")
 
 
-def _is_numeric(column: Any) -> bool:
+def is_numeric(column: Any) -> bool:
+    """Whether a column holds numbers: by its kind, or by its first cell."""
     if column.dtype.is_numeric():
         return True
     return numbers.looks_numeric(_first(column, is_missing))
@@ -146,7 +147,7 @@ def values_of(table: Table, name: str, config: ReadConfig) -> tuple[NDArray[np.f
     beside = (
         table.frame[other].to_list()
         for other in table.frame.columns
-        if other != name and not table.frame[other].dtype.is_numeric() and _is_numeric(table.frame[other])
+        if other != name and not table.frame[other].dtype.is_numeric() and is_numeric(table.frame[other])
     )
     return numbers.numbers(column.to_list(), table.rows, name, config.decimal, beside, table.semicolons)
 

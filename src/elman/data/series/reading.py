@@ -80,7 +80,7 @@ def survey(table: Table, config: ReadConfig) -> Survey:
     notes += found.notes
     if found.times is None:
         return _by_index(table, Incomplete(values, names, table.rows, column=time), notes, time)
-    return _by_date(table, values, names, time, found, config, notes)
+    return dated(table, values, names, time, found, config, notes)
 
 
 def _by_index(table: Table, found: Incomplete, notes: tuple[str, ...], time: str) -> Survey:
@@ -93,7 +93,7 @@ def _by_index(table: Table, found: Incomplete, notes: tuple[str, ...], time: str
     return Survey(found, notes)
 
 
-def _by_date(
+def dated(
     table: Table,
     values: Array,
     names: tuple[str, ...],
@@ -102,6 +102,7 @@ def _by_date(
     config: ReadConfig,
     notes: tuple[str, ...],
 ) -> Survey:
+    """The survey of ``values`` (N, C) at the dates ``found``: turned round, sorted, on their clock."""
     rows, times = table.rows, found.times
     assert times is not None
     in_file = times

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -59,6 +61,42 @@ def find_season(values: Array, step: Step | None = None) -> int:
     errors = {season: error(season) for season in found}
     enough = TIE * min(errors.values(), default=0.0) + (ROUNDING * float(np.abs(values).max(initial=0.0))) ** 2
     return min((season for season in found if errors[season] <= enough), default=0)
+
+
+def season_of_many(columns: Sequence[Array], step: Step | None = None) -> int:
+    """The season of several series of one kind, (N,) each: that of most, or a longer one that has it within.
+
+    A week of hours, say, has the day within. It is taken where the changes over the shorter season follow it: where
+    those of one long season before foretell them better than none at all do, in the geometric mean over the series.
+
+    >>> hours = np.arange(1000)
+    >>> working = (hours // 24 % 7 < 5) * (2 + np.sin(2 * np.pi * hours / 24))
+    >>> season_of_many([working, working[:700] + hours[:700] / 100])
+    168
+    """
+    found = [find_season(values, step) for values in columns]
+    season = max(sorted(set(found)), key=found.count)
+    if not season:
+        return 0
+    lengths = (
+        range(2 * season, max(map(len, columns)) // FEWEST_SEASONS + 1, season) if step is None else usual_seasons(step)
+    )
+    gains = {longer: _gain(columns, season, longer) for longer in lengths if longer > season and longer % season == 0}
+    best = max(gains, key=lambda longer: gains[longer], default=season)
+    return best if gains.get(best, 0.0) > np.log(TIE) else season
+
+
+def _gain(columns: Sequence[Array], season: int, longer: int) -> float:
+    """How much smaller the changes over ``season`` are from one ``longer`` season to the next, as a mean logarithm."""
+    gains = []
+    for values in columns:
+        if len(values) < FEWEST_SEASONS * longer:
+            continue
+        changes = np.asarray(values[season:] - values[:-season], dtype=np.float64)
+        least = (ROUNDING * float(np.abs(values).max(initial=0.0))) ** 2 + np.finfo(float).tiny
+        before = np.square(changes[longer:]).mean() + least
+        gains.append(np.log(before / (np.square(changes[longer:] - changes[:-longer]).mean() + least)))
+    return float(np.mean(gains)) if 2 * len(gains) > len(columns) else 0.0
 
 
 def strength(values: Array, season: int) -> float:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from elman.choices.reading import ReadConfig, read_choices
 from elman.data.parsing import Rows
 from elman.data.series.gaps import Incomplete
+from elman.data.series.panel import Panel, panel_of
 from elman.data.series.reading import Survey, survey
 from elman.data.series.series import Series
 from elman.data.series.waves import wave
@@ -47,6 +50,51 @@ def read_series(data: Any, **reading: Any) -> Series:
     """
     config = read_choices(reading)
     return data if isinstance(data, Series) and not reading else survey_series(data, config).completed(config)
+
+
+def read_panel(data: Any, **reading: Any) -> Panel:
+    """The series in ``data``, of unlike lengths: what :func:`read_series` reads as one, this reads one by one.
+
+    ``data`` is a file or a dataframe: with ``id``, the column that tells the series apart, or names one a row; without,
+    each column of values is a series. Or it is a dict of arrays (N,) by name, or a :class:`Panel`, which is returned.
+    Raises DataError as :func:`read_series`.
+
+    >>> read_panel({"north": [1.0, 2.0, 3.0], "south": [5.0, 6.0]}).lengths.tolist()
+    [3, 2]
+    """
+    config = read_choices(reading)
+    if isinstance(data, Panel):
+        return data
+    if isinstance(data, Mapping):
+        _refuse(config, "a dict of arrays", ())
+        return Panel.of(data)
+    named = isinstance(data, str | os.PathLike)
+    table = read_table(os.fspath(data), config.encoding, config.separator) if named else frame_table(data)
+    return panel_of(table, config)
+
+
+def is_panel(data: Any, **reading: Any) -> bool:
+    """Whether ``data`` holds several series that are not side by side, in the same rows."""
+    config = read_choices(reading)
+    if isinstance(data, Panel | Mapping):
+        return True
+    if config.id is not None and "=" not in config.id:
+        series = read_panel(data, **reading).series
+        alike = (len(one) == len(series[0]) and _same(one.times, series[0].times) for one in series)
+        return not all(alike)
+    several = config.target is not None and len(config.target) > 1 and config.fill is config.resample is None
+    return several and _begins_late(survey_series(data, config).found.values)
+
+
+def _same(times: Any, others: Any) -> bool:
+    return times is others is None or (times is not None and others is not None and bool((times == others).all()))
+
+
+def _begins_late(values: NDArray[np.float64]) -> bool:
+    """Whether columns (N, C) lack values at an end, and nowhere else."""
+    empty = np.isnan(values)
+    inside = empty & ~np.logical_and.accumulate(empty) & ~np.logical_and.accumulate(empty[::-1])[::-1]
+    return bool(empty.any() and not inside.any() and not empty.all(axis=0).any())
 
 
 def survey_series(data: Any, config: ReadConfig) -> Survey:

@@ -1,0 +1,83 @@
+"""Forecasts of what follows one series or many: as a table, and as JSON can hold them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """Values (steps, C) that follow a series, in its units.
+
+    Where it has dates, ``times`` (steps,) are on its clock, and ``dates`` as text, with the offset of its zone.
+    ``widths`` (steps, C) by level in per cent: that share of the truth is expected so far to each side of the values.
+    """
+
+    values: Array
+    names: tuple[str, ...]
+    times: NDArray[np.datetime64] | None
+    dates: list[str] | None = None
+    widths: dict[float, Array] = field(default_factory=dict)
+
+    def table(self) -> dict[str, list[Any]]:
+        """The columns of a table with a row a step: date (or step), each series, and the bounds of each level."""
+        found: dict[str, list[Any]] = {"step": list(range(1, len(self.values) + 1))}
+        if self.dates is not None:
+            found = {"date": self.dates}
+        for c, name in enumerate(self.names):
+            found[name] = self.values[:, c].tolist()
+            for level, width in self.widths.items():
+                found[f"{name}_lower_{level:g}"] = (self.values[:, c] - width[:, c]).tolist()
+                found[f"{name}_upper_{level:g}"] = (self.values[:, c] + width[:, c]).tolist()
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """The forecast as JSON can hold it."""
+        return _as_dict(self)
+
+
+@dataclass(frozen=True)
+class Continuations:
+    """Values (S, steps) that follow S series, in their units; by date where they have dates.
+
+    ``widths`` (S, steps) by level in per cent: that share of the truth is expected so far to each side.
+    """
+
+    names: tuple[str, ...]
+    values: Array
+    dates: list[list[str]] | None
+    widths: dict[float, Array] = field(default_factory=dict)
+
+    def table(self) -> dict[str, list[Any]]:
+        """The columns of a tidy table: id, date (or step), mean, and the bounds of each level; a row a step."""
+        steps = self.values.shape[1]
+        when: list[Any] = list(range(1, steps + 1)) * len(self.names)
+        found: dict[str, list[Any]] = {"id": [name for name in self.names for _ in range(steps)]}
+        found |= {"step": when} if self.dates is None else {"date": [date for own in self.dates for date in own]}
+        found["mean"] = self.values.ravel().tolist()
+        for level, width in self.widths.items():
+            found[f"lower_{level:g}"] = (self.values - width).ravel().tolist()
+            found[f"upper_{level:g}"] = (self.values + width).ravel().tolist()
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """The forecast as JSON can hold it."""
+        return _as_dict(self)
+
+
+def _as_dict(found: Continuation | Continuations) -> dict[str, Any]:
+    return {
+        "names": list(found.names),
+        "dates": found.dates,
+        "values": found.values.tolist(),
+        "intervals": {
+            f"{level:g}": {"lower": (found.values - width).tolist(), "upper": (found.values + width).tolist()}
+            for level, width in found.widths.items()
+        },
+    }

@@ -1,0 +1,298 @@
+"""Forecasting many series by one network, from beginning to end: fit, test, predict."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elman.choices.forecast import LEVELS, USUAL_OF_MANY, ForecastConfig
+from elman.choices.reading import ReadConfig, read_choices
+from elman.data import Panel, read_panel, season_of_many
+from elman.equations import Cell
+from elman.errors import DataError, ElmanError
+from elman.insight import Sample
+from elman.jobs.config import NetworkConfig, picked
+from elman.jobs.continuations import Continuations
+from elman.jobs.job import Job, JobRun
+from elman.jobs.panel_scores import score_of_panel
+from elman.jobs.settling import MOST_STEPS, percents, whole_steps
+from elman.jobs.shown import panel as shown
+from elman.linear import Blend, choose_many
+from elman.metrics import check_levels, half_widths
+from elman.tasks.forecast_networks import NetworkOnLine, inputs_of
+from elman.tasks.panel import PanelTask, Part, ends
+from elman.training import History, Progress, Recipe, Run, checked
+
+Array = NDArray[np.float64]
+LOOKED_AT = 64  # series that the season is found in
+TOLD = 50  # series whose lines take so long that it is said how far they are
+ALONE = {  # what networks of many series have not, and what they have instead
+    "network_alone": False,
+    "stateful": False,
+    "targets": "last",
+    "scaler": "standard",
+    "strategy": "direct",
+}
+
+
+class PanelRun(JobRun):
+    """config.json of a run that forecasts many series; ``lines`` are their blends, ``line_of`` the number of each's."""
+
+    task: str = "forecasts"
+    forecasts: ForecastConfig
+    lines: list[dict[str, Any]]
+    line_of: list[int]
+    reading: ReadConfig
+
+
+class PanelForecaster(Job[PanelTask]):
+    """One recurrent network that forecasts many series of unlike lengths, each on the linear forecast of its own.
+
+    ``choices`` are fields of :class:`ForecastConfig` (context, horizon, split, season, segment, short), of
+    :class:`Recipe`, and the options of the cell. Raises :class:`ElmanError` for what is none of these.
+
+    >>> panel = {name: np.sin(np.arange(n) / 3 + n) for name, n in (("a", 60), ("b", 80), ("c", 50))}
+    >>> forecaster = PanelForecaster("rnn", hidden=4, horizon=3, epochs=1)
+    >>> history = forecaster.fit(panel)
+    >>> forecaster.predict(3).values.shape
+    (3, 3)
+    """
+
+    kept_as = PanelRun
+    command = "forecast"
+    config: ForecastConfig
+    reading: ReadConfig
+    _skipped: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        cell: str | Cell = "gru",
+        hidden: int | Sequence[int] = 32,
+        layers: int = 1,
+        *,
+        dropout: float = 0.0,
+        options: Mapping[str, Any] | None = None,
+        **choices: Any,
+    ) -> None:
+        forecast, recipe = picked(choices, ForecastConfig), picked(choices, Recipe)
+        rest = {k: v for k, v in choices.items() if k not in forecast and k not in recipe}
+        self.config = self._asked = checked(ForecastConfig, forecast)
+        for name, value in ALONE.items():
+            if getattr(self.config, name) != value:
+                raise ElmanError(f"`{name}`: one network for many series is {value!r} here; leave it out")
+        self.reading = read_choices({})
+        self.recipe = checked(Recipe, {**USUAL_OF_MANY, **recipe})
+        self.network = NetworkConfig.of(cell, hidden, layers, {**rest, **(options or {})}, dropout=dropout)
+
+    def fit(
+        self,
+        data: Any,
+        run: str | os.PathLike | None = None,
+        report: Progress | None = None,
+        **reading: Any,
+    ) -> History:
+        """Train on ``data``, read by :func:`elman.data.read_panel` as ``reading`` says: see there.
+
+        With ``run`` everything is kept in that folder. Raises :class:`DataError` for data that cannot be read and,
+        unless ``short`` is "skip", series too short; :class:`RunError` where ``run`` exists.
+        """
+        self.recipe.torch_device()
+        panel = self._long_enough(data if isinstance(data, Panel) else read_panel(data, **reading))
+        self.reading = read_choices(reading)
+        training, known = ends(panel.lengths, self._asked)
+        columns = [values[:end] for values, end in zip(panel.columns(), known, strict=True)]
+        season = self._asked.season
+        if season is None:
+            looked = np.linspace(0, len(columns) - 1, min(len(columns), LOOKED_AT)).round().astype(int)
+            season = season_of_many([columns[i] for i in looked], panel.step)
+        longest = np.minimum(training - self._asked.horizon, self._asked.context or training)
+        blends = choose_many(columns, self._asked.horizon, season, longest.tolist(), report=_saying(report))
+        context = self._asked.context or max(blend.reach for blend in blends)
+        segment = self._asked.segment or -(-context // MOST_STEPS)
+        if segment > context:
+            raise DataError(f"`segment`: got {segment}, more than the context of {context}; want fewer")
+        self.config = self._asked.model_copy(update={"season": season, "context": context, "segment": segment})
+        task = self._build(panel, blends)
+        self.run = None if run is None else self._create(run, task)
+        self._task = task
+        return self._trained(report)
+
+    def _long_enough(self, panel: Panel) -> Panel:
+        """The series that a window of training fits into."""
+        training, known = ends(panel.lengths, self._asked)
+        short = (training - self._asked.horizon < 1) | (known < 2)
+        if not short.any():
+            return panel
+        names = [panel.names[i] for i in np.flatnonzero(short)]
+        listed = ", ".join(names[:5]) + (f", ... ({len(names)})" if len(names) > 5 else "")
+        if short.all() or self._asked.short == "refuse":
+            i = int(np.flatnonzero(short)[0])
+            raise DataError(
+                f"{panel.source}: too short for a horizon of {self._asked.horizon} and the split "
+                f"{percents(self._asked.split)}: {listed}; {names[0]} has {panel.lengths[i]} values; give more, a "
+                "shorter horizon" + ("" if short.all() else ", or `short=skip` to leave such series out")
+            )
+        self._skipped = tuple(names)
+        return panel.taken(np.flatnonzero(~short).tolist())
+
+    def _create(self, run: str | os.PathLike, task: PanelTask) -> Run[Any]:
+        arrays, facts = task.panel.to_arrays()
+        unique = list({id(blend): blend for blend in task.blends}.values())
+        number = {id(blend): i for i, blend in enumerate(unique)}
+        lines = [blend.to_dict() for blend in unique]
+        line_of = [number[id(blend)] for blend in task.blends]
+        return Run.create(run, self._kept(data=facts, lines=lines, line_of=line_of, reading=self.reading), arrays)
+
+    def _restored(self, run: Run[PanelRun]) -> PanelTask:
+        self._asked, self.reading = self.config, run.config.reading
+        blends = [Blend.from_dict(facts) for facts in run.config.lines]
+        panel = Panel.from_arrays(run.arrays(), run.config.data)
+        return self._build(panel, [blends[i] for i in run.config.line_of])
+
+    def _build(self, panel: Panel, blends: Sequence[Blend]) -> PanelTask:
+        segment = self.config.segment or 1
+        with self._seeded():
+            model = NetworkOnLine(self.network.recurrent(inputs_of(segment)), self.config.horizon, segment)
+        return PanelTask(model, panel, self.config, self.recipe.batch, blends)
+
+    def _trained(self, report: Progress | None, resume: bool = False) -> History:
+        history = super()._trained(report, resume)
+        if history.best_epoch:
+            self.task.judge()
+            if self.run is not None:
+                kept = {"epoch": str(history.best_epoch), "loss": repr(history.best_loss)}
+                self.run.save_weights(self.task.model.state_dict(), kept)
+        return history
+
+    @property
+    def model(self) -> NetworkOnLine:
+        """The network. Raises :class:`ElmanError` before :meth:`fit`."""
+        return self.task.model
+
+    @property
+    def panel(self) -> Panel:
+        """The series it was trained on."""
+        return self.task.panel
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What reading the series did, and what was found in them, that its user should know."""
+        short = f"left out as too short: {', '.join(self._skipped[:5])}, {len(self._skipped)} in all"
+        own = (short,) if self._skipped else ()
+        return (*self.panel.notes, *own, *shown.found(self, self._asked), *shown.gain(self.model))
+
+    def test_part(self) -> tuple[Part, Array, Array]:
+        """The test windows, the forecasts after them and the truth (n, K). Raises :class:`DataError` without any."""
+        task = self.task
+        if not len(task.test):
+            raise DataError(
+                f"the split {percents(self.config.split)} leaves no test part; train with one, such as 70,10,20"
+            )
+        steps = np.arange(self.config.horizon)
+        truth = np.concatenate([task.columns[s][origins[:, None] + steps] for s, origins in _by_series(task.test)])
+        return task.test, task.predict(task.test, "known"), truth
+
+    def test(self) -> dict[str, Any]:
+        """Scores on the test windows: means over the series, beside plain baselines, and of each series.
+
+        >>> panel = {name: np.sin(np.arange(n) / 3 + n) for name, n in (("a", 60), ("b", 80))}
+        >>> forecaster = PanelForecaster("rnn", hidden=4, epochs=1)
+        >>> history = forecaster.fit(panel)
+        >>> sorted(forecaster.test()["test"])
+        ['mase', 'smape']
+        """
+        part, prediction, truth = self.test_part()
+        widths = self.widths(part.series, self.config.horizon, LEVELS)
+        return score_of_panel(self.task, part, prediction, truth, widths)
+
+    @staticmethod
+    def words(result: Mapping[str, Any]) -> list[str]:
+        """What :meth:`test` gave, as a table."""
+        return shown.words(result)
+
+    def _pictures(self, folder: Path, kind: str, steps: int) -> dict[str, Path]:
+        return shown.pictures(self, folder, kind, steps)
+
+    def _sample(self, steps: int | None) -> Sample:
+        return shown.sample(self, steps)
+
+    def predict(
+        self, steps: int | None = None, data: Any = None, *, levels: Sequence[float] = (), **reading: Any
+    ) -> Continuations:
+        """The next ``steps`` values of every series, or of those in ``data``, newer ones of the same names.
+
+        As many as the horizon unless told; more are made by feeding forecasts back. With ``levels``, in per cent,
+        intervals. Raises :class:`DataError` for a series that was not trained on, and one shorter than its line reads.
+        """
+        steps = self.config.horizon if steps is None else whole_steps(steps)
+        task, panel = self.task, self.panel
+        if data is not None:
+            said = self.reading.model_dump(exclude_none=True) | reading
+            panel = data if isinstance(data, Panel) else read_panel(data, **({} if isinstance(data, Mapping) else said))
+        chosen = np.array([self._number(name, panel) for name in panel.names])
+        columns = list(task.columns)
+        for i, values in zip(chosen.tolist(), panel.columns(), strict=True):
+            columns[i] = values
+            if len(values) < task.reach[i]:
+                raise DataError(
+                    f"{panel.source}: series {self.panel.names[i]!r} has {len(values)} values, fewer than the "
+                    f"{task.reach[i]} that its linear forecast reads; give more"
+                )
+        order = np.argsort(chosen, kind="stable")
+        found: list[Array] = []
+        while sum(made.shape[1] for made in found) < steps:
+            lengths = np.array([len(columns[i]) for i in chosen[order]])
+            made = task.going_on(columns).predict(Part(chosen[order], lengths), "all")
+            for i, row in zip(chosen[order].tolist(), made, strict=True):
+                columns[i] = np.concatenate([columns[i], row])
+            found.append(made)
+        values = np.concatenate(found, axis=1)[np.argsort(order), :steps]
+        later = [one.later(steps) for one in panel.series]
+        dates = None
+        if all(times is not None for times in later):
+            dates = [one.written(times) for one, times in zip(panel.series, later, strict=True) if times is not None]
+        return Continuations(panel.names, values, dates, self.widths(chosen, steps, levels))
+
+    def _number(self, name: str, panel: Panel) -> int:
+        try:
+            return self.panel.names.index(name)
+        except ValueError:
+            listed = ", ".join(self.panel.names[:5])
+            raise DataError(f"{panel.source}: series {name!r} was not trained on; trained were {listed}") from None
+
+    def widths(self, series: NDArray[np.int64], steps: int, levels: Sequence[float]) -> dict[float, Array]:
+        """Half the width (n, steps) of each level's interval around forecasts of these ``series`` (n,)."""
+        if not check_levels(levels):
+            return {}
+        task = self.task
+        part = task.validation if len(task.validation) else task.train
+        unit = task.units[0] * task.scale
+        truth = (
+            task.targets(part).double().cpu().numpy() * task.scale[part.series, None] + task.shift[part.series, None]
+        )
+        errors = (truth - task.predict(part, "training")) / unit[part.series, None]
+        found = half_widths(errors[..., None], levels)[..., 0]  # (levels, K)
+        horizon = found.shape[1]
+        further = np.sqrt(np.maximum(np.arange(1, steps + 1) / horizon, 1.0))  # beyond the horizon as of a random walk
+        widths = found[:, np.minimum(np.arange(steps), horizon - 1)] * further
+        return {level: width * unit[series, None] for level, width in zip(check_levels(levels), widths, strict=True)}
+
+
+def _saying(report: Progress | None) -> Callable[[int, int], None]:
+    """What tells ``report`` about every tenth of the series how many have their line."""
+
+    def say(done: int, total: int) -> None:
+        if report is not None and total >= TOLD and done % max(1, total // 10) == 0:
+            report.say(f"linear forecasts: {done} of {total}")
+
+    return say
+
+
+def _by_series(part: Part) -> list[tuple[int, NDArray[np.int64]]]:
+    found = np.unique(part.series)
+    return [(int(s), part.origin[part.series == s]) for s in found]

@@ -1,0 +1,145 @@
+"""The scores of a forecast of many series: of each, their means, and the verdict beside plain forecasts."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elman.errors import DataError
+from elman.linear import choose_many
+from elman.metrics import SURE, drift, interval_scores, mase, persistence, seasonal_naive, smape
+from elman.tasks.panel import PanelTask, Part
+
+Array = NDArray[np.float64]
+WORST = 5  # series named
+AS_GOOD = 0.0005  # of the mean scaled errors, below which two forecasts are as good
+
+
+def score_of_panel(
+    task: PanelTask, part: Part, prediction: Array, truth: Array, widths: Mapping[float, Array]
+) -> dict[str, Any]:
+    """The scores of ``prediction`` (n, K) of the windows of ``part``, and of plain forecasts of the same."""
+    season, plain = task.config.season or 0, plain_forecasts(task, part)
+    series = np.unique(part.series)
+
+    def by_series(made: Array) -> dict[str, Array]:
+        found = [
+            _scores(made[rows], truth[rows], task.columns[s][: task.training_end[s]], season) for s, rows in _rows(part)
+        ]
+        return {name: np.array([one[name] for one in found]) for name in ("mase", "smape")}
+
+    own, others = by_series(prediction), {name: by_series(made) for name, made in plain.items()}
+    best, verdict = _verdict(own["mase"], {name: found["mase"] for name, found in others.items()})
+    worst = np.argsort(-np.nan_to_num(own["mase"] / others[best]["mase"]))[:WORST]
+    names = [task.panel.names[s] for s in series]
+    means, score = {name: _means(found) for name, found in others.items()}, _means(own)["mase"]
+    return {
+        "task": "forecasts",
+        "series": len(series),
+        "windows": len(part),
+        "season": season,
+        "test": _means(own),
+        "baselines": means,
+        "verdict": verdict,
+        "intervals": interval_scores(
+            prediction[..., None], truth[..., None], {level: width[..., None] for level, width in widths.items()}
+        ),
+        "worst": [
+            {"series": names[i], "mase": float(own["mase"][i]), best: float(others[best]["mase"][i])}
+            for i in worst.tolist()
+        ],
+        "by_series": [
+            {"series": name, **{score: float(values[i]) for score, values in own.items()}}
+            for i, name in enumerate(names)
+        ],
+        "warnings": [
+            f"{name.replace('_', ' ')} does as well or better: MASE {found['mase']:.4g} against {score:.4g}"
+            for name, found in means.items()
+            if found["mase"] <= score
+        ],
+    }
+
+
+def plain_forecasts(task: PanelTask, part: Part) -> dict[str, Array]:
+    """Persistence, drift, seasonal naive and ridge autoregression (n, K) of the windows, as far as they can be made."""
+    season, horizon = task.config.season or 0, task.horizon
+    found: dict[str, list[Array]] = {"persistence": [], "drift": []}
+    if season > 1 and all(origins.min() >= season for _, origins in _origins(part)):
+        found["seasonal_naive"] = []
+    for s, origins in _origins(part):
+        values = task.columns[s][:, None]
+        found["persistence"].append(persistence(values[origins - 1], horizon)[..., 0])
+        found["drift"].append(drift(values, origins, horizon)[..., 0])
+        if "seasonal_naive" in found:
+            found["seasonal_naive"].append(seasonal_naive(values, origins, horizon, season)[..., 0])
+    made = {name: np.concatenate(parts) for name, parts in found.items()}
+    with contextlib.suppress(DataError):  # too few values for any
+        made["autoregression"] = _autoregression(task, part)
+    return made
+
+
+def _autoregression(task: PanelTask, part: Part) -> Array:
+    pairs = _origins(part)
+    known = [task.columns[s][: task.known_end[s]] for s, _ in pairs]
+    blends = choose_many(known, task.horizon, task.config.season or 0, families=("zero",))
+    found = []
+    for (s, origins), values, blend in zip(pairs, known, blends, strict=True):
+        line = blend.fit(values)
+        found.append(line(task.columns[s][origins[:, None] + np.arange(-line.weights.shape[2], 0)]))
+    return np.concatenate(found)
+
+
+def _origins(part: Part) -> list[tuple[int, NDArray[np.int64]]]:
+    return [(s, part.origin[rows]) for s, rows in _rows(part)]
+
+
+def _rows(part: Part) -> list[tuple[int, slice]]:
+    """Each series of ``part`` and the windows that are its, which follow one another."""
+    series, starts = np.unique(part.series, return_index=True)
+    stops = [*starts[1:].tolist(), len(part)]
+    return [(int(s), slice(start, stop)) for s, start, stop in zip(series, starts.tolist(), stops, strict=True)]
+
+
+def _scores(prediction: Array, truth: Array, history: Array, season: int) -> dict[str, float]:
+    made, true = prediction[..., None], truth[..., None]
+    return {"mase": mase(made, true, history[:, None], max(season, 1)), "smape": smape(made, true)}
+
+
+def _means(found: Mapping[str, Array]) -> dict[str, float]:
+    """The means over the series that have the score: a constant one has no scale to measure errors by."""
+    return {
+        name: float(np.nanmean(values)) if np.isfinite(values).any() else float("nan") for name, values in found.items()
+    }
+
+
+def _verdict(own: Array, others: Mapping[str, Array]) -> tuple[str, dict[str, Any]]:
+    """Which of ``others`` has the least mean of scaled errors (S,), and how ``own`` compares with it."""
+    best = min(others, key=lambda name: np.nanmean(others[name]) if np.isfinite(others[name]).any() else np.inf)
+    there = np.isfinite(own) & np.isfinite(others[best])
+    if not there.any():
+        return best, {
+            "best": best,
+            "ratio": None,
+            "standard_errors": None,
+            "words": "not comparable: every series is constant",
+        }
+    gained = others[best][there] - own[there]
+    ratio = float(own[there].mean() / others[best][there].mean())
+    error = float(gained.std(ddof=1) / np.sqrt(len(gained))) if len(gained) > 1 else 0.0
+    distance = float(gained.mean() / error) if error else None
+    name = best.replace("_", " ")
+    if abs(ratio - 1) < AS_GOOD:
+        words = f"as good as {name}, the best of the plain forecasts"
+    else:
+        words = (
+            f"{'better' if ratio < 1 else 'worse'} than {name}, the best of the plain forecasts: MASE "
+            f"{100 * ratio:.3g} % of its, better in {int((gained > 0).sum())} of {len(gained)} series"
+        )
+        if distance is not None:
+            sure = "more than" if abs(distance) > SURE else "no more than"
+            words += f"; the difference is {abs(distance):.2g} of its standard errors, {sure} chance would give"
+    return best, {"best": best, "ratio": ratio, "standard_errors": distance, "words": words}

@@ -1,0 +1,300 @@
+"""Forecasting many series by one network: windows of all of them, each on the linear forecast of its own series.
+
+Each series is scaled by its own training values. A window that would begin before its series does is filled up with the
+first value. What the lines say of the windows of training is computed once, so that a step costs the network alone.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from elman.choices.forecast import ForecastConfig
+from elman.data import Panel, part_ends
+from elman.errors import DataError
+from elman.linear import Blend, Line
+from elman.metrics import SURE, standard_error
+from elman.tasks.forecast import EVALUATED_AT_ONCE, FEWEST_JUDGED, best_shares
+from elman.tasks.forecast_networks import LEAST_UNIT, NetworkOnLine
+
+Array = NDArray[np.float64]
+ROUNDING = 1e-9  # of its largest value: a series that moves no more is constant
+MOST_NUMBERS = 1 << 26  # in the targets of the windows that are trained on; of more windows, every second, third, ...
+STEPS_AN_EPOCH = 300  # windows of an epoch are drawn from all, so many batches of them
+USUAL_WINDOWS = 5  # windows that the unit of all series counts for, beside a series' own
+FEWEST_SERIES = 8  # whose mean gains are taken for independent of each other
+
+
+@dataclass(frozen=True)
+class Part:
+    """Windows by the ``series`` (n,) they are of and the ``origin`` (n,) in it of their first target."""
+
+    series: NDArray[np.int64]
+    origin: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+    def taken(self, chosen: Any) -> Part:
+        """The windows of these indices."""
+        return Part(self.series[chosen], self.origin[chosen])
+
+    @classmethod
+    def between(cls, first: NDArray[np.int64], end: NDArray[np.int64]) -> Part:
+        """The windows of each series whose origins are from ``first`` (S,) up to ``end`` (S,)."""
+        counts = np.maximum(end - first, 0)
+        series = np.repeat(np.arange(len(counts)), counts)
+        return cls(series, np.arange(len(series)) - np.repeat(np.cumsum(counts) - counts, counts) + first[series])
+
+
+@dataclass(frozen=True)
+class Batch:
+    """R windows as columns of one: ``inputs`` (T, 1, R), ``targets`` and ``lines`` (1, K, R); their ``series`` (R,)."""
+
+    inputs: Tensor
+    targets: Tensor
+    lines: Tensor
+    series: Tensor
+
+
+def ends(lengths: NDArray[np.int64], config: ForecastConfig) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where the training part of each series ends (S,), and where its validation part does.
+
+    A validation part that is asked for holds one horizon at least, which is taken off a training part of two or more.
+    """
+    cuts = np.array([part_ends(int(n), config.split)[:2] for n in lengths], dtype=np.int64)
+    training, known = cuts[:, 0], cuts[:, 1]
+    if config.split[1]:
+        room = known - config.horizon
+        training = np.where(room >= 2 * config.horizon, np.minimum(training, room), training)
+    return training, known
+
+
+class PanelTask:
+    """A network, many series and the way one is trained on the other: what :func:`elman.training.fit` takes."""
+
+    def __init__(self, model: NetworkOnLine, panel: Panel, config: ForecastConfig, batch: int, blends: Sequence[Blend]):
+        self.model, self.panel, self.config, self.batch = model, panel, config, batch
+        self.blends = tuple(blends)
+        self.context, self.horizon = config.settled_context, config.horizon
+        self.training_end, self.known_end = ends(panel.lengths, config)
+        columns = panel.columns()
+        known = [values[:end] for values, end in zip(columns, self.training_end, strict=True)]
+        self.shift = np.array([values.mean() for values in known])
+        spread = np.array([values.std() for values in known])
+        flat = np.array([ROUNDING * np.abs(values).max() for values in known])
+        self.scale = np.where(spread > flat, spread, 1.0)
+        self._take(columns)
+        self.reach = np.array([blend.reach for blend in self.blends])
+        self.train = Part.between(self.reach, self.training_end - self.horizon + 1)
+        if not len(self.train):
+            raise DataError(
+                f"no window is left for training: {len(panel)} series of {panel.lengths.min()} to "
+                f"{panel.lengths.max()} values, context {self.context}, horizon {self.horizon}; give longer series, "
+                "or a shorter horizon"
+            )
+        self.validation = Part.between(np.maximum(self.training_end, self.reach), self.known_end - self.horizon + 1)
+        self.test = Part.between(np.maximum(self.known_end, self.reach), panel.lengths - self.horizon + 1)
+        self._fitted: dict[str, list[Line]] = {}
+        self._measure()
+
+    def _take(self, columns: Sequence[Array]) -> None:
+        """Take the values of each series."""
+        self.columns = list(columns)
+        lengths = np.array([len(values) for values in self.columns])
+        self.offsets = np.cumsum(lengths) - lengths
+        z = np.concatenate([(v - m) / s for v, m, s in zip(columns, self.shift, self.scale, strict=True)])
+        self.z = torch.from_numpy(z).to(next(self.model.parameters()))
+        if not torch.isfinite(self.z).all():
+            raise DataError(f"{self.panel.source}: holds values too large to compute with; mend or scale them")
+
+    def going_on(self, columns: Sequence[Array]) -> PanelTask:
+        """The same network, lines and scales with other values of each series: newer ones, or forecasts after them."""
+        self.lines("all")
+        other = copy.copy(self)
+        other._take(columns)
+        return other
+
+    # Lines
+
+    def lines(self, before: str) -> list[Line]:
+        """The series' linear forecasts, fitted to what stands ``before`` the end of "training", "known" or "all"."""
+        if before not in self._fitted:
+            stops = {"training": self.training_end, "known": self.known_end, "all": self.panel.lengths}[before]
+            pairs = zip(self.blends, self.columns, stops, strict=True)
+            self._fitted[before] = [blend.fit(values[:stop]) for blend, values, stop in pairs]
+        return self._fitted[before]
+
+    def forecast_by_lines(self, part: Part, before: str) -> Array:
+        """The lines' scaled forecasts (n, K) of the windows of ``part``, which are in the order of their series."""
+        found, lines, columns = np.empty((len(part), self.horizon)), self.lines(before), self.columns
+        starts = np.searchsorted(part.series, np.arange(len(self.columns) + 1))
+        for s in np.unique(part.series).tolist():
+            rows = slice(starts[s], starts[s + 1])
+            reach = lines[s].weights.shape[2]
+            seen = columns[s][part.origin[rows, None] + np.arange(-reach, 0)]
+            found[rows] = (lines[s](seen) - self.shift[s]) / self.scale[s]
+        return found
+
+    def targets(self, part: Part) -> Tensor:
+        """What follows the windows of ``part``, scaled, (n, K)."""
+        first = torch.from_numpy(self.offsets[part.series] + part.origin).to(self.z.device)
+        return self.z[first[:, None] + torch.arange(self.horizon, device=self.z.device)]
+
+    def contexts(self, part: Part) -> Tensor:
+        """What precedes them, scaled, (T, n); before a series begins, its first value."""
+        places = np.maximum(part.origin[:, None] + np.arange(-self.context, 0), 0) + self.offsets[part.series, None]
+        return self.z[torch.from_numpy(places).to(self.z.device)].T
+
+    def _measure(self) -> None:
+        """Of the training windows, the lines' forecasts, and what they and the last value leave of each series."""
+        stride = -(-len(self.train) * self.horizon // MOST_NUMBERS)
+        self.train = self.train.taken(slice(None, None, stride))
+        made = self.forecast_by_lines(self.train, "training")
+        self.train_lines = torch.from_numpy(made).to(self.z)
+        targets = self.targets(self.train).double().cpu().numpy()
+        before = self.offsets[self.train.series] + self.train.origin - 1
+        last = self.z.double().cpu().numpy()[before]
+        left = np.square(targets - made).mean(1)
+        moved = np.square(targets - last[:, None]).mean(1)
+        self.units = np.maximum(np.sqrt([self._of_each(left), self._of_each(moved)]), LEAST_UNIT)
+        spreads = [
+            self._spread(chosen) for chosen in np.array_split(np.arange(len(self.train)), self._chunks(len(self.train)))
+        ]
+        self.spread = np.maximum(np.sqrt(self._of_each(np.concatenate(spreads))), LEAST_UNIT)
+
+    def _spread(self, chosen: NDArray[np.int64]) -> Array:
+        x = self.contexts(self.train.taken(chosen)).double()
+        return (x - x[-1]).square().mean(0).cpu().numpy()
+
+    def _chunks(self, count: int) -> int:
+        return max(1, -(-count // EVALUATED_AT_ONCE))
+
+    def _of_each(self, squares: Array) -> Array:
+        """The mean of ``squares`` (n,) over the training windows of each series, (S,), leaning on that over all."""
+        counts = np.bincount(self.train.series, minlength=len(self.panel))
+        sums = np.bincount(self.train.series, weights=squares, minlength=len(self.panel))
+        return (sums + USUAL_WINDOWS * np.median(squares)) / (counts + USUAL_WINDOWS)
+
+    # Training: the Trainable contract
+
+    def batch_count(self) -> int:
+        """How many batches an epoch has."""
+        return min(-(-len(self.train) // self.batch), STEPS_AN_EPOCH)
+
+    def batches(self, generator: torch.Generator) -> Iterator[Batch]:
+        """One epoch: windows of all series in random order."""
+        self._to_device()
+        order = torch.randperm(len(self.train), generator=generator)
+        for chosen in order.split(self.batch)[: self.batch_count()]:
+            part = self.train.taken(chosen.numpy())
+            yield self._batch(part, self.train_lines[chosen.to(self.z.device)])
+
+    def _to_device(self) -> None:
+        device = next(self.model.parameters()).device
+        self.z, self.train_lines = self.z.to(device), self.train_lines.to(device)
+
+    def _batch(self, part: Part, lines: Tensor) -> Batch:
+        inputs, targets = self.contexts(part).unsqueeze(1), self.targets(part).T.unsqueeze(0)
+        return Batch(inputs, targets, lines.T.unsqueeze(0), torch.from_numpy(part.series))
+
+    def loss(self, batch: Batch, state: None = None) -> tuple[Tensor, None]:
+        """The sum of both parts' mean squared errors, each in its series' unit: see :class:`ForecastTask`."""
+        return self._errors(batch).mean((1, 2, 3)).sum(), None
+
+    def _errors(self, batch: Batch) -> Tensor:
+        """The squared errors (2, 1, K, R) of both parts."""
+        added, beside = self._parts(batch)
+        made = torch.stack([batch.lines + added, beside])
+        return ((made - batch.targets) / self.model.units[:, None, None]).square()
+
+    def _parts(self, batch: Batch) -> Tensor:
+        chosen = batch.series.numpy()
+        self.model.measure(self.units[:, chosen], self.spread[chosen])
+        return self.model.parts(batch.inputs)
+
+    def validate(self) -> float | None:
+        """The error of the better part on the validation windows, as a multiple of what the lines leave in training."""
+        if not len(self.validation):
+            return None
+        return min(np.mean([errors.mean(1) for errors in self._validation_errors()], axis=0))
+
+    @cached_property
+    def _validation_lines(self) -> Tensor:
+        return torch.from_numpy(self.forecast_by_lines(self.validation, "training")).to(self.z)
+
+    def _validation_batches(self) -> Iterator[Batch]:
+        self._to_device()
+        lines = self._validation_lines.to(self.z.device)
+        for rows in np.array_split(np.arange(len(self.validation)), self._chunks(len(self.validation))):
+            yield self._batch(self.validation.taken(rows), lines[torch.from_numpy(rows).to(lines.device)])
+
+    def _validation_errors(self) -> Iterator[Array]:
+        for batch in self._validation_batches():
+            errors = self._errors(batch).mean(2)[:, 0] * (self.model.units / self.model.units[0]).square()
+            yield errors.double().cpu().numpy()
+
+    @torch.no_grad()
+    def judge(self) -> None:
+        """Find the shares of the network's two parts that help on the validation windows, and use them.
+
+        As :meth:`ForecastTask.judge <elman.tasks.forecast.ForecastTask.judge>` does; of eight series or more, how sure
+        the gain is comes from the means of the series.
+        """
+        self.model.eval()
+        if not self.config.split[1]:
+            self.model.use(1.0, 0.0)
+            return
+        self.model.use(0, 0)
+        if not len(self.validation):
+            return
+        own, left = [], []
+        for batch in self._validation_batches():
+            added, beside = self._parts(batch) / self.model.units[0]
+            line, truth = batch.lines / self.model.units[0], batch.targets / self.model.units[0]
+            own.append(torch.stack([added, beside - line])[:, 0].double())
+            left.append((truth - line)[0].double())
+        parts, rest = torch.cat(own, 2), torch.cat(left, 1)  # (2, K, n), (K, n)
+        shares = best_shares(parts.flatten(1), rest.flatten())
+        gained = (rest.square() - (rest - torch.einsum("s,skn->kn", shares, parts)).square()).mean(0).cpu().numpy()
+        mean, doubt = self._gain(gained)
+        certain = 1 - (doubt / mean) ** 2 if mean > doubt else 0.0
+        self.model.use(*(certain * shares).tolist())
+
+    def _gain(self, gained: Array) -> tuple[float, float]:
+        """The mean of ``gained`` (n,) over the validation windows, and twice its standard error."""
+        counts = np.bincount(self.validation.series)
+        if (counts > 0).sum() >= FEWEST_SERIES:
+            means = np.bincount(self.validation.series, weights=gained)[counts > 0] / counts[counts > 0]
+            return float(means.mean()), SURE * float(means.std(ddof=1) / np.sqrt(len(means)))
+        if len(gained) < FEWEST_JUDGED * self.horizon:
+            return 0.0, 0.0
+        return float(gained.mean()), SURE * standard_error(gained, self.horizon)
+
+    # Use
+
+    @torch.no_grad()
+    def predict(self, part: Part, before: str) -> Array:
+        """The forecasts (n, K), in the series' units, after the windows of ``part``, in the order of their series."""
+        self.model.eval()
+        self._to_device()
+        lines = self.forecast_by_lines(part, before)
+        found = []
+        for rows in np.array_split(np.arange(len(part)), self._chunks(len(part))):
+            chosen = part.series[rows]
+            line = torch.from_numpy(lines[rows]).to(self.z)
+            if any(self.model.shares):
+                self.model.measure(self.units[:, chosen], self.spread[chosen])
+                added, beside = self.model.parts(self.contexts(part.taken(rows)).unsqueeze(1))[:, 0].mT  # (n, K) each
+                own, other = self.model.shares
+                line = line + own * added + other * (beside - line)
+            found.append(line.double().cpu().numpy() * self.scale[chosen, None] + self.shift[chosen, None])
+        return np.concatenate(found)
