@@ -13,7 +13,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from elman.data import Panel, is_panel, read_panel
+from elman.data import Panel, panel_in, read_panel
 from elman.errors import DataError, ElmanError, RunError
 from elman.jobs import Forecaster, PanelForecaster, load
 from elman.linear import Blend, choose_many
@@ -88,12 +88,11 @@ def test_a_series_a_row_ends_with_its_last_value(tmp_path):
 def test_columns_that_begin_late_are_series_of_their_own(tmp_path):
     file = tmp_path / "wide.csv"
     file.write_text("day,x,y\n2021-01-01,1,\n2021-01-02,2,\n2021-01-03,3,30\n2021-01-04,4,40\n2021-01-05,,50\n")
-    assert is_panel(file, target=["x", "y"])
-    panel = read_panel(file, target=["x", "y"])
+    panel = panel_in(file, target=["x", "y"])
     assert panel.lengths.tolist() == [4, 3]
     assert panel.series[1].times[0] == np.datetime64("2021-01-03", "us")
     file.write_text("day,x,y\n2021-01-01,1,10\n2021-01-02,2,\n2021-01-03,3,30\n")
-    assert not is_panel(file, target=["x", "y"])  # a hole is no beginning
+    assert panel_in(file, target=["x", "y"]) is None  # a hole is no beginning
 
 
 @pytest.mark.parametrize(

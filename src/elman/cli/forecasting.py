@@ -44,7 +44,7 @@ def train(
         elman train forecast wave:sine --network-alone --cell rnn --context 50
     """
     reading, choices = options.parted(choices, ReadConfig)
-    job = _job_of(data, out, resume, reading)
+    job, found = _job_of(data, out, resume, reading)
     return training.train(
         job,
         data,
@@ -55,21 +55,20 @@ def train(
         wanted="a file, wave:sine, wave:combined, or fred:GS10",
         next_steps=_next,
         as_json=json,
+        found=found,
     )
 
 
-def _job_of(data: str | None, out: Path | None, resume: bool, reading: Mapping[str, Any]) -> Any:
-    """What trains on ``data``, one series or many, or has trained the run ``out``."""
+def _job_of(data: str | None, out: Path | None, resume: bool, reading: Mapping[str, Any]) -> tuple[Any, Any]:
+    """What trains on ``data``, one series or many, or has trained the run ``out``; and the many, as they were read."""
     from elman import jobs
-    from elman.data import is_panel
+    from elman.data import panel_in
     from elman.training import task_of
 
     if resume and out is not None:
-        task = task_of(out)
-        return jobs.PanelForecaster if task == jobs.PanelForecaster.task_name() else jobs.Forecaster
-    if data is not None and is_panel(data, **reading):
-        return jobs.PanelForecaster
-    return jobs.Forecaster
+        return (jobs.PanelForecaster if task_of(out) == jobs.PanelForecaster.task_name() else jobs.Forecaster), None
+    panel = None if data is None else panel_in(data, **reading)
+    return (jobs.Forecaster if panel is None else jobs.PanelForecaster), panel
 
 
 def _next(job: Any, out: Path) -> str:

@@ -15,7 +15,7 @@ from elman.data.series.panel import Panel
 from elman.data.series.scaling import Scaler
 from elman.data.series.seasons import find_season, season_of_many
 from elman.data.series.series import Series
-from elman.data.series.sources import is_panel, read_panel, read_series, survey_series
+from elman.data.series.sources import panel_in, read_panel, read_series, survey_series
 from elman.data.series.waves import sine_batch, wave
 from elman.data.series.windows import Split, part_ends, split_windows, windows
 from elman.data.text.alphabet import Alphabet
@@ -35,7 +35,7 @@ __all__ = [
     "Step",
     "Vocabulary",
     "find_season",
-    "is_panel",
+    "panel_in",
     "part_ends",
     "parted",
     "read_alphabet",

@@ -73,17 +73,19 @@ def read_panel(data: Any, **reading: Any) -> Panel:
     return panel_of(table, config)
 
 
-def is_panel(data: Any, **reading: Any) -> bool:
-    """Whether ``data`` holds several series that are not side by side, in the same rows."""
+def panel_in(data: Any, **reading: Any) -> Panel | None:
+    """The panel that ``data`` holds, where its series are not side by side, in the same rows; else None."""
     config = read_choices(reading)
     if isinstance(data, Panel | Mapping):
-        return True
+        return read_panel(data, **reading)
     if config.id is not None and "=" not in config.id:
-        series = read_panel(data, **reading).series
-        alike = (len(one) == len(series[0]) and _same(one.times, series[0].times) for one in series)
-        return not all(alike)
+        panel = read_panel(data, **reading)
+        first = panel.series[0]
+        alike = (len(one) == len(first) and _same(one.times, first.times) for one in panel.series)
+        return None if all(alike) else panel
     several = config.target is not None and len(config.target) > 1 and config.fill is config.resample is None
-    return several and _begins_late(survey_series(data, config).found.values)
+    late = several and _begins_late(survey_series(data, config).found.values)
+    return read_panel(data, **reading) if late else None
 
 
 def _same(times: Any, others: Any) -> bool:
