@@ -19,7 +19,9 @@ from elman.backends.cpu.machine import Vectors
 from elman.backends.cpu.parts import Phase, Run
 
 AHEAD = 8  # turns of k, of which weights are asked for early where they come from the second-level cache
-BYTES_A_MULTIPLY_ADD = 22  # what comes from the second-level cache in the time of one vector multiply-add, measured
+# What comes from the second-level cache in the time of one vector multiply-add, measured: with AVX-512, and below it.
+BYTES_A_MULTIPLY_ADD = {True: 22, False: 10}
+LATENCY = 4  # cycles until a multiply-add comes back; a narrow processor begins two in each
 
 
 class Operand(NamedTuple):
@@ -82,34 +84,42 @@ def shape(phase: Phase, size: int, rows: int, vectors: Vectors) -> Shape:
     gates, stretches = max(1, len(phase.sums)), math.lcm(*(run.blocks for run in phase.runs))
     width = vectors.lanes
     count, wide = -(-(size // stretches) // width), vectors.floats == 16
-    free = machine.registers(vectors.floats) - (6 if wide else 4)
+    registers = machine.registers(vectors.floats)
     if not phase.sums:
         return Shape(size, width, count, 1, 1, 0)
 
+    def fits(units: int, tile: int) -> bool:
+        # Sums, and a factor a row; of the weights all of a turn where there are registers for them, else one.
+        return gates * units * tile <= (registers - 6 if wide else registers - 1 - tile)
+
     def cost(units: int, tile: int) -> float:
         across, down = -(-count // units) * units, -(-rows // tile)
-        # A turn of the inner loop: the multiply-adds, at least as long as they take to come back, or its loads.
-        turn = max(gates * units * tile, 4, (gates * units + tile) * (1.0 if wide else 1.2))
-        # With one tile a step there is little to do while weights come from the second-level cache.
         whole = Shape(size, width, count, units, tile, gates, stretches)
-        wait = _streamed(phase, whole, vectors.item) / stretches if down == 1 else 0.0
+        # A turn of the inner loop: the multiply-adds, at least as long as they take to come back, or its loads.
+        turn = max(gates * units * tile, LATENCY * (1 if wide else 2), gates * units + tile)
+        if not wide and vectors.item * panel_length(phase, whole) > machine.first_cache():
+            # Each tile of rows reads its panel from the second-level cache again.
+            turn = max(turn, gates * units * width * vectors.item / BYTES_A_MULTIPLY_ADD[wide])
+        # With one tile a step there is little to do while weights come from the second-level cache.
+        wait = _streamed(phase, whole, vectors.item, wide) / stretches if down == 1 else 0.0
         return across / units * down * (turn + 0.5) + wait
 
     options = [
         (cost(units, tile), -tile, units)
         for units in range(1, min(count, 8) + 1)
         for tile in range(1, min(rows, 8) + 1)
-        if gates * units * tile <= free or (units == 1 and tile == 1)
+        if fits(units, tile) or (units == 1 and tile == 1)
     ]
     _, tile, units = min(options)
     return Shape(size, width, count, units, -tile, gates, stretches)
 
 
-def _streamed(phase: Phase, cut: Shape, item: int) -> float:
+def _streamed(phase: Phase, cut: Shape, item: int, wide: bool) -> float:
     """The time to read, at every step, what panels do not stay in the first-level cache: multiply-adds a turn of k."""
     panel = item * panel_length(phase, cut)
     stay = machine.first_cache() * 4 // 5 // panel
-    return panel * max(cut.panels - stay, 0) / BYTES_A_MULTIPLY_ADD / max(1, sum(run.length for run in phase.runs))
+    turns = max(1, sum(run.length for run in phase.runs))
+    return panel * max(cut.panels - stay, 0) / BYTES_A_MULTIPLY_ADD[wide] / turns
 
 
 def panel_length(phase: Phase, cut: Shape) -> int:
@@ -240,7 +250,8 @@ def _tile(
 ) -> None:
     """The products of ``cut.rows`` rows and one panel, into ``scratch``; rows past the end repeat the last."""
     width, units = cut.width, cut.units
-    far = c.item * panel_length(phase, cut) * cut.panels > machine.first_cache()
+    wide = c.vectors.floats == 16
+    far = wide and c.item * panel_length(phase, cut) * cut.panels > machine.first_cache()  # narrower, asking costs more
     last = c.b.sub(high, i64(1))
     rows = [c.least(c.add(start, r), last) for r in range(cut.rows)]
     at = sum(cut.length(run) for run in phase.runs)
@@ -257,13 +268,14 @@ def _tile(
             if far:
                 for j in range(len(used)):
                     c.prefetch(c.at(here, (AHEAD * len(used) + j) * width), cache=1)
-            columns = [c.load_vector(c.at(here, j * width), align=c.line) for j in range(len(used))]
+            sums: dict[tuple[int, int], Any] = {}
+            columns = [c.load_vector(c.at(here, j * width), align=c.line) for j in range(len(used) if wide else 0)]
             factors = [c.spread(c.load(c.at(line, k.index))) for line in lines]
-            k.next = [
-                c.fma(factors[r], columns[j], k.values[r * len(used) + j])
-                for r in range(cut.rows)
-                for j in range(len(used))
-            ]
+            for j in range(len(used)):
+                # With few registers each vector of weights is loaded for its multiply-adds alone, or sums are spilled.
+                column = columns[j] if wide else c.load_vector(c.at(here, j * width), align=c.line)
+                sums |= {(r, j): c.fma(factors[r], column, k.values[r * len(used) + j]) for r in range(cut.rows)}
+            k.next = [sums[r, j] for r in range(cut.rows) for j in range(len(used))]
         values.update(zip(keys, k.values, strict=True))
         at += cut.length(run)
     for (r, a), value in values.items():
