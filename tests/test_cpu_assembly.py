@@ -1,0 +1,60 @@
+"""The machine code of the products' inner loops: with few registers no sum may leave them for memory."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+
+import elman
+from elman.backends.cpu import machine
+
+FEWEST = 6  # multiply-adds in a loop that is a product's
+
+
+def inner_loops(assembly: str) -> list[str]:
+    """The loops of one block that hold the multiply-adds of a product."""
+    found = []
+    for block in re.split(r"\n(?=\.L)", assembly):
+        label = block.partition(":")[0]
+        jump = re.search(rf"j\w+\s+{re.escape(label)}\b", block)
+        loop = block[: jump.end()] if jump else ""
+        if len(re.findall("vfmadd", loop)) >= FEWEST and not re.search("vmulp|vdivp", loop):  # no cell's own arithmetic
+            found.append(loop)
+    return found
+
+
+@pytest.fixture
+def modules(monkeypatch):
+    """The modules that are compiled from here on."""
+    from llvmlite import binding
+
+    made, parse = [], binding.parse_assembly
+
+    def kept(*arguments):
+        made.append(parse(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr(binding, "parse_assembly", kept)
+    return made
+
+
+# Sizes that no other test uses, so that nothing of them is compiled yet.
+@pytest.mark.parametrize("hidden", [139, 331])
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm", "peephole"])
+@pytest.mark.skipif(8 not in machine.widths(), reason="no AVX2 here")
+def test_no_inner_loop_touches_the_stack(cell, hidden, modules):
+    with machine.forced(8):
+        layer, x = elman.Recurrent(cell, 24, hidden), torch.randn(2, 16, 24, requires_grad=True)
+        layer(x)[0].sum().backward()
+        loops = [loop for module in modules for loop in inner_loops(machine.target_machine(8).emit_assembly(module))]
+    assert len(loops) >= 2
+    for loop in loops:
+        assert not re.search(r"\(%[re][sb]p", loop), loop
+
+
+def test_the_test_can_fail():
+    loop = ".LBB0_1:\n" + "\tvfmadd231ps %ymm0, %ymm1, %ymm2\n" * 6 + "\tvmovaps 32(%rsp), %ymm0\n\tjne .LBB0_1\n"
+    assert len(inner_loops(f"\n{loop}\n.LBB0_2:\n\tret")) == 1
+    assert re.search(r"\(%[re][sb]p", inner_loops(f"\n{loop}")[0])
