@@ -342,3 +342,14 @@ def test_sizes_are_whole_numbers(wrong):
     with pytest.raises(ElmanError, match=r"`(hidden|layers)`"):
         Forecaster("rnn", **wrong)
     assert Forecaster("rnn", hidden=np.int64(8)).network.hidden == (8,)
+
+
+def test_what_a_forecast_leaves_is_drawn_where_there_is_enough_of_it(tmp_path):
+    forecaster = Forecaster("rnn", **CHOICES)
+    forecaster.fit(ramp(150, columns=2))
+    drawn = forecaster.draw(tmp_path)
+    assert set(drawn) == {"Predictions on the test part", "Residuals on the test part", "Loss of each epoch"}
+    assert all(path.stat().st_size > 5000 for path in drawn.values())
+    short = Forecaster("rnn", **{**CHOICES, "context": 4, "split": (80, 10, 10)})
+    short.fit(ramp(60))
+    assert "Residuals on the test part" not in short.draw(tmp_path)

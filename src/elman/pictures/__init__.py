@@ -2,7 +2,7 @@
 
 from elman.pictures.classes import draw_confusion
 from elman.pictures.figures import picture_path
-from elman.pictures.forecasts import draw_backtest, draw_losses, draw_panel, draw_predictions
+from elman.pictures.forecasts import draw_backtest, draw_losses, draw_panel, draw_predictions, draw_residuals
 from elman.pictures.insights import draw_activity, draw_attribution, draw_gradient_flow, draw_memories, draw_shares
 from elman.pictures.texts import draw_text
 
@@ -16,6 +16,7 @@ __all__ = [
     "draw_memories",
     "draw_panel",
     "draw_predictions",
+    "draw_residuals",
     "draw_shares",
     "draw_text",
     "picture_path",

@@ -145,6 +145,46 @@ def draw_panel(
         draw_bands(axis, at, forecast, widths)
         axis.plot(at, forecast, _marker(len(at)), color=PREDICTION, linewidth=1.2, label="forecast")
         axis.set_ylabel(short(name, 24))
+        _few_dates(axis, where)
     axes[0].legend(loc="upper left", fontsize="small")
     drawn.suptitle(short(title, 100))
     return save(drawn, path)
+
+
+def draw_residuals(
+    path: str | Path, residuals: Array, names: Sequence[str], where: NDArray[Any], correlations: Array, title: str
+) -> Path:
+    """Draw ``residuals`` (n, C) at ``where`` (n,) and, beside them, their ``correlations`` (lags, C) from lag 1 on.
+
+    What a good forecast leaves has no pattern: its correlations stay within the grey band, two standard errors of none.
+    """
+    from matplotlib.figure import Figure
+
+    count = residuals.shape[1]
+    drawn = Figure(figsize=(9, 1.6 + 2.2 * count), layout="constrained", dpi=120)
+    axes = drawn.subplots(count, 2, squeeze=False, width_ratios=(3, 1))
+    chance = 2 / np.sqrt(len(residuals))
+    for column, (over_time, by_lag) in enumerate(axes):
+        over_time.axhline(0, color=TRUTH, linewidth=0.8)
+        over_time.plot(where, residuals[:, column], _marker(len(where)), color=PREDICTION, linewidth=1.0)
+        over_time.set_ylabel(short(names[column], 24))
+        _few_dates(over_time, where)
+        by_lag.axhspan(-chance, chance, color="#e5e7eb")
+        by_lag.bar(np.arange(1, len(correlations) + 1), correlations[:, column], color=PREDICTION, width=0.6)
+        by_lag.axhline(0, color=TRUTH, linewidth=0.8)
+        by_lag.set_ylim(-1, 1)
+        by_lag.set_xlabel("steps apart")
+    axes[0, 0].set_title("truth less forecast", fontsize="small")
+    axes[0, 1].set_title("correlation", fontsize="small")
+    drawn.suptitle(short(title, 100))
+    return save(drawn, path)
+
+
+def _few_dates(axis: Any, where: NDArray[Any]) -> None:
+    """Name a few dates, so that their names stand apart."""
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    if np.issubdtype(where.dtype, np.datetime64):
+        locator = AutoDateLocator(minticks=3, maxticks=7)
+        axis.xaxis.set_major_locator(locator)
+        axis.xaxis.set_major_formatter(ConciseDateFormatter(locator))

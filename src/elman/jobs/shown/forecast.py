@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from elman.choices.forecast import LEVELS, ForecastConfig
 from elman.data.series.calendar import date_text
+from elman.data.series.seasons import autocorrelations
 from elman.insight import Sample, Watched
 from elman.metrics import mse
 from elman.tasks import NetworkOnLine
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from elman.jobs.forecaster import Forecaster
 
 Array = NDArray[np.float64]
+FEWEST_RESIDUALS = 8  # drawn
+MOST_LAGS = 40
 STEPS = 200  # that explain a network alone, unless told
 
 
@@ -70,7 +73,27 @@ def pictures(job: Forecaster, folder: Path, kind: str, steps: int) -> dict[str, 
     """Draw the test part where there is one, with ``steps`` after the end."""
     if not job.task.split.test:
         return {}
-    return {"Predictions on the test part": _draw_test(job, folder / f"predictions.{kind}", steps)}
+    found = {"Predictions on the test part": _draw_test(job, folder / f"predictions.{kind}", steps)}
+    return found | _draw_residuals(job, folder / f"residuals.{kind}")
+
+
+def _draw_residuals(job: Forecaster, path: Path) -> dict[str, Path]:
+    """Draw what one step ahead leaves of the test part, where there is enough of it to say anything."""
+    from elman import pictures as drawing
+
+    part, series = job.test_part(), job.series
+    left = part.truth[:, 0] - part.prediction[:, 0]
+    if len(left) < FEWEST_RESIDUALS:
+        return {}
+    lags = min(MOST_LAGS, len(left) // 4)
+    correlations = np.stack([autocorrelations(column)[1 : lags + 1] for column in left.T], axis=1)
+    where = np.arange(len(series)) if series.times is None else series.local(series.times)
+    title = f"{Path(series.source).name}, {job.network.cell}: residuals of the test part, one step ahead"
+    return {
+        "Residuals on the test part": drawing.draw_residuals(
+            path, left, series.names, where[part.first], correlations, title
+        )
+    }
 
 
 def _draw_test(job: Forecaster, path: Path, steps: int) -> Path:
