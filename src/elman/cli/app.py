@@ -33,6 +33,7 @@ app = group(_root, "elman", HELP, completion=True).add(
         "Begin": {"demo": "elman.cli.forecasting:demo", "inspect": "elman.cli.catalogue:inspect"},
         "Train": {
             "train": group(_tasks, "train", "Train a network for a task.").add({"Tasks": TRAIN}),
+            "tune": "elman.cli.tuning:tune",
             "update": "elman.cli.forecasting:update",
         },
         "Judge a run": {

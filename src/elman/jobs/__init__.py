@@ -11,6 +11,7 @@ from elman.jobs.forecaster import Continuation, Forecaster
 from elman.jobs.generator import Generator
 from elman.jobs.job import JOBS, Job, load
 from elman.jobs.panel_forecaster import Continuations, PanelForecaster
+from elman.jobs.tune import Tuned, tune
 
 __all__ = [
     "JOBS",
@@ -22,6 +23,8 @@ __all__ = [
     "Generator",
     "Job",
     "PanelForecaster",
+    "Tuned",
     "backtest",
     "load",
+    "tune",
 ]

@@ -96,7 +96,7 @@ def shape(phase: Phase, size: int, rows: int, vectors: Vectors) -> Shape:
         across, down = -(-count // units) * units, -(-rows // tile)
         whole = Shape(size, width, count, units, tile, gates, stretches)
         # A turn of the inner loop: the multiply-adds, at least as long as they take to come back, or its loads.
-        turn = max(gates * units * tile, LATENCY * (1 if wide else 2), gates * units + tile)
+        turn: float = max(gates * units * tile, LATENCY * (1 if wide else 2), gates * units + tile)
         if not wide and vectors.item * panel_length(phase, whole) > machine.first_cache():
             # Each tile of rows reads its panel from the second-level cache again.
             turn = max(turn, gates * units * width * vectors.item / BYTES_A_MULTIPLY_ADD[wide])
