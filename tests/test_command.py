@@ -75,7 +75,7 @@ def test_version_and_help_do_without_pydantic_too():
 @pytest.mark.parametrize(
     ("words", "found"),
     [
-        ("elman t", {"train", "test"}),
+        ("elman t", {"train", "test", "tune"}),
         ("elman train f", {"forecast"}),
         ("elman train generate --b", {"--batch", "--bptt"}),
     ],
