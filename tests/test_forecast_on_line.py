@@ -21,7 +21,7 @@ from elman.jobs.forecaster import ForecastRun
 from elman.linear import Line
 from elman.metrics import drift, standard_error
 from elman.tasks import NetworkOnLine
-from elman.tasks.forecast import _best_shares
+from elman.tasks.forecast import best_shares
 from elman.tasks.forecast_networks import Lines, inputs_of
 
 STEPS = np.arange(240.0)
@@ -208,7 +208,7 @@ def test_the_shares_are_the_best_of_those_allowed(seed):
     random = np.random.default_rng(seed)
     own = torch.from_numpy(random.normal(size=(2, 30)) * random.lognormal(size=(2, 1)))
     left = torch.from_numpy(random.normal(size=30)) + random.normal() * own[0] + random.normal() * own[1]
-    found = _best_shares(own, left)
+    found = best_shares(own, left)
     assert (found >= 0).all()
     assert found.sum() <= 1 + 1e-9
     grid = torch.linspace(0, 1, 41, dtype=torch.float64)
@@ -301,3 +301,24 @@ def test_the_verdict_names_the_best_and_how_sure_it_is():
     assert verdict(good, truth, {"drift": good})["words"].startswith("as good as drift")
     assert verdict(0 * good, truth, {"drift": 0 * good})["ratio"] == 1
     assert "one window" in verdict(good[:1], truth[:1], {"drift": 2 * good[:1]})["words"]
+
+
+def test_an_ensemble_forecasts_the_mean_of_networks_that_learn_by_themselves():
+    series = np.sin(np.arange(200.0) / 4) + 0.2 * np.random.default_rng(1).normal(size=200)
+    forecaster = Forecaster("rnn", hidden=4, epochs=2, context=8, ensemble=3, season=0)
+    forecaster.fit(series)
+    task, model = forecaster.task, forecaster.model
+    batch = next(task.batches(torch.Generator()))
+    each = model.parts_of_each(batch.inputs)
+    assert each.shape[0] == 3
+    assert torch.allclose(model.parts(batch.inputs), each.mean(0))
+    assert not torch.allclose(each[0], each[1])
+    # The loss is the mean of theirs, so that each has the gradient that it would have alone, a third of it.
+    loss, _ = task.loss(batch)
+    gradient = torch.autograd.grad(loss, model.others[0][1].weight)[0]
+    line = model.line(batch.inputs)
+    made = torch.stack([line + each[1, 0], each[1, 1]])
+    own = ((made - batch.targets) / model.units[:, None, None]).square().mean((1, 2, 3)).sum()
+    assert torch.allclose(gradient, torch.autograd.grad(own, model.others[0][1].weight)[0] / 3, atol=1e-7)
+    with pytest.raises(ElmanError, match="ensemble: is of networks on a line"):
+        Forecaster("rnn", ensemble=2, network_alone=True)

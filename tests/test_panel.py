@@ -328,3 +328,10 @@ def test_the_command_line_from_a_table_to_parquet(tmp_path, elman):
     assert elman("update", "r", "--data", file)[0] == 2
     assert elman("train", "forecast", file, *how, "--horizon", 40, "-o", "s")[0] == 2
     assert not (tmp_path / "s").exists()
+
+
+def test_an_ensemble_of_many_series_is_kept(tmp_path):
+    forecaster = PanelForecaster(**QUICK, horizon=2, ensemble=2)
+    forecaster.fit(waves(), run=tmp_path / "r")
+    assert len(forecaster.model.others) == 1
+    assert np.array_equal(load(tmp_path / "r").predict(2).values, forecaster.predict(2).values)

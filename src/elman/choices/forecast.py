@@ -37,12 +37,15 @@ class ForecastConfig(BaseModel):
         "last", description="last: forecast after the context; every: after each step"
     )
     stateful: bool = Field(False, description="carry the state from window to window")
+    ensemble: int = Field(1, ge=1, description="networks that learn by themselves; their mean is forecast")
     short: Literal["refuse", "skip"] = Field("refuse", description="of many series those too short: refuse or skip")
 
     @model_validator(mode="after")
     def _that_go_together(self) -> ForecastConfig:
         if self.strategy == "recursive" and (self.stateful or self.targets == "every"):
             raise ValueError("strategy recursive: is of networks with `targets` last that carry no state; want direct")
+        if self.ensemble > 1 and not self.on_line:
+            raise ValueError("ensemble: is of networks on a line; want 1")
         if self.segment not in (None, 1) and not self.on_line:
             raise ValueError("segment: a network alone reads value by value; want 1")
         return self

@@ -220,7 +220,8 @@ class Forecaster(Job[ForecastTask]):
                         f"{len(blends)} linear forecasts for {series.values.shape[1]} columns; want one each"
                     )
                 segment = config.segment or 1
-                model = NetworkOnLine(self.network.recurrent(inputs_of(segment)), horizon, segment)
+                first, *others = (self.network.recurrent(inputs_of(segment)) for _ in range(config.ensemble))
+                model = NetworkOnLine(first, horizon, segment, others)
             else:
                 model = ForecastNetwork(self.network.recurrent(series.values.shape[1]), horizon)
         return ForecastTask(model, series, config, self.recipe.batch, scaler, blends)

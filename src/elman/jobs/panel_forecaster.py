@@ -157,7 +157,8 @@ class PanelForecaster(Job[PanelTask]):
     def _build(self, panel: Panel, blends: Sequence[Blend]) -> PanelTask:
         segment = self.config.segment or 1
         with self._seeded():
-            model = NetworkOnLine(self.network.recurrent(inputs_of(segment)), self.config.horizon, segment)
+            first, *others = (self.network.recurrent(inputs_of(segment)) for _ in range(self.config.ensemble))
+            model = NetworkOnLine(first, self.config.horizon, segment, others)
         return PanelTask(model, panel, self.config, self.recipe.batch, blends)
 
     def _trained(self, report: Progress | None, resume: bool = False) -> History:

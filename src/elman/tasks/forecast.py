@@ -173,15 +173,17 @@ class ForecastTask:
         value, leaves in training.
         """
         if isinstance(self.model, NetworkOnLine):
-            return self._errors(self.model, batch.inputs, batch.targets).mean((1, 2, 3)).sum(), None
+            each = self.model.parts_of_each(batch.inputs)
+            errors = [self._errors(self.model, parts, batch.inputs, batch.targets) for parts in each]
+            return torch.stack(errors).mean((0, 2, 3, 4)).sum(), None
         prediction, after = self.model(batch.inputs, state, last=self.config.targets == "last")
         loss = mse_loss(prediction if self.config.targets == "every" else prediction[-1], batch.targets)
         return loss, detached(after) if self.config.stateful else None
 
     @staticmethod
-    def _errors(model: NetworkOnLine, inputs: Tensor, targets: Tensor) -> Tensor:
-        """The squared errors (2, B, K, C) of both parts of ``model``, each in its unit."""
-        added, beside = model.parts(inputs)
+    def _errors(model: NetworkOnLine, parts: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
+        """The squared errors (2, B, K, C) of both ``parts`` of ``model``, each in its unit."""
+        added, beside = parts
         made = torch.stack([model.line(inputs) + added, beside])
         return ((made - targets) / model.units[:, None, None]).square()
 
@@ -206,7 +208,8 @@ class ForecastTask:
         found = []
         for rows in torch.arange(part.start, part.stop).split(EVALUATED_AT_ONCE):
             rows = rows.to(self.z.device)
-            errors = self._errors(model, inputs[rows].transpose(0, 1), targets[rows]).mean(2)
+            x = inputs[rows].transpose(0, 1)
+            errors = self._errors(model, model.parts(x), x, targets[rows]).mean(2)
             found.append(errors * (model.units / model.units[0]).square()[:, None])
         return torch.cat(found, 1).double().cpu().numpy()
 

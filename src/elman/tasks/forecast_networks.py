@@ -98,7 +98,8 @@ class NetworkOnLine(nn.Module):
     2023, SegRNN), as they are and from its last value on in units of its own spread (Kim et al. 2022, RevIN). Its head
     says two things: what the line leaves, and the values themselves, from the last one on; what a line can do is easier
     learned as the first, what it cannot as the second. Both begin at 0. ``gain`` (2,) holds the share of each that is
-    used; what is not used of the second is the line.
+    used; what is not used of the second is the line. With ``others`` it is an ensemble: each network learns by itself,
+    and their mean is forecast.
 
     >>> layer = Recurrent("gru", inputs_of(segment=2), 8)
     >>> network = NetworkOnLine(layer, horizon=3, segment=2)
@@ -113,14 +114,13 @@ class NetworkOnLine(nn.Module):
     units: Tensor
     spread: Tensor
 
-    def __init__(self, recurrent: Recurrent, horizon: int, segment: int = 1):
+    def __init__(self, recurrent: Recurrent, horizon: int, segment: int = 1, others: Sequence[Recurrent] = ()):
         super().__init__()
         self.recurrent = recurrent
         self.horizon = horizon
         self.segment = segment
-        self.head = nn.Linear(recurrent.output_size, 2 * horizon)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        self.head = _head(recurrent, horizon)
+        self.others = nn.ModuleList(nn.ModuleList([other, _head(other, horizon)]) for other in others)
         self.register_buffer("gain", torch.tensor([1.0, 0.0]))
 
     def stand_on(self, line: Lines, units: np.ndarray | None = None, spread: np.ndarray | None = None) -> None:
@@ -154,11 +154,18 @@ class NetworkOnLine(nn.Module):
 
     def parts(self, x: Tensor) -> Tensor:
         """What the network adds to the line after x (T, B, C), and what it forecasts itself: (2, B, horizon, C)."""
+        return self.parts_of_each(x).mean(0)
+
+    def parts_of_each(self, x: Tensor) -> Tensor:
+        """The same of each network of an ensemble, (N, 2, B, horizon, C)."""
         read, size = self.sequences(x)
-        output, _ = self.recurrent(read)
-        own = self.head(output[-1]).unflatten(0, x.shape[1:]).unflatten(-1, (2, self.horizon)).permute(2, 0, 3, 1)
-        scaled = own * self.units[:, None, None] * size.unsqueeze(1)  # (2, B, K, C)
-        return torch.stack([scaled[0], x[-1].unsqueeze(1) + scaled[1]])
+        made = []
+        for recurrent, head in [(self.recurrent, self.head), *self.others]:
+            output, _ = recurrent(read)
+            own = head(output[-1]).unflatten(0, x.shape[1:]).unflatten(-1, (2, self.horizon)).permute(2, 0, 3, 1)
+            scaled = own * self.units[:, None, None] * size.unsqueeze(1)  # (2, B, K, C)
+            made.append(torch.stack([scaled[0], x[-1].unsqueeze(1) + scaled[1]]))
+        return torch.stack(made)
 
     def used(self, x: Tensor) -> Tensor:
         """The network's own part of the forecast after x, (B, horizon, C); of one that is not used, what it adds."""
@@ -179,3 +186,11 @@ class NetworkOnLine(nn.Module):
         parts = both.unflatten(1, (steps, self.segment)).permute(1, 3, 4, 0, 2).flatten(-2)  # (S, B, C, 2 * segment)
         size = spread / self.spread
         return torch.cat([parts, size.log().expand(steps, -1, -1).unsqueeze(-1)], -1).flatten(1, 2), size
+
+
+def _head(recurrent: Recurrent, horizon: int) -> nn.Linear:
+    """Two forecasts of ``horizon`` steps, which begin at 0."""
+    head = nn.Linear(recurrent.output_size, 2 * horizon)
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    return head

@@ -208,17 +208,22 @@ class PanelTask:
 
     def loss(self, batch: Batch, state: None = None) -> tuple[Tensor, None]:
         """The sum of both parts' mean squared errors, each in its series' unit: see :class:`ForecastTask`."""
-        return self._errors(batch).mean((1, 2, 3)).sum(), None
+        self._measured(batch)
+        errors = [self._errors(batch, parts) for parts in self.model.parts_of_each(batch.inputs)]
+        return torch.stack(errors).mean((0, 2, 3, 4)).sum(), None
 
-    def _errors(self, batch: Batch) -> Tensor:
+    def _errors(self, batch: Batch, parts: Tensor) -> Tensor:
         """The squared errors (2, 1, K, R) of both parts."""
-        added, beside = self._parts(batch)
+        added, beside = parts
         made = torch.stack([batch.lines + added, beside])
         return ((made - batch.targets) / self.model.units[:, None, None]).square()
 
-    def _parts(self, batch: Batch) -> Tensor:
+    def _measured(self, batch: Batch) -> None:
         chosen = batch.series.numpy()
         self.model.measure(self.units[:, chosen], self.spread[chosen])
+
+    def _parts(self, batch: Batch) -> Tensor:
+        self._measured(batch)
         return self.model.parts(batch.inputs)
 
     def validate(self) -> float | None:
@@ -239,7 +244,10 @@ class PanelTask:
 
     def _validation_errors(self) -> Iterator[Array]:
         for batch in self._validation_batches():
-            errors = self._errors(batch).mean(2)[:, 0] * (self.model.units / self.model.units[0]).square()
+            errors = (
+                self._errors(batch, self._parts(batch)).mean(2)[:, 0]
+                * (self.model.units / self.model.units[0]).square()
+            )
             yield errors.double().cpu().numpy()
 
     @torch.no_grad()
