@@ -170,14 +170,9 @@ class Classifier(Job[ClassifyTask]):
         """Texts are the same when the network reads them as the same."""
         return tuple(LEVELS[self.config.level](text))
 
-    def _trained(self, report: Progress | None, resume: bool = False) -> History:
-        history = super()._trained(report, resume)
-        if history.best_epoch:
-            self.weighing.calibrate()
-            if self.run is not None:
-                kept = {"epoch": str(history.best_epoch), "loss": repr(history.best_loss)}
-                self.run.save_weights(self.model.state_dict(), kept)
-        return history
+    def _conclude(self) -> bool:
+        self.weighing.calibrate()
+        return True
 
     def _restored(self, run: Run[ClassifyRun]) -> ClassifyTask:
         arrays, facts = run.arrays(), run.config.reader

@@ -190,14 +190,9 @@ class Forecaster(Job[ForecastTask]):
             self._begin(task, run, **weights)
         return self._trained(report)
 
-    def _trained(self, report: Progress | None, resume: bool = False) -> History:
-        history = super()._trained(report, resume)
-        if history.best_epoch:
-            self.task.judge()
-            if self.run is not None:
-                kept = {"epoch": str(history.best_epoch), "loss": repr(history.best_loss)}
-                self.run.save_weights(self.model.state_dict(), kept)
-        return history
+    def _conclude(self) -> bool:
+        self.task.judge()
+        return True
 
     def _restored(self, run: Run[ForecastRun]) -> ForecastTask:
         self._asked = self.config

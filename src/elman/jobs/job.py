@@ -174,7 +174,16 @@ class Job(Generic[Task]):
         return kind(network=self.network, recipe=self.recipe, **choices, **own)
 
     def _trained(self, report: Progress | None, resume: bool = False) -> History:
-        return fit(self.task, self.recipe, self.run, resume=resume, report=report)
+        history = fit(self.task, self.recipe, self.run, resume=resume, report=report)
+        if history.best_epoch and self._conclude() and self.run is not None:
+            kept = {"epoch": str(history.best_epoch), "loss": repr(history.best_loss)}
+            self.run.save_weights(self.task.model.state_dict(), kept)
+        return history
+
+    def _conclude(self) -> bool:
+        """Find what only the trained network can tell, such as how far it is to be trusted; whether its weights hold
+        that, and are to be kept once more."""
+        return False
 
     @contextmanager
     def _seeded(self) -> Iterator[None]:

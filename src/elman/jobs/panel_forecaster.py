@@ -161,14 +161,9 @@ class PanelForecaster(Job[PanelTask]):
             model = NetworkOnLine(first, self.config.horizon, segment, others)
         return PanelTask(model, panel, self.config, self.recipe.batch, blends)
 
-    def _trained(self, report: Progress | None, resume: bool = False) -> History:
-        history = super()._trained(report, resume)
-        if history.best_epoch:
-            self.task.judge()
-            if self.run is not None:
-                kept = {"epoch": str(history.best_epoch), "loss": repr(history.best_loss)}
-                self.run.save_weights(self.task.model.state_dict(), kept)
-        return history
+    def _conclude(self) -> bool:
+        self.task.judge()
+        return True
 
     @property
     def model(self) -> NetworkOnLine:
