@@ -189,9 +189,7 @@ class PanelForecaster(Job[PanelTask]):
             raise DataError(
                 f"the split {percents(self.config.split)} leaves no test part; train with one, such as 70,10,20"
             )
-        steps = np.arange(self.config.horizon)
-        truth = np.concatenate([task.columns[s][origins[:, None] + steps] for s, origins in _by_series(task.test)])
-        return task.test, task.predict(task.test, "known"), truth
+        return task.test, task.predict(task.test, "known"), task.truth(task.test)
 
     def test(self) -> dict[str, Any]:
         """Scores on the test windows: means over the series, beside plain baselines, and of each series.
@@ -230,7 +228,7 @@ class PanelForecaster(Job[PanelTask]):
         if data is not None:
             said = self.reading.model_dump(exclude_none=True) | reading
             panel = data if isinstance(data, Panel) else read_panel(data, **({} if isinstance(data, Mapping) else said))
-        chosen = np.array([self._number(name, panel) for name in panel.names])
+        chosen = self._numbers(panel)
         columns = list(task.columns)
         for i, values in zip(chosen.tolist(), panel.columns(), strict=True):
             columns[i] = values
@@ -254,12 +252,14 @@ class PanelForecaster(Job[PanelTask]):
             dates = [one.written(times) for one, times in zip(panel.series, later, strict=True) if times is not None]
         return Continuations(panel.names, values, dates, self.widths(chosen, steps, levels))
 
-    def _number(self, name: str, panel: Panel) -> int:
-        try:
-            return self.panel.names.index(name)
-        except ValueError:
-            listed = ", ".join(self.panel.names[:5])
-            raise DataError(f"{panel.source}: series {name!r} was not trained on; trained were {listed}") from None
+    def _numbers(self, panel: Panel) -> NDArray[np.int64]:
+        """Which of the series trained on those of ``panel`` are, by name."""
+        number = {name: i for i, name in enumerate(self.panel.names)}
+        for name in panel.names:
+            if name not in number:
+                listed = ", ".join(self.panel.names[:5])
+                raise DataError(f"{panel.source}: series {name!r} was not trained on; trained were {listed}")
+        return np.array([number[name] for name in panel.names])
 
     def widths(self, series: NDArray[np.int64], steps: int, levels: Sequence[float]) -> dict[float, Array]:
         """Half the width (n, steps) of each level's interval around forecasts of these ``series`` (n,)."""
@@ -268,10 +268,7 @@ class PanelForecaster(Job[PanelTask]):
         task = self.task
         part = task.validation if len(task.validation) else task.train
         unit = task.units[0] * task.scale
-        truth = (
-            task.targets(part).double().cpu().numpy() * task.scale[part.series, None] + task.shift[part.series, None]
-        )
-        errors = (truth - task.predict(part, "training")) / unit[part.series, None]
+        errors = (task.truth(part) - task.predict(part, "training")) / unit[part.series, None]
         found = half_widths(errors[..., None], levels)[..., 0]  # (levels, K)
         horizon = found.shape[1]
         further = np.sqrt(np.maximum(np.arange(1, steps + 1) / horizon, 1.0))  # beyond the horizon as of a random walk
@@ -287,8 +284,3 @@ def _saying(report: Progress | None) -> Callable[[int, int], None]:
             report.say(f"linear forecasts: {done} of {total}")
 
     return say
-
-
-def _by_series(part: Part) -> list[tuple[int, NDArray[np.int64]]]:
-    found = np.unique(part.series)
-    return [(int(s), part.origin[part.series == s]) for s in found]

@@ -111,6 +111,7 @@ class PanelTask:
         self.columns = list(columns)
         lengths = np.array([len(values) for values in self.columns])
         self.offsets = np.cumsum(lengths) - lengths
+        self.values = np.concatenate(self.columns)
         z = np.concatenate([(v - m) / s for v, m, s in zip(columns, self.shift, self.scale, strict=True)])
         self.z = torch.from_numpy(z).to(next(self.model.parameters()))
         if not torch.isfinite(self.z).all():
@@ -148,6 +149,11 @@ class PanelTask:
         """What follows the windows of ``part``, scaled, (n, K)."""
         first = torch.from_numpy(self.offsets[part.series] + part.origin).to(self.z.device)
         return self.z[first[:, None] + torch.arange(self.horizon, device=self.z.device)]
+
+    def truth(self, part: Part) -> Array:
+        """What follows them, in the series' units, (n, K)."""
+        first = self.offsets[part.series] + part.origin
+        return self.values[first[:, None] + np.arange(self.horizon)]
 
     def contexts(self, part: Part) -> Tensor:
         """What precedes them, scaled, (T, n); before a series begins, its first value."""
