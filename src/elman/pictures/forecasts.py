@@ -144,10 +144,10 @@ def draw_panel(
         axis.plot(where, values, _marker(len(where)), color=TRUTH, linewidth=1.0, label="truth")
         draw_bands(axis, at, forecast, widths)
         axis.plot(at, forecast, _marker(len(at)), color=PREDICTION, linewidth=1.2, label="forecast")
-        axis.set_ylabel(short(name, 24))
+        axis.set_ylabel(short(name, 24), parse_math=False)
         _few_dates(axis, where)
     axes[0].legend(loc="upper left", fontsize="small")
-    drawn.suptitle(short(title, 100))
+    drawn.suptitle(short(title, 100), parse_math=False)
     return save(drawn, path)
 
 
@@ -167,7 +167,7 @@ def draw_residuals(
     for column, (over_time, by_lag) in enumerate(axes):
         over_time.axhline(0, color=TRUTH, linewidth=0.8)
         over_time.plot(where, residuals[:, column], _marker(len(where)), color=PREDICTION, linewidth=1.0)
-        over_time.set_ylabel(short(names[column], 24))
+        over_time.set_ylabel(short(names[column], 24), parse_math=False)
         _few_dates(over_time, where)
         by_lag.axhspan(-chance, chance, color="#e5e7eb")
         by_lag.bar(np.arange(1, len(correlations) + 1), correlations[:, column], color=PREDICTION, width=0.6)
@@ -176,7 +176,7 @@ def draw_residuals(
         by_lag.set_xlabel("steps apart")
     axes[0, 0].set_title("truth less forecast", fontsize="small")
     axes[0, 1].set_title("correlation", fontsize="small")
-    drawn.suptitle(short(title, 100))
+    drawn.suptitle(short(title, 100), parse_math=False)
     return save(drawn, path)
 
 
