@@ -254,7 +254,9 @@ def test_another_runs_data_is_refused(run, tmp_path):
     shutil.copy(other.path / "data.safetensors", run.path)
     with pytest.raises(RunError, match=r"r/data.safetensors: is not the data of this run.*restore"):
         Run.open(run.path, CountConfig).arrays()
-    with pytest.raises(RunError, match="is not the data of this run"):
+    with pytest.raises(
+        RunError, match=r"config\.json: has no checksum of data\.safetensors: .* or the file is not its"
+    ):
         run.arrays()
 
 

@@ -127,7 +127,10 @@ class Run(Generic[Config]):
         with naming(self.path / name):
             found = _checksum(self.path)
         if self.config.data_checksum is None:
-            raise RunError(f"{self.path}: is of an older Elman, which kept no checksum of {name}; train it anew")
+            raise RunError(
+                f"{self.path / CONFIG}: has no checksum of {name}: the run is of an older Elman, or the file is not its "
+                "own; train it anew"
+            )
         if found != self.config.data_checksum:
             raise RunError(
                 f"{self.path / name}: is not the data of this run: {CONFIG} has another checksum; restore it"
