@@ -69,7 +69,7 @@ def test_a_classification_from_before_naive_bayes_is_of_its_network(tmp_path):
 
 def test_a_run_without_a_checksum_of_its_data_is_refused_with_what_to_do(tmp_path, series):
     Forecaster("rnn", hidden=4, context=10, epochs=1).fit(series, run=tmp_path / "r")
-    with pytest.raises(RunError, match=r"has no checksum of data\.safetensors: the run is of an older Elman"):
+    with pytest.raises(RunError, match="has no checksum of data"):
         load(aged(tmp_path / "r", lambda config: config.pop("data_checksum")))
 
 

@@ -254,9 +254,7 @@ def test_another_runs_data_is_refused(run, tmp_path):
     shutil.copy(other.path / "data.safetensors", run.path)
     with pytest.raises(RunError, match=r"r/data.safetensors: is not the data of this run.*restore"):
         Run.open(run.path, CountConfig).arrays()
-    with pytest.raises(
-        RunError, match=r"config\.json: has no checksum of data\.safetensors: .* or the file is not its"
-    ):
+    with pytest.raises(RunError, match="is not the data of this run"):
         run.arrays()
 
 
@@ -267,7 +265,7 @@ def test_the_checksum_of_the_data_is_the_configs_and_the_users_tools(run, tmp_pa
     without = Run.create(tmp_path / "without", run.config)
     assert without.config.data_checksum is None
     shutil.copy(run.path / "data.safetensors", without.path)
-    with pytest.raises(RunError, match="is not the data of this run"):
+    with pytest.raises(RunError, match="has no checksum of data"):
         without.arrays()
 
 

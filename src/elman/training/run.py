@@ -128,7 +128,7 @@ class Run(Generic[Config]):
             found = _checksum(self.path)
         if self.config.data_checksum is None:
             raise RunError(
-                f"{self.path / CONFIG}: has no checksum of {name}: the run is of an older Elman, or the file is not its "
+                f"{self.path / CONFIG}: has no checksum of {name}: the run is of an older Elman, or the file not its "
                 "own; train it anew"
             )
         if found != self.config.data_checksum:
