@@ -16,29 +16,15 @@ import pytest
 
 from elman.data import read_alphabet, read_labelled, read_sequences, read_series, write_ids
 from elman.errors import ElmanError
+from test_reading import PIECES, mutated
 
 CASES = 10_000
 LONGEST_MESSAGE = 1000
 LONGEST = 30  # seconds of one file; a whole run of them takes milliseconds each
 MOST_MEMORY = 1 << 30  # bytes the whole may add to the resident memory
 
-# What breaks readers: marks of formats, of text encodings, and of numbers that are none or too large.
-PIECES = [
-    b"\0",
-    b'"',
-    b"\n",
-    b"\r\n",
-    b",",
-    b";",
-    b"\t",
-    b"\xff\xfe",
-    b"\xef\xbb\xbf",
-    b"1e999",
-    b"nan",
-    b"-",
-    b"2021-02-30",
-]
-PIECES += [b"@data\n", b":", b"[", b"{", b"PAR1", b"\x80", b"9" * 400, b'"""', b"\xf0\x9f", b"?", b"%", b"'"]
+# What means something to these formats, beside what breaks any reader.
+MARKS = [*PIECES, b"@data\n", b":", b"[", b"{", b"PAR1", b"\x80", b'"""', b"\xf0\x9f", b"?"]
 
 DAYS = [date(2021, 1, 1) + timedelta(i) for i in range(40)]
 TABLE = pl.DataFrame({"day": DAYS, "x": [i * 0.25 - 3 for i in range(40)]})
@@ -60,11 +46,12 @@ def parquet(table: pl.DataFrame) -> bytes:
     return file.getvalue()
 
 
-def text(path: Path) -> None:
+def text(path: Path) -> Path:
     alphabet, _ = read_alphabet(path, "char")
     ids = path.with_suffix(".ids")
     ids.unlink(missing_ok=True)
     write_ids(path, alphabet, ids)
+    return ids
 
 
 CSV = TABLE.write_csv().encode()
@@ -83,30 +70,6 @@ KINDS = {
 }
 
 
-def damaged(whole: bytes, numbers: random.Random) -> bytes:
-    """``whole`` with one to four faults."""
-    made = bytearray(whole)
-    for _ in range(numbers.choice([1, 1, 1, 2, 4])):
-        at = numbers.randrange(len(made) + 1)
-        size = min(numbers.choice([1, 1, 2, 8, 64]), len(made) - at)
-        match numbers.randrange(6):
-            case 0 if size:
-                made[at : at + size] = bytes(numbers.randrange(256) for _ in range(size))
-            case 1:
-                del made[at:]
-            case 2:
-                del made[at : at + size]
-            case 3:
-                made[at:at] = made[at : at + size] * numbers.choice([1, 2, 20])
-            case 4:
-                made[at:at] = numbers.choice(PIECES)
-            case 5 if size:
-                made[at : at + size] = numbers.choice(PIECES)[:size]
-        if not made:
-            break
-    return bytes(made)
-
-
 def survive(folder: Path, name: str, count: int) -> list[str]:
     """Read ``count`` damaged files of a kind: the refusal of each, or nothing of one that was read."""
     whole, read = KINDS[name]
@@ -114,7 +77,7 @@ def survive(folder: Path, name: str, count: int) -> list[str]:
     found = []
     for _ in range(count):
         path = folder / name
-        path.write_bytes(damaged(whole, numbers))
+        path.write_bytes(mutated(whole, numbers, MARKS))
         faulthandler.dump_traceback_later(LONGEST, exit=True)
         try:
             read(path)
@@ -130,7 +93,7 @@ def survive(folder: Path, name: str, count: int) -> list[str]:
 def test_the_whole_file_is_read(tmp_path, name):
     whole, read = KINDS[name]
     (tmp_path / name).write_bytes(whole)
-    read(tmp_path / name)
+    assert read(tmp_path / name)
 
 
 @pytest.mark.parametrize("count", [60, pytest.param(CASES // len(KINDS) + 1, marks=pytest.mark.slow)])

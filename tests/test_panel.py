@@ -335,3 +335,15 @@ def test_an_ensemble_of_many_series_is_kept(tmp_path):
     forecaster.fit(waves(), run=tmp_path / "r")
     assert len(forecaster.model.others) == 1
     assert np.array_equal(load(tmp_path / "r").predict(2).values, forecaster.predict(2).values)
+
+
+def test_a_fit_that_fails_leaves_the_forecaster_as_it_was(tmp_path):
+    forecaster = PanelForecaster(**QUICK, horizon=2)
+    forecaster.fit(waves())
+    before = forecaster.predict(2).values
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(RunError):
+        forecaster.fit(waves({"x": 80, "y": 90}), run=tmp_path / "taken")
+    assert np.array_equal(forecaster.predict(2).values, before)
+    with pytest.raises(ElmanError, match="`steps`: of many series"):
+        forecaster.draw(tmp_path, steps=3)

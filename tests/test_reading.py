@@ -539,8 +539,9 @@ def check_same(series: Series, values: np.ndarray, times: np.ndarray) -> None:
 # Files that were damaged
 
 
-def mutated(raw: bytes, generator: random.Random) -> bytes:
-    """``raw`` with bytes changed, cut, repeated or put in."""
+def mutated(raw: bytes, generator: random.Random, pieces: list[bytes] | None = None) -> bytes:
+    """``raw`` with bytes changed, cut, repeated or put in: of ``pieces``, or of PIECES."""
+    pieces = pieces or PIECES
     damaged = bytearray(raw)
     for _ in range(generator.randint(1, 6)):
         at = generator.randrange(len(damaged) + 1)
@@ -552,9 +553,9 @@ def mutated(raw: bytes, generator: random.Random) -> bytes:
             case 2:
                 damaged[at:at] = damaged[at : at + generator.randint(1, 40)]
             case 3:
-                damaged[at:at] = generator.choice(PIECES)
+                damaged[at:at] = generator.choice(pieces)
             case _:
-                damaged[at : at + 1] = generator.choice(PIECES)
+                damaged[at : at + 1] = generator.choice(pieces)
         damaged = damaged or bytearray(b"\n")
     return bytes(damaged)
 

@@ -99,3 +99,18 @@ def test_the_command_line(elman, write):
     assert (code, out.splitlines()[0]) == (0, "2 trials, the best on the validation part:")
     assert elman("tune", file, "--trials", 0)[0] == 2
     assert elman("tune")[0] == 2
+
+
+def test_an_interrupt_in_the_first_trial_is_no_failure_and_no_trial(tmp_path, monkeypatch):
+    fit = Forecaster.fit
+
+    def interrupted(self, *arguments, **options):
+        history = fit(self, *arguments, **options)
+        history.interrupted = True
+        return history
+
+    monkeypatch.setattr(Forecaster, "fit", interrupted)
+    found = tune(series(), tmp_path / "t", trials=2, **SMALL)
+    assert (found.interrupted, found.trials, found.best) == (True, [], {})
+    monkeypatch.setattr(Forecaster, "fit", fit)
+    assert len(tune(series(), tmp_path / "t", trials=2, **SMALL).trials) == 2

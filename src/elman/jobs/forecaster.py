@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -133,17 +132,6 @@ class Forecaster(Job[ForecastTask]):
             self.reading = read_choices(reading)
             self._begin(self._build(series, self.config, ForecastTask.fit_scaler(series, self.config), blends), run)
         return self._trained(report)
-
-    @contextmanager
-    def _undone_on_failure(self) -> Iterator[None]:
-        """What fails inside leaves the forecaster as it was."""
-        before = dict(self.__dict__)
-        try:
-            yield
-        except BaseException:
-            self.__dict__.clear()
-            self.__dict__.update(before)
-            raise
 
     def _begin(self, task: ForecastTask, run: str | os.PathLike | None, **weights: Tensor) -> None:
         """Take ``task``, and keep it in the folder ``run`` if there is to be one, with the ``weights`` it begins at."""

@@ -186,6 +186,17 @@ class Job(Generic[Task]):
         return False
 
     @contextmanager
+    def _undone_on_failure(self) -> Iterator[None]:
+        """What fails inside leaves the job as it was."""
+        before = dict(self.__dict__)
+        try:
+            yield
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+
+    @contextmanager
     def _seeded(self) -> Iterator[None]:
         """Where a network is made: it begins at the same weights whatever was drawn before, and disturbs nothing
         drawn after."""

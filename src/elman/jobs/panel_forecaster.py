@@ -102,30 +102,32 @@ class PanelForecaster(Job[PanelTask]):
         unless ``short`` is "skip", series too short; :class:`RunError` where ``run`` exists.
         """
         self.recipe.torch_device()
-        panel = self._long_enough(data if isinstance(data, Panel) else read_panel(data, **reading))
-        self.reading = read_choices(reading)
-        training, known = ends(panel.lengths, self._asked)
-        columns = [values[:end] for values, end in zip(panel.columns(), known, strict=True)]
-        season = self._asked.season
-        if season is None:
-            looked = np.linspace(0, len(columns) - 1, min(len(columns), LOOKED_AT)).round().astype(int)
-            season = season_of_many([columns[i] for i in looked], panel.step)
-        longest = np.minimum(training - self._asked.horizon, self._asked.context or training)
-        blends = choose_many(columns, self._asked.horizon, season, longest.tolist(), report=_saying(report))
-        context = self._asked.context or max(blend.reach for blend in blends)
-        segment = self._asked.segment or -(-context // MOST_STEPS)
-        if segment > context:
-            raise DataError(f"`segment`: got {segment}, more than the context of {context}; want fewer")
-        self.config = self._asked.model_copy(update={"season": season, "context": context, "segment": segment})
-        task = self._build(panel, blends)
-        self.run = None if run is None else self._create(run, task)
-        self._task = task
+        with self._undone_on_failure():
+            panel = self._long_enough(data if isinstance(data, Panel) else read_panel(data, **reading))
+            self.reading = read_choices(reading)
+            training, known = ends(panel.lengths, self._asked)
+            columns = [values[:end] for values, end in zip(panel.columns(), known, strict=True)]
+            season = self._asked.season
+            if season is None:
+                looked = np.linspace(0, len(columns) - 1, min(len(columns), LOOKED_AT)).round().astype(int)
+                season = season_of_many([columns[i] for i in looked], panel.step)
+            longest = np.minimum(training - self._asked.horizon, self._asked.context or training)
+            blends = choose_many(columns, self._asked.horizon, season, longest.tolist(), report=_saying(report))
+            context = self._asked.context or max(blend.reach for blend in blends)
+            segment = self._asked.segment or -(-context // MOST_STEPS)
+            if segment > context:
+                raise DataError(f"`segment`: got {segment}, more than the context of {context}; want fewer")
+            self.config = self._asked.model_copy(update={"season": season, "context": context, "segment": segment})
+            task = self._build(panel, blends)
+            self.run = None if run is None else self._create(run, task)
+            self._task = task
         return self._trained(report)
 
     def _long_enough(self, panel: Panel) -> Panel:
         """The series that a window of training fits into."""
         training, known = ends(panel.lengths, self._asked)
         short = (training - self._asked.horizon < 1) | (known < 2)
+        self._skipped = ()
         if not short.any():
             return panel
         names = [panel.names[i] for i in np.flatnonzero(short)]
@@ -210,7 +212,9 @@ class PanelForecaster(Job[PanelTask]):
         return shown.words(result)
 
     def _pictures(self, folder: Path, kind: str, steps: int) -> dict[str, Path]:
-        return shown.pictures(self, folder, kind, steps)
+        if steps:
+            raise ElmanError("`steps`: of many series the last test windows are drawn, and nothing after; leave it out")
+        return shown.pictures(self, folder, kind)
 
     def _sample(self, steps: int | None) -> Sample:
         return shown.sample(self, steps)

@@ -76,13 +76,13 @@ def tune(
     storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(_kept_in(folder))))
     study = optuna.create_study(storage=storage, study_name="elman", load_if_exists=True)
     _check_same(study, Path(folder), series, choices)
-    before = len(study.trials)
-    study.sampler = optuna.samplers.TPESampler(seed=seed + before)
+    study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.trials))
+    before = len(_rows(study))
     stopped = False
 
     def tried(trial: Any) -> float:
         nonlocal stopped
-        report(trial.number, trials)
+        report(len(_rows(study)), trials)
         try:
             forecaster = Forecaster(**choices, **{name: suggest(trial) for name, suggest in space.items()})
             history = forecaster.fit(series)
@@ -96,13 +96,13 @@ def tune(
         return validation_error(forecaster)
 
     study.optimize(tried, n_trials=max(0, trials - before))
-    report(min(len(study.trials), trials), trials)
-    rows = [_row(trial) for trial in study.trials if trial.value is not None or "failed" in trial.user_attrs]
+    rows = _rows(study)
+    report(min(len(rows), trials), trials)
     done = [row for row in rows if row["mse"] is not None]
-    if not done:
+    if not done and not stopped:
         failed = f": {rows[0]['failed']}" if rows else ""
         raise DataError(f"{series.source}: none of {trials} ways to forecast it could be trained{failed}")
-    best = min(done, key=lambda row: row["mse"])["choices"]
+    best = min(done, key=lambda row: row["mse"])["choices"] if done else {}
     if stopped:
         return Tuned(rows, best, None, interrupted=True)
     return Tuned(rows, best, _trained(series, data, Path(folder) / BEST, {**choices, **best}, reading or {}))
@@ -165,6 +165,11 @@ def _space(series: Series, fixed: Forecaster, choices: Mapping[str, Any]) -> dic
     if fixed.config.horizon > 1:
         space["strategy"] = lambda trial: trial.suggest_categorical("strategy", ("direct", "recursive"))
     return {name: draw for name, draw in space.items() if name not in choices}
+
+
+def _rows(study: Any) -> list[dict[str, Any]]:
+    """The trials that ended; one that was interrupted is none."""
+    return [_row(trial) for trial in study.trials if trial.value is not None or "failed" in trial.user_attrs]
 
 
 def _row(trial: Any) -> dict[str, Any]:

@@ -20,8 +20,6 @@ from elman.data.series.series import Series
 from elman.data.tables import Table
 from elman.errors import DataError
 
-LISTED = 5  # names in a message
-
 
 @dataclass(frozen=True, eq=False)
 class Panel:

@@ -52,8 +52,8 @@ def found(job: PanelForecaster, asked: ForecastConfig) -> Iterator[str]:
         yield "no series is long enough for validation, so the forecast is the lines'"
 
 
-def pictures(job: PanelForecaster, folder: Path, kind: str, steps: int) -> dict[str, Path]:
-    """Draw the last test window of some series, from the best to the worst, with ``steps`` after the end."""
+def pictures(job: PanelForecaster, folder: Path, kind: str) -> dict[str, Path]:
+    """Draw the last test window of some series, from the best to the worst."""
     from elman import pictures as drawing
 
     if not len(job.task.test):
