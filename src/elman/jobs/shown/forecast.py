@@ -37,10 +37,15 @@ def words(result: Mapping[str, Any]) -> list[str]:
         f"{row:16}" + "".join(f"{scores[name]:12.5g}" if name in scores else f"{'':>12}" for name in names)
         for row, scores in rows.items()
     ]
-    held = ", ".join(
+    return [*lines, f"this network is {result['verdict']['words']}", held(result)]
+
+
+def held(result: Mapping[str, Any]) -> str:
+    """How much of the truth fell into each interval, in words."""
+    shares = ", ".join(
         f"{one['coverage']:.3g} % into the {level} % interval" for level, one in result["intervals"].items()
     )
-    return [*lines, f"this network is {result['verdict']['words']}", f"of the truth fell {held}"]
+    return f"of the truth fell {shares}"
 
 
 def found(job: Forecaster, asked: ForecastConfig) -> Iterator[str]:
@@ -165,7 +170,7 @@ def _on_line(job: Forecaster, model: NetworkOnLine, steps: int | None) -> Sample
         explained=watched.gradient(own[0, :, 0].sum())[:, column],
         question="the network's own part of the forecast"
         + ("" if model.horizon == 1 else f", the sum of {model.horizon} steps"),
-        result=_result([name], series.values[first:end, :1], values[:1, :1], series.values[end : end + 1, :1]),
+        result=result_of([name], series.values[first:end, :1], values[:1, :1], series.values[end : end + 1, :1]),
         labels=() if times is None else tuple(date_text(t, series.step) for t in times[size - 1 :: size]),
     )
 
@@ -197,12 +202,12 @@ def _of_network_alone(job: Forecaster, steps: int | None) -> Sample:
         trained=watched.gradient(losses.sum() if config.targets == "every" else losses[-1]),
         explained=watched.gradient(prediction[-1].sum()),
         question=f"{'the forecast' if forecasts == 1 else f'the sum of the {forecasts} forecasts'} after the last step",
-        result=_result(list(series.names), last, values[:, 0], series.values[first + 1 : end + 1]),
+        result=result_of(list(series.names), last, values[:, 0], series.values[first + 1 : end + 1]),
         labels=() if times is None else tuple(date_text(t, series.step) for t in times),
     )
 
 
-def _result(names: list[str], inputs: Array, forecast: Array, truth: Array) -> dict[str, Any]:
+def result_of(names: list[str], inputs: Array, forecast: Array, truth: Array) -> dict[str, Any]:
     """What was forecast, as JSON can hold it, and as a page says it of the first column."""
     said = f"After the last step {names[0]} is forecast at {forecast[-1, 0]:.4g}; it was {truth[-1, 0]:.4g}"
     numbers = {"inputs": inputs.tolist(), "forecast": forecast.tolist(), "truth": truth.tolist()}

@@ -11,7 +11,7 @@ import torch
 
 from elman.choices.forecast import LEVELS, ForecastConfig
 from elman.insight import Sample, Watched
-from elman.jobs.shown.forecast import gain
+from elman.jobs.shown.forecast import gain, held, result_of
 
 if TYPE_CHECKING:
     from elman.jobs.panel_forecaster import PanelForecaster
@@ -26,16 +26,13 @@ def words(result: Mapping[str, Any]) -> list[str]:
     rows = {"this network": result["test"]} | {k.replace("_", " "): v for k, v in result["baselines"].items()}
     lines = [f"{result['series']} series, {result['windows']} test windows", f"{'':16}{'MASE':>12}{'SMAPE':>12}"]
     lines += [f"{name:16}{row['mase']:12.5g}{row['smape']:12.5g}" for name, row in rows.items()]
-    held = ", ".join(
-        f"{one['coverage']:.3g} % into the {level} % interval" for level, one in result["intervals"].items()
-    )
     best = result["verdict"]["best"]
     worst = ", ".join(f"{one['series']} (MASE {one['mase']:.3g}, {one[best]:.3g})" for one in result["worst"])
     return [
         *lines,
         f"this network is {result['verdict']['words']}",
         f"worst beside {best.replace('_', ' ')}: {worst}",
-        f"of the truth fell {held}",
+        held(result),
     ]
 
 
@@ -96,7 +93,6 @@ def sample(job: PanelForecaster, steps: int | None) -> Sample:
     forecast = float(task.predict(chosen, before)[0, 0])
     truth, values = float(task.columns[s][end]), task.columns[s][max(0, end - read) : end]
     name = task.panel.names[s]
-    said = f"After the last step {name} is forecast at {forecast:.4g}; it was {truth:.4g}"
     return Sample(
         **job.about(),
         what=f"{len(values)} values of series {name} of {Path(task.panel.source).name}"
@@ -107,11 +103,5 @@ def sample(job: PanelForecaster, steps: int | None) -> Sample:
         explained=watched.gradient(own[0].sum()),
         question="the network's own part of the forecast"
         + ("" if model.horizon == 1 else f", the sum of {model.horizon} steps"),
-        result={
-            "names": [name],
-            "inputs": values[:, None].tolist(),
-            "forecast": [[forecast]],
-            "truth": [[truth]],
-            "shown": {"title": "What it forecasts", "said": said},
-        },
+        result=result_of([name], values[:, None], np.array([[forecast]]), np.array([[truth]])),
     )
