@@ -39,7 +39,10 @@ def composed_pieces(texts: Iterable[str]) -> Iterator[str]:
 
 def _begins(character: str) -> bool:
     """Whether nothing before ``character`` can be composed with it, or stand after it."""
-    return character.isascii() or not (unicodedata.combining(character) or character in _joining())
+    if character.isascii():
+        return True
+    first = unicodedata.normalize("NFD", character)[0]  # three Tibetan vowels combine only once they are taken apart
+    return not (unicodedata.combining(first) or character in _joining())
 
 
 @functools.cache
