@@ -8,6 +8,9 @@ from pathlib import Path
 # The cases are tiny: a second thread costs more than it gives, many times over where the machine is busy. numpy asks
 # once, when it is first imported.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# And OpenMP, of the commands and examples that tests start: with as many workers as cores, two threads each take
+# twenty times as long as one.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch

@@ -161,6 +161,7 @@ def test_every_cell_takes_every_noise_with_lengths(cell):
     output.sum().backward()
     assert all(torch.isfinite(p.grad).all() for p in layer.parameters())
     assert torch.equal(output[4:, 1], torch.zeros_like(output[4:, 1]))
+    assert torch.isfinite(layer.eval()(x, lengths=[7, 4, 1], **further_inputs(layer, x))[0]).all()
 
 
 def test_zoned_programs_keep_the_cells_names():

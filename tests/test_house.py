@@ -28,6 +28,7 @@ LAYERS = [
     {"equations"},
     {"cells"},
     {"backends"},
+    {"stepping"},
     {"layers"},
     {"linear"},
     {"insight"},

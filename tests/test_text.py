@@ -155,7 +155,9 @@ def test_a_gigabyte_trains_in_little_memory():
     assert float(done.stdout.split("peak")[1].split()[0]) < 1500, done.stdout
 
 
-COMPOSING = st.text(st.sampled_from("aeo\u0301\u0308\u0327가각\u1100\u1161\u11a8\u09c7\u09be\u0e33\u0f73\u0f71 中\n"), max_size=40)
+COMPOSING = st.text(
+    st.sampled_from("aeo\u0301\u0308\u0327가각\u1100\u1161\u11a8\u09c7\u09be\u0e33\u0f73\u0f71 中\n"), max_size=40
+)
 
 
 @given(COMPOSING, st.integers(1, 9))

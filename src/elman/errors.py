@@ -46,6 +46,10 @@ class RunError(ElmanError):
     """A run folder that cannot be written or read."""
 
 
+class ExportError(ElmanError):
+    """A network that cannot be written in the form asked for, with what stands in the way."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Word a hint for a mistyped name.
 

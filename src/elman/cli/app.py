@@ -46,6 +46,7 @@ app = group(_root, "elman", HELP, completion=True).add(
             "forecast": "elman.cli.forecasting:forecast",
             "generate": "elman.cli.generating:generate",
             "classify": "elman.cli.classifying:classify",
+            "export": "elman.cli.exporting:export",
         },
         "Cells and this machine": {
             "cells": "elman.cli.catalogue:cells",

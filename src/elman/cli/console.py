@@ -155,7 +155,7 @@ def as_options(message: str) -> str:
     >>> as_options("`weight_decay`: got -1; give `date_format=%d/%m/%Y`, or a file for `data`; see `elman cells`")
     '--weight-decay: got -1; give --date-format %d/%m/%Y, or a file for DATA; see `elman cells`'
     """
-    return re.sub(r"`([a-z][a-z_]*)(?:=([^`]+))?`", _as_option, message)
+    return re.sub(r"`([a-z][a-z0-9_]*)(?:=([^`]+))?`", _as_option, message)
 
 
 def _as_option(match: re.Match[str]) -> str:

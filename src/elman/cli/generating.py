@@ -60,7 +60,7 @@ def generate(
     """
     from elman.jobs import Generator
 
-    pieces = (text for text, _ in Generator.load(run).stream(prompt, length, seed=seed, **choices))
+    pieces = (text for text, _ in Generator.load(run).write(prompt, length, seed=seed, **choices))
     if json:
         console.emit({"run": str(run), "prompt": prompt, "text": "".join(pieces)}, [], json)
     else:

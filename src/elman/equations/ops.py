@@ -2,7 +2,9 @@
 
 A row says how torch computes it, its derivative (in the same language, so that every backend and the
 second derivative follow), and how it is written as text and as LaTeX. ``derivative(g, y, *args)`` gets the
-cotangent ``g`` of the result ``y`` and returns one cotangent an argument, None where none flows.
+cotangent ``g`` of the result ``y`` and returns one cotangent an argument, None where none flows. ``code`` is how it is
+written in C and in JavaScript, where that is not as text; ``onnx`` the operator of ONNX that it is, or how it is made
+of other rows.
 
 Subgradients, the same in every backend: relu at 0 is 0; abs at 0 is 0; max and min at a tie share the
 gradient in halves; clamp passes the gradient on its edges. All as torch has them.
@@ -109,6 +111,8 @@ class Operation:
     binds: int = ATOM
     argument_binds: tuple[int, ...] = ()
     latex_argument_binds: tuple[int, ...] | None = None
+    code: str = ""
+    onnx: str | Callable[..., Any] = ""
     truth_arguments: tuple[int, ...] = ()
     gives_truth: bool = False
     number_arguments: tuple[int, ...] = ()
@@ -144,6 +148,7 @@ def _row(
     **more: Any,
 ) -> Operation:
     text = text or f"{name}({{}})"
+    more = {"code": text, "onnx": name.capitalize()} | more
     TABLE[name] = row = Operation(name, function, derivative, latex, text, **more)
     return row
 
@@ -198,6 +203,7 @@ div: Operation = _row(
 power: Operation = _row(
     "power", _power, lambda g, y, a, p: [_power_derivative(g, a, p), None], "{}^{{{}}}", "{}**{}",
     binds=POWER, argument_binds=(ATOM,), number_arguments=(1,), also=("pow", "float_power"),
+    code="power({}, {})", onnx="Pow",
 )  # fmt: skip
 abs_: Operation = _row(
     "abs", torch.abs, lambda g, y, a: [g * sign(a)], r"\left|{}\right|",
@@ -207,11 +213,20 @@ sign: Operation = _row("sign", torch.sign, _none, r"\operatorname{{sign}}({})", 
 
 # Exponentials and roots
 exp: Operation = _row("exp", torch.exp, lambda g, y, a: [g * y], r"\exp({})")
-expm1: Operation = _row("expm1", torch.expm1, lambda g, y, a: [g * (y + 1)], r"\operatorname{{expm1}}({})")
+expm1: Operation = _row(
+    "expm1", torch.expm1, lambda g, y, a: [g * (y + 1)], r"\operatorname{{expm1}}({})",
+    onnx=lambda a: tanh(a / 2) * (exp(a) + 1),
+)  # fmt: skip
 log: Operation = _row("log", torch.log, lambda g, y, a: [g / a], r"\ln({})")
-log1p: Operation = _row("log1p", torch.log1p, lambda g, y, a: [g / (1 + a)], r"\ln(1 + {})")
+log1p: Operation = _row(
+    "log1p", torch.log1p, lambda g, y, a: [g / (1 + a)], r"\ln(1 + {})",
+    # Near 0 the rounding of 1 + a is divided out (Kahan).
+    onnx=lambda a: where(lt(abs_(a), 0.5), where(eq(1 + a, 1.0), a, log(1 + a) * (a / ((1 + a) - 1))), log(1 + a)),
+)  # fmt: skip
 sqrt: Operation = _row("sqrt", torch.sqrt, lambda g, y, a: [g / (2 * y)], r"\sqrt{{{}}}")
-rsqrt: Operation = _row("rsqrt", torch.rsqrt, lambda g, y, a: [-(g * y * y * y / 2)], r"({})^{{-1/2}}")
+rsqrt: Operation = _row(
+    "rsqrt", torch.rsqrt, lambda g, y, a: [-(g * y * y * y / 2)], r"({})^{{-1/2}}", onnx=lambda a: 1 / sqrt(a)
+)  # fmt: skip
 sin: Operation = _row("sin", torch.sin, lambda g, y, a: [g * cos(a)], r"\sin({})")
 cos: Operation = _row("cos", torch.cos, lambda g, y, a: [-(g * sin(a))], r"\cos({})")
 atan: Operation = _row("atan", torch.atan, lambda g, y, a: [g / (1 + a * a)], r"\arctan({})", also=("arctan",))
@@ -243,32 +258,44 @@ softplus: Operation = _row(
 # Choice
 maximum: Operation = _row(
     "maximum", torch.maximum, lambda g, y, a, b: [_share(g, gt(a, b), a, b), _share(g, gt(b, a), a, b)],
-    r"\max({}, {})", "maximum({}, {})", also=("max",),
+    r"\max({}, {})", "maximum({}, {})", also=("max",), onnx="Max",
 )  # fmt: skip
 minimum: Operation = _row(
     "minimum", torch.minimum, lambda g, y, a, b: [_share(g, lt(a, b), a, b), _share(g, lt(b, a), a, b)],
-    r"\min({}, {})", "minimum({}, {})", also=("min",),
+    r"\min({}, {})", "minimum({}, {})", also=("min",), onnx="Min",
 )  # fmt: skip
 clamp: Operation = _row(
     "clamp", _clamp, lambda g, y, a, low, high: [_inside(g, a, low, high), None, None],
     r"\operatorname{{clamp}}({}, {}, {})", "clamp({}, {}, {})", number_arguments=(1, 2), also=("clip", "hardtanh"),
+    onnx="Clip",
 )  # fmt: skip
 where: Operation = _row(
     "where", torch.where, lambda g, y, c, a, b: [None, where(c, g, 0.0), where(c, 0.0, g)],
     r"\operatorname{{where}}({}, {}, {})", "where({}, {}, {})", truth_arguments=(0,),
+    code="({} ? {} : {})",
 )  # fmt: skip
-gt: Operation = _row("gt", torch.gt, _none, "{} > {}", "{} > {}", also=("greater",), **_compare)
-ge: Operation = _row("ge", torch.ge, _none, r"{} \ge {}", "{} >= {}", also=("greater_equal",), **_compare)
-lt: Operation = _row("lt", torch.lt, _none, "{} < {}", "{} < {}", also=("less",), **_compare)
-le: Operation = _row("le", torch.le, _none, r"{} \le {}", "{} <= {}", also=("less_equal",), **_compare)
-eq: Operation = _row("eq", torch.eq, _none, "{} = {}", "{} == {}", **_compare)
-logical_and: Operation = _row("logical_and", torch.logical_and, _none, r"{} \land {}", "{} & {}", **_logic)
-logical_or: Operation = _row("logical_or", torch.logical_or, _none, r"{} \lor {}", "{} | {}", **_logic)
+gt: Operation = _row("gt", torch.gt, _none, "{} > {}", "{} > {}", also=("greater",), onnx="Greater", **_compare)
+ge: Operation = _row(
+    "ge", torch.ge, _none, r"{} \ge {}", "{} >= {}", also=("greater_equal",), onnx="GreaterOrEqual", **_compare
+)
+lt: Operation = _row("lt", torch.lt, _none, "{} < {}", "{} < {}", also=("less",), onnx="Less", **_compare)
+le: Operation = _row(
+    "le", torch.le, _none, r"{} \le {}", "{} <= {}", also=("less_equal",), onnx="LessOrEqual", **_compare
+)
+eq: Operation = _row("eq", torch.eq, _none, "{} = {}", "{} == {}", onnx="Equal", **_compare)
+logical_and: Operation = _row(
+    "logical_and", torch.logical_and, _none, r"{} \land {}", "{} & {}", code="{} && {}", onnx="And", **_logic
+)
+logical_or: Operation = _row(
+    "logical_or", torch.logical_or, _none, r"{} \lor {}", "{} | {}", code="{} || {}", onnx="Or", **_logic
+)
 logical_not: Operation = _row(
     "logical_not", torch.logical_not, _none, r"\lnot {}", "~{}",
-    binds=PREFIX, argument_binds=(ATOM,), truth_arguments=(0,), gives_truth=True,
+    binds=PREFIX, argument_binds=(ATOM,), truth_arguments=(0,), gives_truth=True, code="!{}", onnx="Not",
 )  # fmt: skip
-stop_gradient: Operation = _row("stop_gradient", torch.detach, _none, r"\operatorname{{stop}}({})", also=("detach",))
+stop_gradient: Operation = _row(
+    "stop_gradient", torch.detach, _none, r"\operatorname{{stop}}({})", also=("detach",), code="({})", onnx="Identity"
+)  # fmt: skip
 
 
 # Written with the rows above: functions people expect, which need no row of their own.

@@ -44,7 +44,8 @@ def with_zoneout(program: Program) -> Program:
     """
     graph = Graph()
     for node in program.nodes:
-        graph.add(replace(node, size="1"), Size(node.size))
+        # Appended and not added: a node that stands twice (of two sizes, say) must keep its place.
+        graph.append(replace(node, size="1"), Size(node.size))
     same = {i: i for i in range(len(program.nodes))}
     new, extras = dict(same), []
     for state in program.states:

@@ -170,7 +170,7 @@ class Generator(Job[GenerateTask]):
     def _sample(self, steps: int | None) -> Sample:
         return shown.sample(self, steps)
 
-    def stream(
+    def write(
         self, prompt: str = "", length: int = 200, *, seed: int | None = None, state: Written | None = None, **how: Any
     ) -> Iterator[tuple[str, Written]]:
         """:meth:`generate`, a symbol at a time: its text, which may be none, and the state after it."""
@@ -197,7 +197,7 @@ class Generator(Job[GenerateTask]):
         prompt a text begins after a line's end, or as the training text began. Raises :class:`DataError` naming a
         character of the prompt that is not known.
         """
-        pieces = [*self.stream(prompt, length, seed=seed, state=state, **how)]
+        pieces = [*self.write(prompt, length, seed=seed, state=state, **how)]
         return "".join(text for text, _ in pieces), pieces[-1][1]
 
     def _beginning(self) -> list[int]:

@@ -10,9 +10,11 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import torch
 
-from elman.errors import ElmanError, RunError, nearest
+from elman.errors import ElmanError, ExportError, RunError, nearest
 from elman.insight import Sample
 from elman.jobs.config import NetworkConfig, refuse_changes
+from elman.stepping.model import Model
+from elman.stepping.stream import Stream
 from elman.training import History, Progress, Recipe, Run, RunConfig, Trainable, fit, task_of
 
 Task = TypeVar("Task", bound=Trainable)
@@ -128,6 +130,22 @@ class Job(Generic[Task]):
             "training": self.run.metrics() if self.run is not None else (),
             "epochs": self.recipe.epochs,
         }
+
+    def portable(self) -> Model:
+        """The network in a form that can leave Python: what exports and streams are made from.
+
+        Raises :class:`ExportError` for a job that has none, such as of many series.
+        """
+        if not hasattr(self.task, "portable"):
+            raise ExportError(f"a run of task '{self.task_name()}' and of this kind of data cannot be exported")
+        return self.task.portable()
+
+    def stream(self, rows: int = 1) -> Stream:
+        """The network fed value by value, for ``rows`` streams side by side: see :class:`Stream`.
+
+        Raises :class:`ExportError` for a network that has no step: of two directions, or with something beside it.
+        """
+        return Stream(self.portable(), rows)
 
     @classmethod
     def load(cls, run: str | os.PathLike) -> Self:

@@ -22,13 +22,18 @@ from elman.choices.classify import ClassifyConfig
 from elman.data import Parted, Scaler, Vocabulary
 from elman.data.labelled.labelled import filled
 from elman.data.text.vocabulary import UNKNOWN
+from elman.errors import ExportError
 from elman.layers import Recurrent
+from elman.layers.flat import write_step
 from elman.metrics import classification_scores
 from elman.sequences import running
+from elman.stepping import Flat, Writer
+from elman.stepping.model import Model, Part
 
 # How far embeddings begin from 0. Of words most are seen rarely, and should say little rather than something random.
 EMBEDDING_SPREAD = {"char": 1.0, "word": 0.05}
 EVALUATED_AT_ONCE = 512  # sequences in a forward pass without gradient
+LEAST_SCORE = -1e30  # below any that a network gives
 POOL = 50  # batches whose sequences are sorted by length together
 
 
@@ -95,6 +100,43 @@ class ClassifyNetwork(nn.Module):
             x = self.drop_embedding(self.embedding(self._dropped(x[:, :, 0])))
         output, _ = self.recurrent(x, lengths=lengths)
         return self.head(self.drop_head(self._pooled(output, valid))) + bagged
+
+    def flat(self) -> Flat:
+        """One step: from a ``symbol`` or numbers ``x`` (C,) to the ``logits`` (K,) of the sequence up to it.
+
+        Raises :class:`ExportError` where runs of tokens are read beside.
+        """
+        if self.bag is not None:
+            raise ExportError("runs of tokens are read beside the network, and have no step; train with `ngrams=1`")
+        w = Writer()
+        if self.embedding is not None:
+            x = w.row("embedding", self.embedding.weight, w.symbol("symbol"))
+        else:
+            x = w.input("x", self.recurrent.input_size)
+        output = write_step(self.recurrent, w, x)
+        return w.flat(logits=w.affine(self.head, self._pooled_so_far(w, output), "head"))
+
+    def _pooled_so_far(self, w: Writer, output: int) -> int:
+        """:meth:`_pooled` step by step: what has been read is in memories."""
+        size = self.recurrent.output_size
+        if self.attention is not None:
+            # The softmax of what came so far, in sums: scores from the largest on (Milakov & Gimelshein 2018).
+            score = w.affine(self.attention, output, "attention")
+            largest = w.memory("attention_largest", 1, torch.full((1,), LEAST_SCORE))
+            top = w("maximum", largest, score)
+            old, new = w("exp", w("sub", largest, top)), w("exp", w("sub", score, top))
+            weights, sums = w.memory("attention_weights", 1), w.memory("attention_sum", size)
+            weight = w.remember(weights, w("add", w("mul", weights, old), new))
+            w.remember(largest, top)
+            return w("div", w.remember(sums, w("add", w("mul", sums, old), w("mul", output, new))), weight)
+        if self.config.pooling == "last":
+            return output
+        if self.config.pooling == "max":
+            largest = w.memory("pooled_max", size, torch.full((size,), LEAST_SCORE))
+            return w.remember(largest, w("maximum", largest, output))
+        sums, count = w.memory("pooled_sum", size), w.memory("pooled_count", 1)
+        steps = w.remember(count, w("add", count, w.constant(1.0)))
+        return w("div", w.remember(sums, w("add", sums, output)), steps)
 
     def _bagged(self, bag: nn.Embedding, ids: Tensor, valid: Tensor) -> Tensor:
         """What the runs that training knows add to the logits, (B, K)."""
@@ -211,6 +253,31 @@ class ClassifyTask:
         return 1 - classification_scores(logits.argmax(1).numpy(), truth, len(self.classes))[self.config.best]
 
     # Use
+
+    def portable(self) -> Model:
+        """The network in a form that can leave Python. Raises :class:`ExportError` where naive Bayes counts beside."""
+        model, sequence = self.model.eval(), self.inputs[0]
+        if float(model.bayes_weight):
+            raise ExportError("naive Bayes counts beside the network and cannot leave; train with `network_alone`")
+        pooling = self.config.pooling
+        part = Part(model.recurrent, model.head, model.embedding, pooling, model.attention, model.bag)
+        temperature = float(model.temperature)
+        prior = temperature * self.config.prior_shift * self.log_shares
+
+        def said() -> Any:
+            return torch.softmax(
+                (self.logits([sequence])[0].double() - torch.from_numpy(prior)) / temperature, 0
+            ).numpy()
+
+        common: dict[str, Any] = {"classes": self.classes, "temperature": temperature, "prior": prior, "said": said}
+        if isinstance(self.reader, Vocabulary):
+            common |= {"tokens": ("<unknown>", *self.reader.tokens), "level": self.config.level}
+            common |= {"example": tuple(sequence[:, 0].tolist()), "unwritten": (UNKNOWN,)}
+        else:
+            shift, scale = self.reader.shift, self.reader.scale
+            common |= {"columns": tuple(f"channel_{c}" for c in range(len(shift))), "shift": shift, "scale": scale}
+            common |= {"example": tuple(map(tuple, (sequence.double().numpy() * scale + shift).tolist()))}
+        return Model(self.name, (part,), lambda: (model.flat(),), **common)
 
     @torch.no_grad()
     def logits(self, inputs: Sequence[Tensor]) -> Tensor:

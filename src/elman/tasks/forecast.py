@@ -10,7 +10,7 @@ cut off from the gradient; one that is not begins every window at zero.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from elman.data import Scaler, Series, part_ends, split_windows, windows
 from elman.errors import DataError
 from elman.linear import Blend
 from elman.metrics import SURE, standard_error
+from elman.stepping.model import Model
 from elman.tasks.forecast_networks import LEAST_UNIT, ForecastNetwork, Lines, NetworkOnLine
 
 FEWEST_JUDGED = 8  # horizons in the validation part; fewer say too little of whether the network helps
@@ -338,6 +339,30 @@ class ForecastTask:
         z = self._scaled(series).unsqueeze(1)
         loop = self._carry_on(z) if self.config.stateful else self._slide_on(z)
         return torch.cat(list(_until(loop, steps)))[:steps]
+
+    def portable(self) -> Model:
+        """The network in a form that can leave Python, as :meth:`continue_series` uses it."""
+        self.model.eval()
+        self.use_line_before(len(self.series))
+        model, config = self.model, self.config
+        example = replace(self.series, values=self.series.values[-2 * self.context - 8 :])
+        return Model(
+            self.name,
+            model.networks(),
+            model.flats,
+            columns=tuple(self.series.names),
+            shift=self.scaler.shift,
+            scale=self.scaler.scale,
+            differences=self.scaler.kind == "differences",
+            context=0 if config.stateful else self.context,
+            horizon=config.horizon,
+            at_once=config.trained_horizon,
+            standing=model.standing() if isinstance(model, NetworkOnLine) else None,
+            example=tuple(map(tuple, example.values.tolist())),
+            said=lambda: self.scaler.invert(
+                self.continue_series(example, config.horizon).cpu().double().numpy(), example.values[-1]
+            ),
+        )
 
     def _carry_on(self, z: Tensor) -> Iterator[Tensor]:
         prediction, state = self.model(z)

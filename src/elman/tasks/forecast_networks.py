@@ -10,8 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from elman.layers import Recurrent
+from elman.layers.flat import write_step
 from elman.linear import Line
 from elman.linear.blend import LARGEST_EXPONENT
+from elman.stepping import Flat, Writer
+from elman.stepping.model import Part, Standing
 
 SPREAD_FLOOR = 0.1  # of the usual spread of a context: a calmer one is not stretched further
 FURTHEST = 3.0  # standard deviations from the mean; what lies beyond looks as if it lay there
@@ -38,6 +41,16 @@ class ForecastNetwork(nn.Module):
         output, state = self.recurrent(x, state)
         output = output[-1:] if last else output
         return self.head(output).unflatten(-1, (self.horizon, self.recurrent.input_size)), state
+
+    def networks(self) -> tuple[Part, ...]:
+        """What it is made of."""
+        return (Part(self.recurrent, self.head),)
+
+    def flats(self) -> tuple[Flat, ...]:
+        """One step: from the scaled values ``x`` (C,) to the ``forecast`` (horizon * C,)."""
+        w = Writer()
+        output = write_step(self.recurrent, w, w.input("x", self.recurrent.input_size))
+        return (w.flat(forecast=w.affine(self.head, output, "head")),)
 
 
 class Lines(nn.Module):
@@ -166,6 +179,28 @@ class NetworkOnLine(nn.Module):
             scaled = own * self.units[:, None, None] * size.unsqueeze(1)  # (2, B, K, C)
             made.append(torch.stack([scaled[0], x[-1].unsqueeze(1) + scaled[1]]))
         return torch.stack(made)
+
+    def networks(self) -> tuple[Part, ...]:
+        """The networks that count; none where the line alone does."""
+        pairs = [(self.recurrent, self.head), *self.others]
+        return tuple(Part(recurrent, head) for recurrent, head in pairs) if any(self.shares) else ()
+
+    def flats(self) -> tuple[Flat, ...]:
+        """One step of each of :meth:`networks`: from what it reads, ``x``, to its ``both`` forecasts (2 * horizon,)."""
+        found = []
+        for part in self.networks():
+            w = Writer()
+            output = write_step(part.recurrent, w, w.input("x", part.recurrent.input_size))
+            found.append(w.flat(both=w.affine(part.head, output, "head")))
+        return tuple(found)
+
+    def standing(self) -> Standing:
+        """What the networks stand on, as numbers."""
+        line = self.line
+        numbers = {name: getattr(line, name).cpu().numpy() for name in ("weights", "biases", "share", "floor")}
+        own = {name: getattr(self, name).double().cpu().numpy() for name in ("gain", "units", "spread")}
+        bounds: dict[str, Any] = {"largest": LARGEST_EXPONENT, "spread_floor": SPREAD_FLOOR, "furthest": FURTHEST}
+        return Standing(**numbers, **own, **bounds, segment=self.segment)
 
     def used(self, x: Tensor) -> Tensor:
         """The network's own part of the forecast after x, (B, horizon, C); of one that is not used, what it adds."""

@@ -21,6 +21,9 @@ from elman.data import Alphabet, Ids, split_text
 from elman.errors import ElmanError
 from elman.layers import Recurrent
 from elman.layers.dropout import dropout
+from elman.layers.flat import write_step
+from elman.stepping import Flat, Writer
+from elman.stepping.model import Model, Part
 from elman.tasks.forecast import CHUNKS_PER_STREAM, detached
 from elman.tasks.sampling import draw
 
@@ -72,6 +75,17 @@ class GenerateNetwork(nn.Module):
         vectors = self._dropped(self._vectors(ids), self.config.input_dropout)
         output, state = (recurrent or self.recurrent)(vectors, state)
         return self._dropped(output, self.config.output_dropout), state
+
+    def flat(self) -> Flat:
+        """One step: from a ``symbol`` to the ``scores`` (V,) of the next."""
+        w = Writer()
+        symbol = w.symbol("symbol")
+        if self.embedding is None:
+            vector = w.row("one_hot", torch.eye(self.symbols), symbol)
+        else:
+            vector = w.row("head_weight" if self.config.tied else "embedding", self.embedding.weight, symbol)
+        output = write_step(self.recurrent, w, vector)
+        return w.flat(scores=w.affine(self.head, output, "head"))
 
     def stepper(self) -> Recurrent:
         """The recurrent network, its weights shared, for single steps: on the reference loop.
@@ -218,6 +232,26 @@ class GenerateTask:
             after = torch.from_numpy(streams.firsts + k) + torch.arange(1, length + 1)[:, None]
             total += float(each.double()[(after < part.stop).to(each.device)].sum())
         return total, state
+
+    def portable(self) -> Model:
+        """The network in a form that can leave Python."""
+        self.model.eval()
+        tokens = self.alphabet.tokens or tuple(map(str, range(256)))
+        example = tuple(int(i) for i in self.ids.block(0, min(200, len(self.ids))))
+        model = self.model
+        part = Part(model.recurrent, model.head, model.embedding)
+
+        @torch.no_grad()
+        def said() -> Any:
+            scores, _ = model(torch.tensor(example, device=self.device)[:, None])
+            return scores[-1, 0].cpu().double().numpy()
+
+        facts: dict[str, Any] = {
+            "said": said,
+            "level": self.alphabet.level,
+            "unwritten": tuple(self.alphabet.unwritten),
+        }
+        return Model(self.name, (part,), lambda: (model.flat(),), tokens=tokens, example=example, **facts)
 
     @torch.no_grad()
     def write(

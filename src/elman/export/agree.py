@@ -1,0 +1,230 @@
+"""Whether the forms of a model agree: the job at once, its stream, ONNX, C and the page, on the same values."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from elman.errors import ExportError
+from elman.export.c_model import c_files
+from elman.export.html import page
+from elman.export.onnx_layer import state_sizes
+from elman.export.onnx_model import sequence_model, step_model
+from elman.stepping.model import Model
+from elman.stepping.stream import Stream
+
+ALLOWED = 1e-5  # of the largest value
+COMPILERS = ("cc", "gcc", "clang")
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far one form is from the step in float64, as a share of the largest value; or why it was left out."""
+
+    form: str
+    difference: float | None
+    reason: str = ""
+
+    @property
+    def holds(self) -> bool:
+        """Whether it agrees, or was left out."""
+        return self.difference is None or self.difference <= ALLOWED
+
+
+class LeftOut(Exception):
+    """A form that cannot be tried here, and why."""
+
+
+def agreements(model: Model) -> list[Agreement]:
+    """Compare every form of ``model`` on its example."""
+    try:
+        truth = _streamed(model, torch.float64)
+    except ExportError as error:
+        return [Agreement("step", None, str(error)), _compared("onnx sequence", _onnx_sequence, model, _said(model))]
+    forms: dict[str, Callable[[Model], NDArray]] = {
+        "at once": _said,
+        "step": lambda model: _streamed(model, None),
+        "onnx sequence": _onnx_sequence,
+        "onnx step": _onnx_step,
+        "c": _c,
+        "page": _page,
+    }
+    return [_compared(form, compute, model, truth) for form, compute in forms.items()]
+
+
+def _compared(form: str, compute: Callable[[Model], NDArray], model: Model, truth: NDArray) -> Agreement:
+    try:
+        found = np.asarray(compute(model), dtype=np.float64).reshape(-1)
+    except (LeftOut, ExportError) as error:
+        return Agreement(form, None, str(error))
+    largest = np.abs(truth).max() or 1.0
+    difference = np.abs(found - truth.reshape(-1)).max() if found.size == truth.size else np.inf
+    return Agreement(form, float("inf") if np.isnan(difference) else float(difference / largest))
+
+
+def _said(model: Model) -> NDArray:
+    if model.said is None:
+        raise LeftOut("the model does not say what it says at once")
+    return model.said()
+
+
+def _streamed(model: Model, dtype: torch.dtype | None) -> NDArray:
+    stream, said = Stream(model, dtype=dtype), None
+    for value in model.example:
+        said = stream.push(value)
+    if said is None:
+        raise LeftOut("the example is too short")
+    return said
+
+
+def _session(made: Any) -> Any:
+    if importlib.util.find_spec("onnxruntime") is None:
+        raise LeftOut("onnxruntime is not installed: pip install onnxruntime")
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level, options.intra_op_num_threads = 3, 1
+    return onnxruntime.InferenceSession(made.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def _onnx_here() -> None:
+    if importlib.util.find_spec("onnx") is None:
+        raise LeftOut("onnx is not installed: pip install onnx")
+
+
+def _begun(model: Model) -> dict[str, NDArray]:
+    """What the states of the network begin with."""
+    (part,) = model.parts
+    found = {}
+    for name, size in state_sizes(part.recurrent).items():
+        begins = getattr(part.recurrent, f"initial_{name}", None)
+        found[name] = (np.zeros(size) if begins is None else begins.detach().cpu().numpy())[None].astype(np.float32)
+    return found
+
+
+def _onnx_sequence(model: Model) -> NDArray:
+    _onnx_here()
+    session = _session(sequence_model(model))
+    wanted = {given.name for given in session.get_inputs()}
+    if model.tokens:
+        symbols = np.array(model.example, dtype=np.int64)[:, None]
+        if "lengths" in wanted and model.parts[0].bag is not None:
+            raise LeftOut("the example has no runs of tokens")
+        fed: dict[str, NDArray] = {"symbols": symbols}
+    else:
+        fed = {"values": np.array(model.example, dtype=np.float64)[None]}
+    if "lengths" in wanted:
+        fed["lengths"] = np.array([len(model.example)])
+    if wanted - fed.keys():
+        fed |= _begun(model)
+    first = session.run(None, fed)[0]
+    return first[-1] if model.task == "generate" else first
+
+
+def _onnx_step(model: Model) -> NDArray:
+    if model.context:
+        raise LeftOut("the network reads a window anew for each forecast")
+    _onnx_here()
+    session = _session(step_model(model))
+    flat = model.networks[0]
+    state = {m.name: _initial(m.initial, m.size) for m in flat.memories}
+    outputs: list[NDArray] = []
+    stream = Stream(model)
+    for value in model.example:
+        if model.tokens:
+            fed = {"symbol": np.array([value])}
+        else:
+            if model.differences:
+                raise LeftOut("the network reads differences")
+            fed = {"x": ((np.array(value) - model.shift) / model.scale)[None].astype(np.float32)}
+        outputs = session.run(None, {**fed, **state})
+        state = dict(zip(state, outputs[1:], strict=True))
+    said = stream.said({"first": torch.from_numpy(outputs[0])})
+    if model.task == "forecast":
+        return said.reshape(-1, len(model.columns)) * model.scale + model.shift
+    return said
+
+
+def _initial(begins: torch.Tensor | None, size: int) -> NDArray:
+    return (np.zeros(size) if begins is None else begins.cpu().numpy())[None].astype(np.float32)
+
+
+def _c(model: Model) -> NDArray:
+    compiler = next((path for name in COMPILERS if (path := shutil.which(name))), None)
+    if compiler is None:
+        raise LeftOut("no C compiler is on the PATH")
+    files = c_files(model, "network").files
+    with tempfile.TemporaryDirectory(prefix="elman-c-") as folder:
+        for name, content in files.items():
+            Path(folder, name).write_bytes(content if isinstance(content, bytes) else content.encode())
+        Path(folder, "main.c").write_text(_printing(model))
+        command = [compiler, "-std=c99", "-O1", "-o", "main", "main.c", "network.c", "-lm"]
+        built = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+        if built.returncode:
+            raise ExportError(f"{compiler} refuses the code: {built.stderr.strip()[:300]}")
+        values = np.array(model.example, dtype=np.float64)
+        given = " ".join(map(str, model.example)) if model.tokens else " ".join(map(repr, values.ravel().tolist()))
+        done = subprocess.run([Path(folder, "main")], input=given, capture_output=True, text=True, cwd=folder)
+    return np.array([float(number) for number in done.stdout.split()])
+
+
+def _printing(model: Model) -> str:
+    """A program that reads what comes in and prints what the network says of the last."""
+    columns = len(model.columns)
+    size = model.horizon * columns if model.task == "forecast" else len(model.classes or model.tokens)
+    real = "double" if model.task == "forecast" else "float"
+    read = "int value;" if model.tokens else f"double value[{columns}];"
+    one = '(scanf("%d", &value) == 1)' if model.tokens else " && ".join(
+        f'(scanf("%lf", value + {c}) == 1)' for c in range(columns)
+    )  # fmt: skip
+    return f"""#include <stdio.h>
+#include "network.h"
+int main(void) {{
+    static network m;
+    static {real} made[{size}];
+    {read}
+    network_init(&m);
+    while ({one}) network_step(&m, value, made);
+    for (int k = 0; k < {size}; k++) printf("%.17g\\n", (double)made[k]);
+    return 0;
+}}
+"""
+
+
+def _page(model: Model) -> NDArray:
+    browser, driver = (shutil.which(name) for name in ("chromium", "chromedriver"))
+    if not (browser and driver):
+        raise LeftOut("no chromium with its chromedriver is on the PATH")
+    if importlib.util.find_spec("selenium") is None:
+        raise LeftOut("selenium is not installed: pip install selenium")
+    from selenium import webdriver
+
+    with tempfile.TemporaryDirectory(prefix="elman-page-") as folder:
+        file = Path(folder, "page.html")
+        file.write_text(page(model, "network"), encoding="utf-8")
+        options = webdriver.ChromeOptions()
+        options.binary_location = browser
+        for switch in ("--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder}/browser"):
+            options.add_argument(switch)
+        opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+        try:
+            opened.get(file.as_uri())
+            said = opened.execute_script(
+                "STREAM.reset(); let said = null; for (const v of JSON.parse(arguments[0])) said = STREAM.push(v);"
+                "return JSON.stringify(said);",
+                json.dumps(model.example),
+            )
+        finally:
+            opened.quit()
+    return np.array(json.loads(said), dtype=np.float64)

@@ -1,0 +1,104 @@
+"""The mathematics of exported C: a function each, and those a step uses are written into its file.
+
+For float they are polynomials without a branch, so that a compiler makes vectors of them; errors below 3e-7 of the
+value. For double they are the C library's. $R stands for the type, $P for the prefix, $F for the library's suffix,
+$N for the rows of a product.
+"""
+
+from __future__ import annotations
+
+SHARED = {
+    "abs": "return fabs$F(a);",
+    "sign": "return ($R)((a > 0) - (a < 0));",
+    "log": "return log$F(a);",
+    "log1p": "return log1p$F(a);",
+    "sqrt": "return sqrt$F(a);",
+    "rsqrt": "return 1 / sqrt$F(a);",
+    "sin": "return sin$F(a);",
+    "cos": "return cos$F(a);",
+    "atan": "return atan$F(a);",
+    "erf": "return erf$F(a);",
+    "relu": "return a < 0 ? 0 : a;",
+    "softplus": "return (a > 0 ? a : 0) + log1p$F($P_exp(-fabs$F(a)));",
+    "maximum": "return a > b || a != a ? a : b;",
+    "minimum": "return a < b || a != a ? a : b;",
+    "clamp": "return a < b ? b : a > c ? c : a;",
+    "power": "return pow$F(a, b);",
+    "expm1": "return expm1$F(a);",
+}
+EXACT = SHARED | {
+    "exp": "return exp(a);",
+    "tanh": "return tanh(a);",
+    "sigmoid": "return 1 / (1 + exp(-a));",
+}
+FAST = SHARED | {
+    # 2^n p(r): n is rounded by adding 1.5 2^23, whose last bits then hold it.
+    "exp": """
+#if defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD != 0
+    return expf(a);
+#else
+    union { float f; int32_t i; } n, two;
+    a = a < -87.3f ? -87.3f : a;
+    a = a > 88.7f ? 88.7f : a;
+    n.f = a * 1.44269504f + 12582912.0f;
+    const float whole = n.f - 12582912.0f;
+    const float r = (a - whole * 0.693359375f) + whole * 2.12194440e-4f;
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = (p * r) * r + r + 1.0f;
+    /* twice the half, so that 2^128 is not wanted */
+    two.i = (int32_t)((uint32_t)(n.i + (126 - 0x4B400000)) << 23);
+    return p * two.f * 2.0f;
+#endif""",
+    "tanh": """const float size = fabsf(a), square = a * a;
+    const float far = 1.0f - 2.0f / ($P_exp(2.0f * size) + 1.0f);
+    float p = -5.70498872745e-3f;
+    p = p * square + 2.06390887954e-2f;
+    p = p * square + -5.37397155531e-2f;
+    p = p * square + 1.33314422036e-1f;
+    p = p * square + -3.33332819422e-1f;
+    const float near = p * square * a + a;
+    return size < 0.625f ? near : copysignf(far, a);""",
+    "sigmoid": "return 1.0f / (1.0f + $P_exp(-a));",
+}
+NEEDS = {"tanh": ("exp",), "sigmoid": ("exp",), "softplus": ("exp",)}
+ARGUMENTS = {"maximum": "ab", "minimum": "ab", "clamp": "abc", "power": "ab"}
+PRODUCT = """static inline void $P_product_$N(int columns, const $R *w, const $R *x, $R *y) {
+    $R sum[$N] = {0};
+    for (int k = 0; k < columns; k++, w += $N)
+        for (int j = 0; j < $N; j++) sum[j] = $P_muladd(w[j], x[k], sum[j]);
+    for (int j = 0; j < $N; j++) y[j] = sum[j];
+}"""
+PRODUCT8 = PRODUCT.replace("_product_", "_product8_").replace("const $R *w", "const signed char *w")
+MULADD = """/* a b + c, rounded once where the processor can */
+#ifdef __FMA__
+#define $P_muladd(a, b, c) fma$F(($R)(a), b, c)
+#elif defined(FP_FAST_FMA$U)
+#define $P_muladd(a, b, c) fma$F(($R)(a), b, c)
+#else
+#define $P_muladd(a, b, c) (($R)(a) * (b) + (c))
+#endif"""
+
+
+def preamble(prefix: str, real: str, used: set[str]) -> str:
+    """The functions of ``used``, and those that they need, as C."""
+    bodies = EXACT if real == "double" else FAST
+    wanted = used | {need for name in used for need in NEEDS.get(name, ())}
+    found = [MULADD] if any(name.startswith("product") for name in wanted) else []
+    for name in sorted(wanted, key=lambda name: (name != "exp", name)):
+        if name.startswith("product"):
+            kind, rows = name.split("_")
+            found.append((PRODUCT8 if kind == "product8" else PRODUCT).replace("$N", rows))
+        else:
+            arguments = ", ".join(f"$R {letter}" for letter in ARGUMENTS.get(name, "a"))
+            found.append(f"static inline $R $P_{name}({arguments}) {{\n    {bodies[name]}\n}}")
+    suffix = "" if real == "double" else "f"
+    marks = {"$P": prefix, "$R": real, "$F": suffix, "$U": suffix.upper()}
+    text = "\n".join(found)
+    for mark, meaning in marks.items():
+        text = text.replace(mark, meaning)
+    return text

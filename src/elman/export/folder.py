@@ -1,0 +1,84 @@
+"""Writing an export: all of it, or nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from elman.errors import ExportError, nearest
+from elman.export.c_model import c_files
+from elman.export.html import page
+from elman.export.onnx_model import sequence_model, step_model
+from elman.stepping.model import Model
+
+Files = Mapping[str, str | bytes]
+
+
+def _c(model: Model, name: str, **options: Any) -> Files:
+    return c_files(model, name, **options).files
+
+
+def _onnx(model: Model, name: str) -> Files:
+    _need("onnx", "onnx")
+    files = {"sequence.onnx": sequence_model(model).SerializeToString()}
+    try:
+        files["step.onnx"] = step_model(model).SerializeToString()
+    except ExportError as error:
+        files["no-step.txt"] = f"There is no step.onnx: {error}.\n".encode()
+    return files
+
+
+def _html(model: Model, name: str) -> Files:
+    return {f"{name}.html": page(model, name)}
+
+
+# What a model is written as. A further kind is a row here.
+KINDS: dict[str, Callable[..., Files]] = {"c": _c, "onnx": _onnx, "html": _html}
+
+
+def export(model: Model, kind: str, folder: str | os.PathLike, name: str = "network", **options: Any) -> list[Path]:
+    """Write ``model`` as ``kind`` (c, onnx or html) into ``folder``, a new one, and return the files.
+
+    Of C ``int8`` keeps the weights in eight bits, and ``apart`` in a file to map. Raises :class:`ExportError` where the
+    folder exists, and for a model that has no such form.
+
+    >>> import tempfile
+    >>> from elman.jobs import Forecaster
+    >>> forecaster = Forecaster("gru", hidden=4, context=20, epochs=1)
+    >>> history = forecaster.fit("wave:sine")
+    >>> [file.name for file in export(forecaster.portable(), "c", tempfile.mkdtemp() + "/c", "wave")]
+    ['README.md', 'test_wave.c', 'wave.c', 'wave.h']
+    """
+    if kind not in KINDS:
+        raise ExportError(f"`to`: there is no {kind!r}; {nearest(kind, KINDS)}")
+    folder = Path(folder)
+    if os.path.lexists(folder):
+        raise ExportError(f"{folder}: is there already; remove it, or choose another with `out`")
+    files = KINDS[kind](model, name, **options)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    except OSError as error:
+        raise ExportError(f"{folder}: the files cannot go there: {error.strerror}") from error
+    try:
+        for file, content in files.items():
+            (unfinished / file).write_bytes(content if isinstance(content, bytes) else content.encode())
+        unfinished.chmod(0o755)
+        unfinished.rename(folder)
+    except OSError as error:
+        raise ExportError(f"{folder}: the files cannot go there: {error.strerror}") from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return sorted(folder / file for file in files)
+
+
+def _need(module: str, extra: str) -> None:
+    """Refuse where an extra is not installed."""
+    import importlib.util
+
+    if importlib.util.find_spec(module) is None:
+        raise ExportError(f"this needs {module}, which is not installed: pip install 'elman[{extra}]'")

@@ -1,0 +1,78 @@
+"""A step computed in torch, value by value: plainly right, for any number of rows, dtype and device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from elman.equations import TABLE
+from elman.stepping.flat import Flat
+
+
+class Interpreted:
+    """Runs a :class:`Flat` in the dtype of its tensors, or in ``dtype``.
+
+    >>> import elman
+    >>> from elman.layers.flat import flat_step
+    >>> layer = elman.Recurrent("gru", 3, 5)
+    >>> step = Interpreted(flat_step(layer))
+    >>> outputs, state = step({"x": torch.zeros(2, 3)}, step.initial(rows=2))
+    >>> outputs["y"].shape, [part.shape for part in state]
+    (torch.Size([2, 5]), [torch.Size([2, 5])])
+    """
+
+    def __init__(self, flat: Flat, dtype: torch.dtype | None = None) -> None:
+        self.flat = flat
+        learned = [t for name, t in flat.tensors.items() if not name.startswith("zeros_")]
+        self.dtype = dtype or (learned[0].dtype if learned else torch.get_default_dtype())
+        self.tensors = {name: tensor.to(self.dtype) for name, tensor in flat.tensors.items()}
+
+    def initial(self, rows: int) -> list[Tensor]:
+        """The states before the first step, (rows, n) each."""
+        found = []
+        for memory in self.flat.memories:
+            begins = torch.zeros(memory.size) if memory.initial is None else memory.initial
+            found.append(begins.to(self.dtype).expand(rows, -1).clone())
+        return found
+
+    @torch.no_grad()
+    def __call__(self, inputs: Mapping[str, Tensor], state: Sequence[Tensor]) -> tuple[dict[str, Tensor], list[Tensor]]:
+        """One step: ``inputs`` (rows, n) by name, symbols (rows,); the outputs (rows, n) by name, and the new state."""
+        flat, values = self.flat, list[Tensor]()
+        old = {memory.old: part for memory, part in zip(flat.memories, state, strict=True)}
+        rows = len(next(iter(inputs.values())))
+        for i, value in enumerate(flat.values):
+            args = [values[a] for a in value.args]
+            if value.op in ("input", "symbol"):
+                values.append(inputs[value.name].to(self.dtype) if value.op == "input" else inputs[value.name])
+            elif value.op == "state":
+                values.append(old[i])
+            elif value.op == "constant":
+                values.append(torch.full((1, 1), value.number, dtype=self.dtype))
+            elif value.op == "vector":
+                values.append(self.tensors[value.name][value.first : value.first + value.size].unsqueeze(0))
+            elif value.op == "product":
+                values.append(self._product(i, args[0]))
+            elif value.op == "row":
+                values.append(self.tensors[value.name][args[0]])
+            elif value.op == "total":
+                sizes = [flat.values[a].size for a in value.args]
+                wholes = [arg.expand(rows, size) for arg, size in zip(args, sizes, strict=True)]
+                values.append(torch.stack([whole.sum(-1, keepdim=True) for whole in wholes]).sum(0))
+            else:
+                row = TABLE[value.op]
+                numbers = {k: flat.values[value.args[k]].number for k in row.number_arguments}
+                values.append(row.torch(*(numbers.get(k, arg) for k, arg in enumerate(args))))
+        outputs = {name: values[i].expand(rows, flat.values[i].size) for name, i in flat.outputs.items()}
+        return outputs, [values[m.new].to(self.dtype).expand(rows, m.size) for m in flat.memories]
+
+    def _product(self, i: int, operand: Tensor) -> Tensor:
+        value = self.flat.values[i]
+        weight = self.tensors[value.name][value.first : value.first + value.size]
+        if value.blocks == 1:
+            return functional.linear(operand, weight)
+        weight = weight.unflatten(0, (value.blocks, -1))
+        return torch.einsum("bnc,nrc->bnr", operand.unflatten(-1, (value.blocks, -1)), weight).flatten(-2)

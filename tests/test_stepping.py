@@ -1,0 +1,181 @@
+"""One step at a time is the whole sequence: of every cell, and of whole jobs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import elman
+from elman.errors import ExportError, ShapeError
+from elman.jobs import Classifier, Forecaster, Generator
+from elman.layers.flat import flat_step
+from elman.stepping import order_of
+from elman.stepping.flat import LEAVES, WIDE
+from elman.stepping.interpret import Interpreted
+from elman.stepping.stream import Stream
+from exported_cells import CELLS, network, sequence
+
+
+def stepped(layer, x, extras, dtype=None):
+    """The output of each step, and the state after the last."""
+    step = Interpreted(flat_step(layer), dtype)
+    state, outputs = step.initial(x.shape[1]), []
+    for t in range(len(x)):
+        given = {"x": x[t], **{name: value[t] for name, value in extras.items()}}
+        out, state = step({name: given[name] for name in step.flat.inputs}, state)
+        outputs.append(out["y"])
+    return torch.stack(outputs), state
+
+
+@pytest.mark.parametrize("key", CELLS)
+def test_steps_are_the_sequence(key):
+    layer = network(key)
+    x, extras = sequence(layer)
+    want, states = layer(x, **extras)
+    found, ended = stepped(layer, x, extras)
+    torch.testing.assert_close(found, want, rtol=1e-12, atol=1e-12)
+    states = states if isinstance(states, tuple) else (states,)
+    assert len(ended) == 2 * len(states)
+    for k, state in enumerate(states):
+        for number in range(2):
+            torch.testing.assert_close(ended[number * len(states) + k], state[number], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("key", ["lstm", "gru", "layer_norm_lstm", "slstm", "mingru"])
+def test_steps_of_float32_are_as_near_as_the_sequence(key):
+    layer, exact = network(key, torch.float32), network(key)
+    exact.load_state_dict({name: value.double() for name, value in layer.state_dict().items()})
+    x, extras = sequence(layer)
+    want = exact(x.double(), **{k: v.double() for k, v in extras.items()})[0]
+    own = (layer(x, **extras)[0] - want).abs().max()
+    found = (stepped(layer, x, extras)[0] - want).abs().max()
+    assert found <= 4 * own + 1e-6
+
+
+@pytest.mark.parametrize(
+    "more", [{"residual": True}, {"zoneout": 0.3}, {"learn_state": True}, {"bias": False}, {"dropout": 0.2}]
+)
+def test_what_a_layer_adds_is_in_its_step(more):
+    layer = network("lstm", **more)
+    with torch.no_grad():
+        for name, parameter in layer.named_parameters():
+            if name.startswith("initial"):
+                parameter.uniform_(-1, 1)
+    x, extras = sequence(layer)
+    torch.testing.assert_close(stepped(layer, x, extras)[0], layer(x)[0], rtol=1e-12, atol=1e-12)
+
+
+def test_two_directions_have_no_step():
+    with pytest.raises(ExportError, match="two directions"):
+        flat_step(elman.Recurrent("gru", 3, 4, bidirectional=True))
+
+
+@pytest.mark.parametrize("key", CELLS)
+def test_every_value_is_ordered_once_and_after_its_arguments(key):
+    flat = flat_step(network(key))
+    order = order_of(flat)
+    done = {i for i, v in enumerate(flat.values) if v.op in LEAVES}
+    for stage in order.stages:
+        made = getattr(stage, "parts", None) or getattr(stage, "values", None) or (stage.value,)
+        for i in made:
+            inside = set() if flat.values[i].op in WIDE else {a for a in made if a < i}
+            assert set(flat.values[i].args) <= done | inside
+            assert i not in done
+        done |= set(made)
+    assert done == set(range(len(flat.values)))
+
+
+# Jobs
+
+WAVES = np.stack([np.exp(0.3 * np.sin(np.arange(260) / 6) + 0.002 * np.arange(260)), np.cos(np.arange(260) / 5)], 1)
+FORECASTS = {
+    "line alone": {},
+    "on a line": {"horizon": 3, "shares": (0.6, 0.3)},
+    "fed back": {"horizon": 2, "strategy": "recursive", "shares": (0.6, 0.3)},
+    "segments": {"horizon": 2, "context": 25, "segment": 4, "shares": (0.5, 0.5)},
+    "ensemble": {"horizon": 2, "ensemble": 2, "shares": (0.6, 0.3)},
+    "alone": {"horizon": 3, "network_alone": True},
+    "alone, fed back": {"horizon": 3, "network_alone": True, "strategy": "recursive"},
+    "carried": {"horizon": 2, "network_alone": True, "stateful": True, "targets": "every"},
+    "differences": {"horizon": 2, "scaler": "differences"},
+    "carried differences": {"network_alone": True, "stateful": True, "scaler": "differences"},
+}
+
+
+def forecaster(name, columns=2):
+    choices = dict(FORECASTS[name])
+    shares = choices.pop("shares", None)
+    made = Forecaster("gru", **{"hidden": 5, "epochs": 1, "context": 16, "season": 0} | choices)
+    made.fit(WAVES[:, :columns])
+    if shares is not None:
+        made.model.use(*shares)
+    elif made.config.on_line:
+        made.model.use(0, 0)
+    return made
+
+
+@pytest.mark.parametrize("columns", [1, 2])
+@pytest.mark.parametrize("name", FORECASTS)
+def test_a_stream_of_values_forecasts_as_the_job(name, columns):
+    job = forecaster(name, columns)
+    stream, context = job.stream(), job.task.context
+    read = WAVES[:, :columns] if job.config.stateful else WAVES[-context - 3 :, :columns]
+    said = [stream.push(value if columns > 1 else value[0]) for value in read]
+    np.testing.assert_allclose(said[-1], job.predict(job.config.horizon).values, rtol=1e-6)
+    assert np.ptp([s for s in said if s is not None]) > 0
+    if not job.config.stateful:
+        assert [s is None for s in said] == [True] * (context - 1) + [False] * 4
+
+
+def test_streams_side_by_side_are_each_alone():
+    job = forecaster("alone")
+    together, alone = job.stream(rows=2), job.stream()
+    for t in range(60):
+        if t == 20:
+            together.reset([1])
+        found = together.push(np.stack([WAVES[t], WAVES[t + 100]]))
+    for value in WAVES[:60]:
+        want = alone.push(value)
+    np.testing.assert_allclose(found[0], want, rtol=1e-6)
+    alone.reset()
+    for value in WAVES[120:160]:
+        want = alone.push(value)
+    np.testing.assert_allclose(found[1], want, rtol=1e-6)
+
+
+def test_a_stream_of_symbols_scores_as_the_network():
+    job = Generator("lstm", hidden=8, layers=2, epochs=1, split=(100, 0, 0))
+    job.fit(b"to be or not to be, that is the question " * 8)
+    model = job.portable()
+    stream = job.stream()
+    for symbol in model.example:
+        said = stream.push(symbol)
+    np.testing.assert_allclose(said, model.said(), rtol=1e-5, atol=1e-6)
+    with pytest.raises(ShapeError, match="symbols are numbers from 0 to"):
+        stream.push(len(model.tokens))
+    with pytest.raises(ShapeError, match="want the number of a symbol"):
+        stream.push("a")
+
+
+@pytest.mark.parametrize("pooling", ["last", "mean", "max", "attention"])
+def test_a_stream_of_a_class_is_the_classifier(pooling):
+    rng = np.random.default_rng(0)
+    series = [np.sin(np.arange(20) / (2 + k % 2)) + 0.1 * rng.random(20) for k in range(60)]
+    job = Classifier("gru", hidden=6, epochs=2, directions=1, pooling=pooling)
+    job.fit((series, ["slow" if k % 2 else "fast" for k in range(60)]))
+    stream = job.stream()
+    for value in series[3]:
+        said = stream.push(value)
+    np.testing.assert_allclose(said, job.predict([series[3]]).probabilities[0], rtol=1e-5)
+    np.testing.assert_allclose(said.sum(), 1)
+
+
+def test_what_a_stream_cannot_read_is_named():
+    job = forecaster("alone", 2)
+    with pytest.raises(ShapeError, match="got 1 numbers a stream, want 2"):
+        job.stream().push(1.0)
+    with pytest.raises(ShapeError, match="want finite numbers"):
+        job.stream().push([1.0, np.nan])
+    with pytest.raises(ShapeError, match="rows: got 0"):
+        Stream(job.portable(), rows=0)
