@@ -128,6 +128,17 @@ def test_a_stream_of_values_forecasts_as_the_job(name, columns):
         assert [s is None for s in said] == [True] * (context - 1) + [False] * 4
 
 
+def test_a_series_with_dates_is_an_example_too(write):
+    rows = "".join(f"{2000 + k // 12}-{1 + k % 12:02d}-01,{np.sin(k)}\n" for k in range(80))
+    job = Forecaster("gru", hidden=4, epochs=1, context=8, season=0)
+    job.fit(write("date,value\n" + rows))
+    model = job.portable()
+    stream = job.stream()
+    for value in model.example:
+        said = stream.push(value)
+    np.testing.assert_allclose(said, model.said(), rtol=1e-6)
+
+
 def test_streams_side_by_side_are_each_alone():
     job = forecaster("alone")
     together, alone = job.stream(rows=2), job.stream()

@@ -345,7 +345,7 @@ class ForecastTask:
         self.model.eval()
         self.use_line_before(len(self.series))
         model, config = self.model, self.config
-        example = replace(self.series, values=self.series.values[-2 * self.context - 8 :])
+        example = replace(self.series, values=self.series.values[-2 * self.context - 8 :], times=None)
         return Model(
             self.name,
             model.networks(),
