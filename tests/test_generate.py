@@ -13,6 +13,7 @@ from elman.data import Ids, read_alphabet, write_ids
 from elman.errors import DataError, ElmanError, RunError
 from elman.jobs import Generator
 from elman.jobs import load as load_job
+from elman.stepping.engine import engine
 from elman.tasks import GenerateConfig, GenerateNetwork, GenerateTask, Sampling
 from elman.tasks import generate as generating
 from elman.tasks.sampling import draw, probabilities
@@ -159,14 +160,12 @@ def test_dropout_masks(tmp_path, variational):
 
 def test_single_steps_are_the_same_network(tmp_path):
     task = make(tmp_path, layers=2)
-    ids = torch.tensor([[1], [2], [3]])
-    stepper, state = task.model.stepper(), None
-    whole, end = task.model.read(ids)
-    for i in range(3):
-        output, state = task.model.read(ids[i : i + 1], state, stepper)
-    assert torch.allclose(output, whole[-1:], atol=1e-6)
-    assert torch.allclose(state[1], end[1], atol=1e-6)
-    assert stepper.weight_hh_l1 is task.model.recurrent.weight_hh_l1
+    step = engine(task.model.flat())
+    whole, _ = task.model(torch.tensor([[1], [2], [3]]))
+    for symbol in (1, 2, 3):
+        step.inputs["symbol"][0] = symbol
+        step()
+    np.testing.assert_allclose(step.outputs["scores"], whole[-1].detach().numpy(), atol=1e-6)
 
 
 # --- sampling
@@ -213,11 +212,11 @@ def test_a_text_in_two_calls_is_the_text_in_one(trained, how):
     generator, _ = trained
     whole, end = generator.generate("In", 40, seed=1, **how)
     first, state = generator.generate("In", 15, seed=1, **how)
-    kept = state.state[0].clone()
+    kept = state.states[0].copy()
     second, last = generator.generate("", 25, state=state, **how)
     assert first + second == whole
-    assert torch.equal(last.state[0], end.state[0])
-    assert torch.equal(state.state[0], kept)  # a value: going on does not change it
+    assert np.array_equal(last.states[0], end.states[0])
+    assert np.array_equal(state.states[0], kept)  # a value: going on does not change it
     assert generator.generate("", 25, state=state, **how)[0] == second
 
 

@@ -66,6 +66,66 @@ def test_what_a_layer_adds_is_in_its_step(more):
     torch.testing.assert_close(stepped(layer, x, extras)[0], layer(x)[0], rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("key", CELLS)
+def test_a_stepper_is_the_sequence(key, dtype):
+    layer = network(key, dtype)
+    x, extras = sequence(layer, 12, 3)
+    want, states = layer(x, **extras)
+    step = layer.stepper(rows=3)
+    found = [step(x[t], **{n: v[t] for n, v in extras.items()}).copy() for t in range(len(x))]
+    bound = 1e-12 if dtype == torch.float64 else 2e-3 if "norm" in key else 1e-5
+    np.testing.assert_allclose(found, want.detach().numpy(), rtol=bound, atol=bound * float(want.abs().max()))
+    both = (step.state, states) if isinstance(states, tuple) else ((step.state,), (states,))
+    for own, each in zip(*both, strict=True):
+        torch.testing.assert_close(own, each.detach(), rtol=bound, atol=bound * 10)
+    step.reset()
+    step.state = layer(x[:5], **{n: v[:5] for n, v in extras.items()})[1]
+    again = [step(x[t], **{n: v[t] for n, v in extras.items()}).copy() for t in range(5, len(x))]
+    np.testing.assert_allclose(again, found[5:], rtol=bound, atol=bound * float(want.abs().max()))
+
+
+def test_a_stepper_takes_changed_weights_and_two_runs_are_the_same_bits():
+    layer = network("lstm", torch.float32)
+    step, x = layer.stepper(), np.linspace(-1, 1, 12, dtype=np.float32)[None]
+    first = [step(x).copy() for _ in range(5)]
+    step.reset()
+    np.testing.assert_array_equal([step(x).copy() for _ in range(5)], first)
+    with torch.no_grad():
+        layer.weight_hh_l0.mul_(2.0)
+    step.reset()
+    found = [step(x).copy()[0] for _ in range(5)]
+    want = layer(torch.from_numpy(x).expand(5, 1, 12))[0][:, 0].detach().numpy()
+    np.testing.assert_allclose(found, want, rtol=1e-5)
+    assert np.abs(np.array(found)[:, None] - first).max() > 1e-3
+
+
+def test_a_stepper_says_what_it_cannot_take():
+    step = network("gru", torch.float32).stepper(rows=2)
+    with pytest.raises(ShapeError, match=r"x: want \(2, 12\)"):
+        step(np.zeros((3, 12)))
+    with pytest.raises(ShapeError, match="no further input gap"):
+        step(np.zeros((2, 12)), gap=1.0)
+    with pytest.raises(ShapeError, match="state h: got"):
+        step.state = torch.zeros(2, 2, 5)
+    with pytest.raises(ShapeError, match="further input"):
+        network("cfc", torch.float32).stepper()(np.zeros((1, 12)))
+
+
+def test_a_step_of_a_layer_has_gradients():
+    layer = network("gru", batch_first=True)
+    x = torch.randn(3, 4, 12, dtype=torch.float64)
+    state, outputs = None, []
+    for t in range(4):
+        y, state = layer.step(x[:, t], state)
+        outputs.append(y)
+    want, _ = layer(x)
+    torch.testing.assert_close(torch.stack(outputs, 1), want)
+    assert outputs[-1].requires_grad
+    with pytest.raises(ShapeError, match="want \\(B, I\\)"):
+        layer.step(x)
+
+
 def test_two_directions_have_no_step():
     with pytest.raises(ExportError, match="two directions"):
         flat_step(elman.Recurrent("gru", 3, 4, bidirectional=True))

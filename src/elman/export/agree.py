@@ -150,7 +150,7 @@ def _onnx_step(model: Model) -> NDArray:
             fed = {"x": ((np.array(value) - model.shift) / model.scale)[None].astype(np.float32)}
         outputs = session.run(None, {**fed, **state})
         state = dict(zip(state, outputs[1:], strict=True))
-    said = stream.said({"first": torch.from_numpy(outputs[0])})
+    said = stream.said(outputs[0])
     if model.task == "forecast":
         return said.reshape(-1, len(model.columns)) * model.scale + model.shift
     return said

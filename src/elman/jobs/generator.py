@@ -197,8 +197,11 @@ class Generator(Job[GenerateTask]):
         prompt a text begins after a line's end, or as the training text began. Raises :class:`DataError` naming a
         character of the prompt that is not known.
         """
-        pieces = [*self.write(prompt, length, seed=seed, state=state, **how)]
-        return "".join(text for text, _ in pieces), pieces[-1][1]
+        texts, end = [], state
+        for text, end in self.write(prompt, length, seed=seed, state=state, **how):  # noqa: B007
+            texts.append(text)
+        assert end is not None
+        return "".join(texts), end
 
     def _beginning(self) -> list[int]:
         try:

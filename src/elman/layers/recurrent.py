@@ -7,7 +7,7 @@ import operator
 import warnings
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,9 @@ from elman.layers.initialise import initialise, scheme
 from elman.layers.inputs import read_extras, read_reset, read_state, write_state
 from elman.layers.stack import Noise, Ran, Stack, States
 from elman.sequences import Batch
+
+if TYPE_CHECKING:
+    from elman.layers.step import Stepper
 
 
 @dataclass(frozen=True)
@@ -165,6 +168,34 @@ class Recurrent(nn.Module):
         """
         batch, ran = self._run(x, state, lengths, reset, extras, ())
         return batch.leave(ran.output), write_state(self.stack, ran.states, batch)
+
+    def stepper(self, rows: int = 1) -> Stepper:
+        """The layer one step at a time, ``rows`` streams side by side, see :class:`Stepper`.
+
+        >>> import elman
+        >>> step = elman.Recurrent("lstm", input_size=1, hidden_size=4).stepper()
+        >>> step(0.5).shape, [part.shape for part in step.state]
+        ((1, 4), [torch.Size([1, 1, 4]), torch.Size([1, 1, 4])])
+        """
+        from elman.layers.step import Stepper
+
+        return Stepper(self, rows)
+
+    def step(self, x: Tensor, state: Any = None, **extras: Tensor) -> tuple[Tensor, Any]:
+        """One step: x (B, I) and the state to y (B, D O) and the next state; as :meth:`forward` on a sequence of one.
+
+        Gradients flow. Where they need not, and many steps follow, :meth:`stepper` is a hundred times as fast.
+
+        >>> import torch, elman
+        >>> layer = elman.Recurrent("gru", input_size=3, hidden_size=5)
+        >>> y, h = layer.step(torch.zeros(2, 3))
+        >>> y, h = layer.step(torch.zeros(2, 3), h)
+        """
+        if x.dim() != 2:
+            raise ShapeError(f"x: got shape {tuple(x.shape)}, want (B, I)")
+        time = 1 if self.batch_first else 0
+        output, state = self(x.unsqueeze(time), state, **extras)
+        return output.squeeze(time), state
 
     def record(
         self,

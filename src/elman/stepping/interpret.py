@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -76,3 +78,39 @@ class Interpreted:
             return functional.linear(operand, weight)
         weight = weight.unflatten(0, (value.blocks, -1))
         return torch.einsum("bnc,nrc->bnr", operand.unflatten(-1, (value.blocks, -1)), weight).flatten(-2)
+
+
+class InterpretedStep:
+    """An :class:`Interpreted` with its own memory, as :class:`KernelStep` has it: write ``inputs``, call, read."""
+
+    def __init__(self, flat: Flat, rows: int = 1, dtype: torch.dtype | None = None) -> None:
+        self.flat, self.rows = flat, rows
+        self._step = Interpreted(flat, dtype)
+        kind = torch.empty(0, dtype=self._step.dtype).numpy().dtype
+        self.inputs = {
+            name: np.zeros(rows, np.int64)
+            if flat.values[i].op == "symbol"
+            else np.zeros((rows, flat.values[i].size), kind)
+            for name, i in flat.inputs.items()
+        }
+        self.state = [np.zeros((rows, m.size), kind) for m in flat.memories]
+        self.outputs = {name: np.zeros((rows, flat.values[i].size), kind) for name, i in flat.outputs.items()}
+        self.reset()
+
+    def pack(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take the weights anew."""
+        self._step = Interpreted(replace(self.flat, tensors=tensors), self._step.dtype)
+
+    def reset(self, rows: Sequence[int] | slice = slice(None)) -> None:
+        """Begin anew."""
+        for state, begin in zip(self.state, self._step.initial(self.rows), strict=True):
+            state[rows] = begin.numpy()[rows]
+
+    def __call__(self) -> None:
+        """One step."""
+        given = {name: torch.from_numpy(value) for name, value in self.inputs.items()}
+        outputs, state = self._step(given, [torch.from_numpy(part) for part in self.state])
+        for name, value in outputs.items():
+            self.outputs[name][:] = value.numpy()
+        for old, new in zip(self.state, [part.numpy() for part in state], strict=True):
+            old[:] = new

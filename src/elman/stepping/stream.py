@@ -2,47 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from elman.errors import ShapeError
-from elman.stepping.flat import Flat
-from elman.stepping.interpret import Interpreted
+from elman.stepping.engine import engine
+from elman.stepping.interpret import InterpretedStep
 from elman.stepping.model import Array, Model, Standing
 
-Engine = Callable[[Flat], Any]
+if TYPE_CHECKING:
+    from elman.stepping.kernel import KernelStep
 
 
 class Stream:
     """Streams of one :class:`Model`, ``rows`` of them side by side, each with its own state.
 
-    :meth:`push` takes the next value of each and gives what the network says then. ``dtype`` None computes as the
-    network was trained, in float32.
+    :meth:`push` takes the next value of each and gives what the network says then. It is computed by native code, as
+    the network was trained, in float32; with ``dtype`` in that, and value by value in torch.
     """
 
     def __init__(self, model: Model, rows: int = 1, dtype: torch.dtype | None = None) -> None:
         if rows < 1:
             raise ShapeError(f"rows: got {rows}, want 1 or more")
         self.model, self.rows = model, rows
-        self.networks = [Interpreted(flat, dtype) for flat in model.networks]
+        # A network on a line reads each column as a sequence of its own.
+        each = rows * (len(model.columns) if model.standing else 1)
+        make = engine if dtype is None else InterpretedStep
+        self.networks: list[KernelStep | InterpretedStep] = [make(flat, each, dtype) for flat in model.networks]
         self.reset()
 
     def reset(self, rows: Sequence[int] | None = None) -> None:
         """Begin anew, all streams or those of ``rows``."""
-        chosen = list(range(self.rows) if rows is None else rows)
-        fresh = [network.initial(self.rows) for network in self.networks]
+        chosen = slice(None) if rows is None else list(rows)
         if rows is None:
-            self.state = fresh
             self.count = np.zeros(self.rows, dtype=np.int64)
             self.window = np.zeros((self.rows, self.model.context + 1, len(self.model.columns)))
-            return
-        for old, new in zip(self.state, fresh, strict=True):
-            for part, begin in zip(old, new, strict=True):
-                part[chosen] = begin[chosen]
+        if not self.model.context:
+            for network in self.networks:
+                network.reset(chosen)
         self.count[chosen], self.window[chosen] = 0, 0.0
 
     def push(self, value: Any) -> Any:
@@ -65,14 +66,18 @@ class Stream:
             raise ShapeError(f"value: got {value!r}, want the number of a symbol for each of {self.rows} streams")
         if (symbols < 0).any() or (symbols >= known).any():
             raise ShapeError(f"value: got {value!r}, and symbols are numbers from 0 to {known - 1}")
-        inputs = {"symbol": torch.from_numpy(symbols.astype(np.int64))}
-        outputs, self.state[0] = self.networks[0](inputs, self.state[0])
-        return self.said(outputs)
+        return self._stepped("symbol", symbols)
 
-    def said(self, outputs: dict[str, torch.Tensor]) -> Array:
+    def _stepped(self, name: str, value: Any) -> Array:
+        (network,) = self.networks
+        network.inputs[name][:] = value
+        network()
+        (found,) = network.outputs.values()
+        return self.said(found)
+
+    def said(self, found: NDArray) -> Array:
         """What the network says, of what its step gives (rows, n): of classes the probabilities."""
-        (found,) = outputs.values()
-        made = found.double().numpy()
+        made = found.astype(np.float64)
         if self.model.classes:
             scores = (made - self.model.prior) / self.model.temperature
             made = np.exp(scores - scores.max(1, keepdims=True))
@@ -97,18 +102,16 @@ class Stream:
         if model.task == "classify":
             return self._carried((values - model.shift) / model.scale)
         if model.context:
-            found = np.full((self.rows, model.horizon, columns), np.nan)
             ready = self.count >= model.context
-            if ready.any():
-                found[ready] = self._forecast(self.window[ready], self.count[ready])
-            return found
+            if not ready.any():
+                return np.full((self.rows, model.horizon, columns), np.nan)
+            return np.where(ready[:, None, None], self._forecast(self.window, self.count), np.nan)
         z = (values - before if model.differences else values - model.shift) / model.scale
         made = self._carried(z).reshape(self.rows, -1, columns) * model.scale
         return values[:, None] + made.cumsum(1) if model.differences else made + model.shift
 
     def _carried(self, z: Array) -> Array:
-        outputs, self.state[0] = self.networks[0]({"x": torch.from_numpy(z)}, self.state[0])
-        return self.said(outputs)
+        return self._stepped("x", z)
 
     def _forecast(self, window: NDArray, count: NDArray) -> Array:
         """Forecasts (rows, horizon, C) after ``window`` (rows, context + 1, C), of ``count`` values so far."""
@@ -130,16 +133,19 @@ class Stream:
             z[count == model.context, 0] = 0.0
         else:
             z = window[:, 1:] - model.shift
-        output = self._through(self.networks[0], torch.from_numpy(z / model.scale).transpose(0, 1))["forecast"]
-        made = output.double().numpy().reshape(len(window), -1, len(model.columns)) * model.scale
+        output = self._through(self.networks[0], (z / model.scale).swapaxes(0, 1))
+        made = output.reshape(len(window), -1, len(model.columns)) * model.scale
         return window[:, -1:] + made.cumsum(1) if model.differences else made + model.shift
 
-    def _through(self, network: Interpreted, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The outputs after the last step of x (T, rows, n), from the beginning."""
-        state, outputs = network.initial(x.shape[1]), dict[str, torch.Tensor]()
+    @staticmethod
+    def _through(network: KernelStep | InterpretedStep, x: Array) -> Array:
+        """What comes out after the last step of x (T, rows, n), from the beginning."""
+        network.reset()
         for step in x:
-            outputs, state = network({"x": step}, state)
-        return outputs
+            network.inputs["x"][:] = step
+            network()
+        (found,) = network.outputs.values()
+        return found.astype(np.float64)
 
     def _on_line(self, window: Array, s: Standing) -> Array:
         """Forecasts (rows, K, C) of a network on a line after ``window`` (rows, context, C)."""
@@ -160,8 +166,8 @@ class Stream:
         cut = both.reshape(rows, model.steps, s.segment, len(model.columns), 2).transpose(1, 0, 3, 4, 2)
         shape = (model.steps, rows, len(model.columns), 1)
         read = np.concatenate([cut.reshape(*shape[:3], -1), np.broadcast_to(np.log(size)[None, ..., None], shape)], -1)
-        x = torch.from_numpy(read.reshape(model.steps, -1, read.shape[-1]))
-        parts = np.mean([self._through(network, x)["both"].double().numpy() for network in self.networks], 0)
+        x = read.reshape(model.steps, -1, read.shape[-1])
+        parts = np.mean([self._through(network, x) for network in self.networks], 0)
         own = parts.reshape(rows, len(model.columns), 2, -1).transpose(2, 0, 3, 1) * s.units[:, None, None]
         own = own * size[:, None]
         straight = (line - model.shift) / model.scale

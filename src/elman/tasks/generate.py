@@ -6,9 +6,8 @@ off and the state carried on (Williams & Peng 1990). A part is scored as one tex
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,9 @@ from elman.errors import ElmanError
 from elman.layers import Recurrent
 from elman.layers.dropout import dropout
 from elman.layers.flat import write_step
+from elman.layers.step import set_state, state_of
 from elman.stepping import Flat, Writer
+from elman.stepping.engine import engine
 from elman.stepping.model import Model, Part
 from elman.tasks.forecast import CHUNKS_PER_STREAM, detached
 from elman.tasks.sampling import draw
@@ -70,10 +71,10 @@ class GenerateNetwork(nn.Module):
         output, state = self.read(ids, state)
         return self.head(output), state
 
-    def read(self, ids: Tensor, state: Any = None, recurrent: Recurrent | None = None) -> tuple[Tensor, Any]:
-        """What the head reads scores from, (T, B, O), and the state; by ``recurrent`` in place of the network's own."""
+    def read(self, ids: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """What the head reads scores from, (T, B, O), and the state."""
         vectors = self._dropped(self._vectors(ids), self.config.input_dropout)
-        output, state = (recurrent or self.recurrent)(vectors, state)
+        output, state = self.recurrent(vectors, state)
         return self._dropped(output, self.config.output_dropout), state
 
     def flat(self) -> Flat:
@@ -86,16 +87,6 @@ class GenerateNetwork(nn.Module):
             vector = w.row("head_weight" if self.config.tied else "embedding", self.embedding.weight, symbol)
         output = write_step(self.recurrent, w, vector)
         return w.flat(scores=w.affine(self.head, output, "head"))
-
-    def stepper(self) -> Recurrent:
-        """The recurrent network, its weights shared, for single steps: on the reference loop.
-
-        A call of a kernel packs the weights first, which pays over many steps and not for one: a step of two LSTMs of
-        256 takes 4.5 ms so, and 0.5 ms here.
-        """
-        twin = copy.copy(self.recurrent)
-        twin.stack = replace(self.recurrent.stack, backend="reference")
-        return twin
 
     def _vectors(self, ids: Tensor) -> Tensor:
         if self.embedding is None:
@@ -118,9 +109,9 @@ class Batch:
 
 @dataclass(frozen=True)
 class Written:
-    """Where a text stands: the ``state`` after all but the ``last`` symbol, and of the random numbers."""
+    """Where a text stands: the ``states`` (1, n) after all but the ``last`` symbol, and of the random numbers."""
 
-    state: Any
+    states: tuple[np.ndarray, ...]
     last: int
     random: Tensor
 
@@ -261,17 +252,29 @@ class GenerateTask:
 
         ``written`` is a text to go on with; there must be that or a prompt.
         """
-        self.model.eval()
-        stepper = self.model.stepper()
-        state = None if written is None else written.state
+        model = self.model.eval()
         unread = [*([] if written is None else [written.last]), *prompt]
+        step = engine(model.flat())
+        for room, state in zip(step.state, () if written is None else written.states, strict=False):
+            room[:] = state
+        if len(unread) > 1:
+            begun = torch.tensor(unread[:-1], device=self.device)[:, None]
+            set_state(model.recurrent, step.state, model.read(begun, self._state(step, written))[1])
+        symbol = unread[-1]
         for _ in range(length):
-            ids = torch.tensor(unread, device=self.device)[:, None]
-            output, state = self.model.read(ids, state, stepper if len(ids) == 1 else None)
-            scores = self.model.head(output[-1, 0]).cpu()
+            step.inputs["symbol"][0] = symbol
+            step()
+            scores = torch.from_numpy(step.outputs["scores"][0].copy())
             scores[self.alphabet.unwritten] = -torch.inf
-            unread = [draw(sampling, scores, random)]
-            yield unread[0], Written(state, unread[0], random.get_state())
+            symbol = draw(sampling, scores, random)
+            yield symbol, Written(tuple(map(np.array, step.state)), symbol, random.get_state())
+
+    def _state(self, step: Any, written: Written | None) -> Any:
+        """Where a text stands, in the form that the network takes it."""
+        if written is None:
+            return None
+        state = state_of(self.model.recurrent, step.state)
+        return tuple(part.to(self.device) for part in state) if isinstance(state, tuple) else state.to(self.device)
 
 
 @dataclass(frozen=True)
