@@ -11,6 +11,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -42,10 +43,8 @@ def of_a_cell(cell: str, hidden: int) -> dict[str, float]:
     x = torch.full((1, 1), 0.3)
     state = (torch.zeros(1, hidden),) * 2 if cell == "lstm" else torch.zeros(1, hidden)
     calls["torch cell"] = lambda: twin(x, state)
-    try:
+    with suppress(ImportError):
         calls["onnxruntime"] = in_onnx(cell, hidden)
-    except ImportError:
-        pass
     with torch.no_grad():
         return microseconds(calls)
 

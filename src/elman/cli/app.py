@@ -47,6 +47,7 @@ app = group(_root, "elman", HELP, completion=True).add(
             "generate": "elman.cli.generating:generate",
             "classify": "elman.cli.classifying:classify",
             "export": "elman.cli.exporting:export",
+            "serve": "elman.cli.serving:serve",
         },
         "Cells and this machine": {
             "cells": "elman.cli.catalogue:cells",

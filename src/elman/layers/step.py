@@ -42,6 +42,7 @@ class Stepper:
         self._parameters = [*layer.parameters()]
         self._engine = engine(flat_step(layer), rows)
         self._versions = self._seen()
+        self._further = [(name, room) for name, room in self._engine.inputs.items() if name != "x"]
         self._x, self._y = self._engine.inputs["x"], self._engine.outputs["y"]
 
     def _seen(self) -> list[int]:
@@ -54,9 +55,8 @@ class Stepper:
             self._versions = self._seen()
         try:
             self._x[:] = x
-            for name, room in self._engine.inputs.items():
-                if name != "x":
-                    room[:] = extras.pop(name)
+            for name, room in self._further:
+                room[:] = extras.pop(name)
         except KeyError as error:
             raise ShapeError(f"the cell has the further input {error}, (B, n); give it by name") from None
         except (ValueError, TypeError) as error:

@@ -1,0 +1,21 @@
+"""How much a server takes on."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Limits(BaseModel):
+    """What a server refuses beyond. Times are in seconds.
+
+    >>> Limits(sessions=10).body
+    1000000
+    """
+
+    model_config = ConfigDict(title="Limits", extra="forbid", frozen=True, allow_inf_nan=False)
+
+    body: int = Field(1_000_000, ge=1, description="bytes of a request")
+    sessions: int = Field(1000, ge=0, description="sessions open at once")
+    idle: float = Field(600.0, gt=0, description="seconds a session may be idle before it is closed")
+    time: float = Field(30.0, gt=0, description="seconds a request may take")
+    length: int = Field(10_000, ge=1, description="symbols written, steps forecast or values pushed in one request")
