@@ -30,7 +30,7 @@ def serve(
 
     Examples:
         elman serve runs/sales-gru
-        ELMAN_TOKEN=secret elman serve runs/sales-gru runs/book --host 0.0.0.0 --port 80
+        elman serve runs/sales-gru runs/book --host 0.0.0.0 --port 80
     """
     try:
         import fastapi  # noqa: F401
