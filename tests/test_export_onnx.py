@@ -169,6 +169,37 @@ def test_naive_bayes_and_a_line_are_said_not_to_leave():
         step_model(forecaster("line alone").portable())
 
 
+class Around(torch.nn.Module):
+    """A model of a person's own, with a layer inside."""
+
+    def __init__(self, cell):
+        super().__init__()
+        self.recurrent = elman.Recurrent(cell, 3, 5, num_layers=2)
+        self.head = torch.nn.Linear(5, 2)
+
+    def forward(self, x):
+        return self.head(self.recurrent(x)[0])
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("cell", ["lstm", "peephole"])
+def test_torch_s_own_exporters_take_a_layer(cell, tmp_path):
+    model, x = Around(cell).eval(), torch.randn(6, 4, 3)
+    more = torch.randn(6, 9, 3)
+    traced = torch.jit.trace(model, (x,))
+    torch.testing.assert_close(traced(more), model(more))
+    exported = torch.export.export(model, (x,), dynamic_shapes={"x": {1: torch.export.Dim("B")}}).module()
+    torch.testing.assert_close(exported(more), model(more))
+    for dynamo in (True, False):
+        if dynamo:
+            pytest.importorskip("onnxscript")
+        file = tmp_path / f"{dynamo}.onnx"
+        torch.onnx.export(model, (x,), str(file), dynamo=dynamo, verbose=False)
+        made = session(onnx.load(str(file)))
+        found = made.run(None, {made.get_inputs()[0].name: x.numpy()})[0]
+        np.testing.assert_allclose(found, model(x).detach().numpy(), rtol=1e-5, atol=1e-6)
+
+
 def test_further_inputs_are_named():
     layer = elman.Recurrent("cfc", 3, 4)
     assert [e.name for e in layer.program.extras] == [i.name for i in layer_model(layer).graph.input][3:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +27,7 @@ class Cpu:
             return reason
         sizes = tuple(call.sizes.values())
         if torch.compiler.is_compiling():
-            return _constant_reason(call.program, sizes) or None
+            return _leaves() or _constant_reason(call.program, sizes) or None
         return _mode() or _program(call)
 
     def run(self, call: Call) -> Result:
@@ -56,7 +57,16 @@ def _names(*tensors: Tensor) -> str:
     return " and ".join(str(tensor.dtype).removeprefix("torch.") for tensor in tensors)
 
 
+@operator.constant
+def _leaves() -> str | None:
+    """Why not, where torch.onnx writes down what it sees: other runtimes have no kernels of ours."""
+    onnx = sys.modules.get("torch.onnx")
+    return "cannot be exported to ONNX" if onnx is not None and onnx.is_in_onnx_export() else None
+
+
 def _mode() -> str | None:
+    if torch.jit.is_tracing():
+        return "does not run under torch.jit.trace"
     if forward_ad._current_level >= 0:
         return "does not take forward-mode derivatives"
     if torch._C._functorch.peek_interpreter_stack() is not None:

@@ -57,6 +57,8 @@ def _tensors(call: Call) -> str | None:
 
 
 def _mode() -> str | None:
+    if torch.jit.is_tracing():
+        return "does not run under torch.jit.trace"
     if forward_ad._current_level >= 0:
         return "does not take forward-mode derivatives"
     if torch._C._functorch.peek_interpreter_stack() is not None:
