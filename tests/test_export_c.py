@@ -14,7 +14,7 @@ import torch
 
 import elman
 from elman.errors import ExportError
-from elman.export import agreements, export
+from elman.export import agreements, export, layer_as_c
 from elman.export.c import CStep, c_name
 from elman.export.c_functions import preamble
 from elman.export.c_model import c_files
@@ -29,41 +29,13 @@ if not COMPILERS:
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-Werror"]
 
 
-def one_step(key, real):
-    """C of one step of a cell's network, its functions called after the cell."""
-    dtype = {"float": torch.float32, "double": torch.float64}[real]
-    layer = network(key, dtype)
-    step = CStep(flat_step(layer), c_name(key), real=real)
-    name = step.prefix
-    inputs = "".join(f", const {real} *in_{c_name(n)}" for n in step.flat.inputs)
-    parts = [
-        preamble(name, real, step.write.functions),
-        *step.tables.values(),
-        "typedef struct {",
-        *(step.fields() or ["char none;"]),
-        f"}} {name}_state;",
-        f"void {name}_reset({name}_state *s);",
-        f"void {name}_reset({name}_state *s) {{",
-        "(void)s;",
-        *step.reset(),
-        "}",
-        f"void {name}_step({name}_state *s{inputs}, {real} *out_y);",
-        f"void {name}_step({name}_state *s{inputs}, {real} *out_y) {{",
-        "(void)s;",
-        *(f"(void)in_{c_name(n)};" for n in step.flat.inputs),
-        step.body,
-        "}",
-    ]
-    return layer, step, "\n".join(parts)
-
-
 @pytest.fixture(scope="module", params=["float", "double"])
 def library(request, tmp_path_factory):
     """All cells in one library: a compiler started once."""
-    made = {key: one_step(key, request.param) for key in CELLS}
+    dtype = {"float": torch.float32, "double": torch.float64}[request.param]
+    made = {key: network(key, dtype) for key in CELLS}
     folder = tmp_path_factory.mktemp("c")
-    code = "#include <math.h>\n#include <stdint.h>\n" + "\n".join(text for _, _, text in made.values())
-    (folder / "cells.c").write_text(code)
+    (folder / "cells.c").write_text("\n".join(layer_as_c(layer, c_name(key)) for key, layer in made.items()))
     command = [COMPILERS[0], *STRICT, "-O1", "-shared", "-fPIC", "-o", "cells.so", "cells.c", "-lm"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[:2000]
@@ -72,21 +44,23 @@ def library(request, tmp_path_factory):
 
 def run_c(library, key, x, extras):
     real, made, loaded = library
-    layer, step, _ = made[key]
+    layer, name = made[key], c_name(key)
     number = {"float": np.float32, "double": np.float64}[real]
     state = ctypes.create_string_buffer(1 << 16)
-    getattr(loaded, f"{step.prefix}_reset")(state)
+    getattr(loaded, f"{name}_reset")(state)
     outputs = np.zeros((len(x), layer.output_size), number)
     for t in range(len(x)):
-        given = [np.ascontiguousarray((x if n == "x" else extras[n])[t, 0].numpy(), number) for n in step.flat.inputs]
+        given = [
+            np.ascontiguousarray((x if n == "x" else extras[n])[t, 0].numpy(), number) for n in flat_step(layer).inputs
+        ]
         pointers = [ctypes.c_void_p(array.ctypes.data) for array in (*given, outputs[t])]
-        getattr(loaded, f"{step.prefix}_step")(state, *pointers)
+        getattr(loaded, f"{name}_step")(state, *pointers)
     return outputs
 
 
 @pytest.mark.parametrize("key", CELLS)
 def test_c_is_the_cell(library, key):
-    layer = library[1][key][0]
+    layer = library[1][key]
     x, extras = sequence(layer, 60, 1)
     want = layer(x, **extras)[0][:, 0].detach().numpy()
     bound = 1e-5 if library[0] == "float" else 1e-11
@@ -98,7 +72,7 @@ def test_c_is_the_cell(library, key):
 @pytest.mark.slow
 @pytest.mark.parametrize("key", CELLS)
 def test_c_is_the_cell_over_ten_thousand_steps(library, key):
-    layer = library[1][key][0]
+    layer = library[1][key]
     x, extras = sequence(layer, 10_000, 1)
     with torch.no_grad():
         want = layer.double()(x.double(), **{n: v.double() for n, v in extras.items()})[0][:, 0].numpy()

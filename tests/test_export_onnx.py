@@ -10,8 +10,8 @@ import torch
 
 import elman
 from elman.errors import ExportError
-from elman.export.onnx_graph import IR, OPSET, Graph
-from elman.export.onnx_layer import state_sizes, write_layer
+from elman.export import layer_as_onnx
+from elman.export.onnx_layer import state_sizes
 from elman.export.onnx_model import sequence_model, step_model
 from elman.jobs import Classifier
 from elman.stepping.stream import Stream
@@ -29,27 +29,9 @@ def session(model):
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
-def layer_model(layer):
-    """A layer with states in and out, lengths, and the cell's further inputs."""
-    info, graph, sizes = onnx.helper.make_tensor_value_info, Graph(), state_sizes(layer)
-    extras = {e.name: e.name for e in layer.program.extras}
-    y, finals = write_layer(graph, layer, "x", {name: name for name in sizes}, "lengths", extras)
-    graph.called(y, "y")
-    inputs = [info("x", 1, ["T", "B", layer.input_size]), info("lengths", 7, ["B"])]
-    inputs += [info(name, 1, ["B", size]) for name, size in sizes.items()]
-    inputs += [info(e.name, 1, ["T", "B", layer.stack.sizes[0][e.size]]) for e in layer.program.extras]
-    outputs = [info("y", 1, ["T", "B", layer.output_size])]
-    outputs += [info(graph.called(value, f"{name}_out"), 1, ["B", sizes[name]]) for name, value in finals.items()]
-    made = onnx.helper.make_graph(graph.nodes, "layer", inputs, outputs, list(graph.constants.values()))
-    opset = [onnx.helper.make_opsetid("", OPSET)]
-    model = onnx.helper.make_model(made, opset_imports=opset, ir_version=IR)
-    onnx.checker.check_model(model, full_check=True)
-    return model
-
-
 def in_onnx(layer, x, extras, lengths, states):
     fed = {"x": x.numpy(), "lengths": lengths.numpy(), **{n: v.numpy() for n, v in {**extras, **states}.items()}}
-    y, *finals = session(layer_model(layer)).run(None, fed)
+    y, *finals = session(layer_as_onnx(layer)).run(None, fed)
     return y, finals
 
 
@@ -57,7 +39,7 @@ def in_onnx(layer, x, extras, lengths, states):
 @pytest.mark.parametrize("key", CELLS)
 def test_a_layer_of_any_length_is_the_same(key, both):
     layer = network(key, torch.float32, bidirectional=both, merge="mean" if both else "concat")
-    made = session(layer_model(layer))
+    made = session(layer_as_onnx(layer))
     sizes = state_sizes(layer)
     bound = 2e-3 if "norm" in key else 1e-5
     for steps in (1, 7, 30):
@@ -80,7 +62,7 @@ def test_a_layer_of_any_length_is_the_same(key, both):
 
 @pytest.mark.parametrize(("key", "node"), [("lstm", "LSTM"), ("gru", "GRU"), ("rnn", "RNN"), ("gru_cho", "Scan")])
 def test_the_standard_s_own_nodes_are_used_where_there_are_some(key, node):
-    kinds = {n.op_type for n in layer_model(network(key, torch.float32)).graph.node}
+    kinds = {n.op_type for n in layer_as_onnx(network(key, torch.float32)).graph.node}
     assert kinds & {"LSTM", "GRU", "RNN", "Scan"} == {node}
 
 
@@ -202,4 +184,4 @@ def test_torch_s_own_exporters_take_a_layer(cell, tmp_path):
 
 def test_further_inputs_are_named():
     layer = elman.Recurrent("cfc", 3, 4)
-    assert [e.name for e in layer.program.extras] == [i.name for i in layer_model(layer).graph.input][3:]
+    assert [e.name for e in layer.program.extras] == [i.name for i in layer_as_onnx(layer).graph.input][3:]

@@ -7,6 +7,7 @@ from dataclasses import replace
 from math import isfinite
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load, save
 from torch import Tensor
@@ -15,6 +16,7 @@ from elman.backends import BACKENDS, Call
 from elman.checks.trial import Case, Shape, Subject, Tensors, errors, first_difference, outcome, waves
 from elman.equations import Program
 from elman.errors import ElmanError
+from elman.export.agree import LeftOut, run_c, run_onnx
 from elman.layers import Recurrent
 
 Counterexample = dict[str, Any]
@@ -32,7 +34,7 @@ def check(subject: Subject, say: Callable[[str], None] = lambda text: None) -> d
 
     >>> from elman.cells import get
     >>> [each["name"] for each in check(Subject(get("mgu")))["checks"] if each["verdict"] == "ok"]
-    ['finite', 'backend', 'gradient', 'rows', 'lengths', 'resets', 'halves', 'saved']
+    ['finite', 'backend', 'gradient', 'rows', 'lengths', 'resets', 'halves', 'saved', 'steps', 'exports']
     """
     program = subject.layer(SHAPES[0].fitting(subject.program())).program
     found: list[dict[str, Any]] = []
@@ -252,6 +254,46 @@ def saved(subject: Subject, program: Program) -> str | Counterexample:
     return _each_shape(subject, program, compare) or "read back without the cell, it gives the same bits"
 
 
+def steps(subject: Subject, program: Program) -> str | Counterexample:
+    """One step after the other, its state inside, as a stream is run and every export written."""
+
+    def compare(layer: Recurrent, case: Case) -> Counterexample | None:
+        step = layer.stepper(case.shape.B)
+        step.state = case.states[0] if len(case.states) == 1 else tuple(case.states)
+        each = [step(case.x[t], **{n: e[t] for n, e in case.extras.items()}).copy() for t in range(len(case.x))]
+        state = step.state if isinstance(step.state, tuple) else (step.state,)
+        found = {"output": torch.from_numpy(np.stack(each))}
+        found |= {f"state {s.name}": end for s, end in zip(program.states, state, strict=True)}
+        with torch.no_grad():
+            wanted, ends = layer(case.x, case.states[0] if len(case.states) == 1 else tuple(case.states), **case.extras)
+        ends = ends if isinstance(ends, tuple) else (ends,)
+        want = {"output": wanted} | {f"state {s.name}": end for s, end in zip(program.states, ends, strict=True)}
+        return first_difference(found, want, EXACT)
+
+    return _each_shape(subject, program, compare) or "step by step, outputs and states are those of the sequence"
+
+
+def exports(subject: Subject, program: Program) -> str | Counterexample:
+    """The step in C and the sequence in ONNX, where there is something to run them with."""
+    layer, case = subject.layer(SHAPES[0].fitting(program)), subject.case(SHAPES[0].fitting(program))
+    names = []
+    for name, run in {"C": run_c, "ONNX": run_onnx}.items():
+        # ONNX is written in float32.
+        own, given, bound = (layer, case, EXACT) if name == "C" else (layer.float(), case.to(torch.float32), 1e-4)
+        try:
+            found = run(own, given.x[:, :1], {n: e[:, :1] for n, e in given.extras.items()})
+        except LeftOut:
+            continue
+        with torch.no_grad():
+            want, _ = own(given.x[:, :1], **{n: e[:, :1] for n, e in given.extras.items()})
+        if difference := first_difference({f"output in {name}": found}, {f"output in {name}": want}, bound):
+            return difference | {"shape": str(case.shape)}
+        names.append(name)
+    if not names:
+        raise Skipped("there is neither a C compiler on the PATH nor onnxruntime")
+    return f"written as {' and as '.join(names)} it says the same"
+
+
 CHECKS: Mapping[str, Callable[[Subject, Program], str | Counterexample]] = {
     "finite": finite,
     "backend": backend,
@@ -261,4 +303,6 @@ CHECKS: Mapping[str, Callable[[Subject, Program], str | Counterexample]] = {
     "resets": resets,
     "halves": halves,
     "saved": saved,
+    "steps": steps,
+    "exports": exports,
 }

@@ -20,7 +20,9 @@ def check(
     speed: Annotated[bool, typer.Option("--speed/--no-speed", help="Time it against a loop of operations.")] = True,
     json: Json = False,
 ) -> int:
-    """Check a cell: backend, gradients, rows, lengths, resets, halves, saving, speed. Exit code 2: a check failed.
+    """Check a cell: backend, gradients, rows, lengths, resets, halves, saving, steps, exports, speed.
+
+    Exit code 2: a check failed.
 
     Examples:
         elman check gru

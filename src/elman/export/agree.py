@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import json
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,11 @@ from numpy.typing import NDArray
 from elman.errors import ExportError
 from elman.export.c_model import c_files
 from elman.export.html import page
+from elman.export.layer import layer_as_c, layer_as_onnx
 from elman.export.onnx_layer import state_sizes
 from elman.export.onnx_model import sequence_model, step_model
+from elman.layers import Recurrent
+from elman.layers.flat import flat_step
 from elman.stepping.model import Model
 from elman.stepping.stream import Stream
 
@@ -161,9 +165,7 @@ def _initial(begins: torch.Tensor | None, size: int) -> NDArray:
 
 
 def _c(model: Model) -> NDArray:
-    compiler = next((path for name in COMPILERS if (path := shutil.which(name))), None)
-    if compiler is None:
-        raise LeftOut("no C compiler is on the PATH")
+    compiler = _compiler()
     files = c_files(model, "network").files
     with tempfile.TemporaryDirectory(prefix="elman-c-") as folder:
         for name, content in files.items():
@@ -200,6 +202,44 @@ int main(void) {{
     return 0;
 }}
 """
+
+
+def run_c(layer: Recurrent, x: torch.Tensor, extras: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """What the step of ``layer`` says in C, step by step: x (T, 1, I) to (T, 1, O). Raises :class:`LeftOut`."""
+    kind = ctypes.c_float if x.dtype == torch.float32 else ctypes.c_double
+    found = torch.zeros(len(x), 1, layer.output_size, dtype=x.dtype)
+    with tempfile.TemporaryDirectory(prefix="elman-c-") as folder:
+        Path(folder, "layer.c").write_text(layer_as_c(layer, "layer"))
+        command = [_compiler(), "-std=c99", "-O1", "-shared", "-fPIC", "-o", "layer.so", "layer.c", "-lm"]
+        built = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+        if built.returncode:
+            raise ExportError(f"{command[0]} refuses the code: {built.stderr.strip()[:300]}")
+        loaded = ctypes.CDLL(str(Path(folder, "layer.so")))
+        flat = flat_step(layer)
+        state = (kind * max(1, sum(memory.size for memory in flat.memories)))()
+        loaded.layer_reset(state)
+        for t in range(len(x)):
+            given = [(x if n == "x" else extras[n])[t, 0].contiguous() for n in flat.inputs]
+            pointers = [ctypes.c_void_p(tensor.data_ptr()) for tensor in (*given, found[t, 0])]
+            loaded.layer_step(state, *pointers)
+    return found
+
+
+def run_onnx(layer: Recurrent, x: torch.Tensor, extras: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """What ``layer`` says in onnxruntime of x (T, B, I). Raises :class:`LeftOut`."""
+    _onnx_here()
+    session = _session(layer_as_onnx(layer))
+    fed = {"x": x.numpy(), "lengths": np.full(x.shape[1], len(x))}
+    fed |= {name: np.zeros((x.shape[1], size), np.float32) for name, size in state_sizes(layer).items()}
+    fed |= {name: value.numpy() for name, value in extras.items()}
+    return torch.from_numpy(session.run(None, fed)[0])
+
+
+def _compiler() -> str:
+    found = next((path for name in COMPILERS if (path := shutil.which(name))), None)
+    if found is None:
+        raise LeftOut("no C compiler is on the PATH")
+    return found
 
 
 def _page(model: Model) -> NDArray:

@@ -58,10 +58,10 @@ def _names(*tensors: Tensor) -> str:
 
 
 @operator.constant
-def _leaves() -> str | None:
+def _leaves() -> str:
     """Why not, where torch.onnx writes down what it sees: other runtimes have no kernels of ours."""
     onnx = sys.modules.get("torch.onnx")
-    return "cannot be exported to ONNX" if onnx is not None and onnx.is_in_onnx_export() else None
+    return "cannot be exported to ONNX" if onnx is not None and onnx.is_in_onnx_export() else ""
 
 
 def _mode() -> str | None:
