@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import elman
+from cortex_m import COMPILE, LIBRARIES, LINKED, RUN, STARTED
 from elman.errors import ExportError
 from elman.export import agreements, export, layer_as_c
 from elman.export.c import CStep, c_name
@@ -154,6 +155,21 @@ def test_the_test_that_is_written_passes_under_the_sanitizers(models, name, opti
         assert built.returncode == 0, built.stderr[:2000]
         done = subprocess.run(["./tested"], cwd=tmp_path / "c", capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(not all(map(shutil.which, (COMPILE[0], RUN[0]))), reason="no compiler and emulator of a Cortex-M")
+@pytest.mark.parametrize("name", ["on a line", "carried", "class", "text"])
+def test_it_runs_on_a_microcontroller(models, name, tmp_path):
+    folder = tmp_path / "c"
+    export(models(name), "c", folder, "net")
+    (folder / "board.ld").write_text(LINKED)
+    (folder / "board.c").write_text(STARTED)
+    command = [*COMPILE, "-Wall", "-Wextra", "test_net.c", "net.c", *LIBRARIES]
+    built = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr[:2000]
+    assert "warning" not in built.stderr
+    done = subprocess.run(RUN, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_test_that_is_written_can_fail(models, tmp_path):

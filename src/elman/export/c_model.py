@@ -219,7 +219,7 @@ int {name}_step({name} *m, {self.value}, {self.result});"""
     def _forecast(self) -> str:
         model, name = self.model, self.name
         facts: dict[str, Any] = {
-            "P": name, "LOUD": self.loud, "C": len(model.columns), "K": model.horizon, "N": model.context + 1,
+            "P": name, "C": len(model.columns), "K": model.horizon, "N": model.context + 1,
             "ONCE": model.at_once,
         }  # fmt: skip
         tables = self._numbers("shift", model.shift) + self._numbers("scale", model.scale)
@@ -238,23 +238,24 @@ int {name}_step({name} *m, {self.value}, {self.result});"""
             kind = "on_line" if self.steps else "line"
         else:
             kind = "carried" if not model.context else "window"
-            facts["Z"] = "differences" if model.differences else "levels"
         resets = [line.replace("s->", f"m->net{s.mark}.") for s in self.steps for line in s.reset()]
         facts["RESET"] = "\n        ".join(resets)
+        chosen = {"differences" if model.differences else "levels"}
+        if model.standing is not None and model.standing.share[1].any():
+            chosen.add("logs")
         text = FORECAST[kind]
         choice = re.compile(r"@if (\w+)\n(.*?)@end\n", re.DOTALL)
-        text = choice.sub(lambda found: found[2] if found[1] == facts.get("Z") else "", text)
+        text = choice.sub(lambda found: found[2] if found[1] in chosen else "", text)
         return tables + filled(text, facts)
 
     def _standing(self, s: Standing) -> str:
-        numbers = {"line_share": s.share, "line_floor": s.floor}
+        numbers = {"line_share": s.share} | ({"line_floor": s.floor} if s.share[1].any() else {})
         for which, kind in enumerate(("values", "logs")):
             if s.share[which].any() or not which:
                 numbers |= {f"line_{kind}": s.weights[which], f"line_{kind}_bias": s.biases[which]}
         if self.steps:
             numbers |= {"gain": s.gain, "units": s.units, "spread": s.spread}
-        logs = f"#define {self.loud}_LOGS {int(s.share[1].any())}\n"
-        return logs + "".join(self._numbers(key, value) for key, value in numbers.items())
+        return "".join(self._numbers(key, value) for key, value in numbers.items())
 
     def _numbers(self, key: str, values: NDArray) -> str:
         self.line_bytes += 8 * values.size

@@ -1,6 +1,6 @@
 """What of an exported C file does not depend on the network: windows, lines, the test and the README.
 
-$P is the name, $LOUD the name in capitals, $C the columns, $K the horizon, $ONCE the steps forecast at once, $N the
+$P is the name, $C the columns, $K the horizon, $ONCE the steps forecast at once, $N the
 values a window keeps (its context, and the one before it).
 """
 
@@ -133,12 +133,12 @@ static void $P_line(double window[][$C], double made[][$C]) {
             double sum = $P_line_values_bias[c * $ONCE + k];
             for (int r = 0; r < $R; r++) sum += w[r] * window[$N - $R + r][c];
             made[k][c] = $P_line_share[c] * sum;
-#if $LOUD_LOGS
+@if logs
             w = $P_line_logs + (c * $ONCE + k) * $R;
             sum = $P_line_logs_bias[c * $ONCE + k];
             for (int r = 0; r < $R; r++) sum += w[r] * log(fmax(window[$N - $R + r][c], $P_line_floor[c]));
             made[k][c] += $P_line_share[$C + c] * exp(fmin(sum, $LARGEST));
-#endif
+@end
         }
 }
 """
