@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 
 import numpy as np
 import pytest
 import torch
 
+from browsing import chromium
 from elman.export.html import page
 from elman.export.js import JsStep
 from elman.layers.flat import flat_step
@@ -17,23 +17,7 @@ from elman.stepping.stream import Stream
 from exported_cells import CELLS, network, sequence
 from test_export_c import MODELS
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install selenium")
-BROWSER, DRIVER = (shutil.which(name) for name in ("chromium", "chromedriver"))
-if not (BROWSER and DRIVER):
-    pytest.skip("no chromium with its chromedriver on the PATH", allow_module_level=True)
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER
-    for switch in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-                   f"--user-data-dir={tmp_path_factory.mktemp('browser')}"):  # fmt: skip
-        options.add_argument(switch)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    yield driver
-    driver.quit()
+browser = chromium()
 
 
 @pytest.fixture
@@ -105,6 +89,19 @@ def test_typing_changes_what_comes_next(opened):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     assert driver.title.startswith("hostile </script>")
+
+
+def test_a_report_holds_the_network_to_try_it(browser, elman, tmp_path):
+    (tmp_path / "text.txt").write_text("to be or not to be " * 20)
+    assert elman("train", "generate", "text.txt", "--hidden", 8, "--epochs", 1, "-o", "r")[0] == 0
+    assert elman("explain", "r", "--steps", 5)[0] == 0
+    browser.get((tmp_path / "r" / "report.html").as_uri())
+    browser.switch_to.frame(browser.find_element("id", "live"))
+    area = browser.find_element("css selector", "textarea")
+    first = browser.execute_script("return JSON.stringify(STREAM.networks[0].state)")
+    area.send_keys("to")
+    assert browser.execute_script("return JSON.stringify(STREAM.networks[0].state)") != first
+    browser.switch_to.default_content()
 
 
 def test_a_moved_point_moves_the_forecast(opened):

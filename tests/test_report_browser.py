@@ -3,33 +3,17 @@
 from __future__ import annotations
 
 import re
-import shutil
 import time
 
 import pytest
 import torch
 
+from browsing import chromium
 from elman.jobs import Forecaster
 from elman.report import draw, explain, write_page
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install selenium")
-BROWSER, DRIVER = (shutil.which(name) for name in ("chromium", "chromedriver"))
-if not (BROWSER and DRIVER):
-    pytest.skip("no chromium with its chromedriver on the PATH", allow_module_level=True)
+browser = chromium()
 LONG = 10_000
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER
-    for switch in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-                   f"--user-data-dir={tmp_path_factory.mktemp('browser')}"):  # fmt: skip
-        options.add_argument(switch)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    yield driver
-    driver.quit()
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +21,7 @@ def pages(tmp_path_factory):
     """A short page and one of 10,000 steps, with what they explain."""
     folder = tmp_path_factory.mktemp("pages")
     torch.manual_seed(0)
-    forecaster = Forecaster("lstm", hidden=20, context=12, epochs=1, split=(10, 0, 90))
+    forecaster = Forecaster("lstm", hidden=20, context=12, epochs=1, split=(10, 0, 90), network_alone=True)
     forecaster.fit(torch.sin(torch.arange(LONG + 500) / 5).numpy())
     found = {}
     for name, steps in (("short", None), ("long", LONG)):

@@ -9,7 +9,9 @@ from elman.cli import console, options
 from elman.cli.console import Json
 from elman.cli.options import RunFolder, option
 from elman.cli.runs import picture_folder
-from elman.errors import CellError, ElmanError
+from elman.errors import CellError, ElmanError, ExportError
+
+MOST_LIVE = 500_000  # parameters of a network that can be tried in its report
 
 
 def explain(
@@ -46,11 +48,23 @@ def explain(
     drawn = report.draw(explanation, folder)
     own = job.draw(folder)
     console.say("page")
-    report.write_page(path, explanation, own | drawn, f"{run.resolve().name}, explained")
+    report.write_page(path, explanation, own | drawn, f"{run.resolve().name}, explained", _live(job, run))
     files = {"page": str(path), "pictures": [str(p) for p in (*own.values(), *drawn.values())]}
     lines = [*sections.lines(explanation.facts), f"the page: {path}", *(f"a picture: {p}" for p in files["pictures"])]
     console.emit({"run": str(run), **explanation.facts, **files}, lines, json)
     return console.DONE
+
+
+def _live(job: Any, run: Path) -> str:
+    """The page to try the network on; nothing where it has no step, or is too large to stand in a report."""
+    from elman.export import page
+
+    try:
+        if sum(p.numel() for p in job.task.model.parameters()) > MOST_LIVE:
+            return ""
+        return page(job.portable(), run.resolve().name)
+    except ExportError:
+        return ""
 
 
 def _other(name: str) -> Any:

@@ -14,7 +14,7 @@ from elman.export.c_functions import EXACT, FAST
 from elman.export.expressions import Expressions
 from elman.stepping import Flat, Loop, Order, Products, order_of
 
-BLOCKS = (32, 16, 8, 4, 2, 1)  # rows of a product that are summed side by side
+BLOCKS = (64, 32, 16, 8, 4, 2, 1)  # rows of a product that are summed side by side
 ITEMS: dict[str, np.dtype[Any]] = {"signed char": np.dtype("i1"), "float": np.dtype("<f4"), "double": np.dtype("<f8")}
 COLUMNS = 100  # of a line of numbers
 

@@ -74,13 +74,40 @@ PRODUCT = """static inline void $P_product_$N(int columns, const $R *w, const $R
     for (int j = 0; j < $N; j++) y[j] = sum[j];
 }"""
 PRODUCT8 = PRODUCT.replace("_product_", "_product8_").replace("const $R *w", "const signed char *w")
-MULADD = """/* a b + c, rounded once where the processor can */
-#ifdef __FMA__
-#define $P_muladd(a, b, c) fma$F(($R)(a), b, c)
-#elif defined(FP_FAST_FMA$U)
-#define $P_muladd(a, b, c) fma$F(($R)(a), b, c)
+MULADD = """#if defined(__GNUC__) && !defined(__clang__)
+/* Comparisons that no trap can see may be computed on vectors, and a b + c rounded once. */
+#pragma GCC optimize("no-trapping-math", "no-math-errno", "fp-contract=fast")
+#elif defined(__clang__)
+#pragma STDC FP_CONTRACT ON
+#endif
+#if defined(__GNUC__) && (defined(__SSE2__) || defined(__ARM_NEON))
+#define $P_VECTORS
+typedef $R $P_vector __attribute__((vector_size($B), aligned($I), may_alias));
+#endif
+#define $P_muladd(a, b, c) (($R)(a) * (b) + (c))"""
+VECTOR = 8  # numbers in a vector of the code
+
+
+def _product(rows: int, int8: bool) -> str:
+    """The product of ``rows`` rows: sums in vectors where the compiler has them, else in a row."""
+    plain = (PRODUCT8 if int8 else PRODUCT).replace("$N", str(rows))
+    if int8 or rows % VECTOR:
+        return plain
+    count = rows // VECTOR
+    names = [f"s{v}" for v in range(count)]
+    zeros = ", ".join(f"{name} = {{0}}" for name in names)
+    adds = "\n".join(f"        {name} += ((const $P_vector *)w)[{v}] * x[k];" for v, name in enumerate(names))
+    stores = "\n".join(f"    (({{0}} *)y)[{v}] = {name};".format("$P_vector") for v, name in enumerate(names))
+    return f"""#ifdef $P_VECTORS
+static inline void $P_product_{rows}(int columns, const $R *w, const $R *x, $R *y) {{
+    $P_vector {zeros};
+    for (int k = 0; k < columns; k++, w += {rows}) {{
+{adds}
+    }}
+{stores}
+}}
 #else
-#define $P_muladd(a, b, c) (($R)(a) * (b) + (c))
+{plain}
 #endif"""
 
 
@@ -88,16 +115,17 @@ def preamble(prefix: str, real: str, used: set[str]) -> str:
     """The functions of ``used``, and those that they need, as C."""
     bodies = EXACT if real == "double" else FAST
     wanted = used | {need for name in used for need in NEEDS.get(name, ())}
-    found = [MULADD] if any(name.startswith("product") for name in wanted) else []
+    found = [MULADD]
     for name in sorted(wanted, key=lambda name: (name != "exp", name)):
         if name.startswith("product"):
             kind, rows = name.split("_")
-            found.append((PRODUCT8 if kind == "product8" else PRODUCT).replace("$N", rows))
+            found.append(_product(int(rows), kind == "product8"))
         else:
             arguments = ", ".join(f"$R {letter}" for letter in ARGUMENTS.get(name, "a"))
             found.append(f"static inline $R $P_{name}({arguments}) {{\n    {bodies[name]}\n}}")
     suffix = "" if real == "double" else "f"
-    marks = {"$P": prefix, "$R": real, "$F": suffix, "$U": suffix.upper()}
+    item = 8 if real == "double" else 4
+    marks = {"$P": prefix, "$R": real, "$F": suffix, "$B": str(VECTOR * item), "$I": str(item)}
     text = "\n".join(found)
     for mark, meaning in marks.items():
         text = text.replace(mark, meaning)

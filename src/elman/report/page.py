@@ -26,18 +26,20 @@ def write_page(
     explanation: Explanation,
     pictures: Mapping[str, Path] | None = None,
     title: str = "A network, explained",
+    live: str = "",
 ) -> Path:
     """Write ``explanation`` as one HTML file, ``pictures`` (by caption, PNG or SVG) inside it: its own where None.
 
+    ``live`` is a page of its own that stands in it, to try the network on (``elman.export.page``).
     Raises :class:`RunError` where the file cannot be written.
     """
     with TemporaryDirectory() as folder:
         drawn = draw(explanation, Path(folder)) if pictures is None else pictures
-        write_atomically(path, page(explanation, drawn, title).encode())
+        write_atomically(path, page(explanation, drawn, title, live).encode())
     return Path(path)
 
 
-def page(explanation: Explanation, pictures: Mapping[str, Path], title: str) -> str:
+def page(explanation: Explanation, pictures: Mapping[str, Path], title: str, live: str = "") -> str:
     """The page as text."""
     from elman import __version__
 
@@ -50,6 +52,7 @@ def page(explanation: Explanation, pictures: Mapping[str, Path], title: str) -> 
         remarks=sections.remarks(facts),
         what=escape(facts["sample"]["what"][:1].upper() + facts["sample"]["what"][1:]),
         result=sections.result(facts),
+        live=_live(live),
         pictures="\n".join(_picture(caption, path) for caption, path in pictures.items()),
         tables=sections.tables(facts),
         style=_shipped("page.css"),
@@ -71,6 +74,17 @@ def _walked(explanation: Explanation) -> dict[str, Any]:
         "apart": bool(longer) and not any(label.startswith(" ") for label in longer),
         "places": sorted(places, key=lambda place: -place["layer"]),  # the nearest to the output first
     }
+
+
+def _live(page: str) -> str:
+    """Another page inside this one, as high as what it holds."""
+    if not page:
+        return ""
+    grow = "this.style.height = this.contentDocument.documentElement.scrollHeight + 24 + 'px'"
+    return (
+        f'<section aria-labelledby="live-heading"><h2 id="live-heading">Change its input and watch</h2>\n'
+        f'<iframe id="live" title="The network, live" srcdoc="{escape(page)}" onload="{grow}"></iframe></section>'
+    )
 
 
 def _shipped(name: str) -> str:
