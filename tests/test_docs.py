@@ -27,8 +27,8 @@ def test_python_blocks_run(page, tmp_path, monkeypatch):
         exec(compile(block, str(page), "exec"), {"__name__": "docs"})
 
 
-# Half a minute of training each.
-LONG = ("counting", "reber")
+# Trainings of several seconds each, of which the tests hold the like elsewhere.
+LONG = ("counting", "reber", "memory", "explain_own")
 EXAMPLES = [
     pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem in LONG else [])
     for path in sorted((ROOT / "examples").glob("*.py"))

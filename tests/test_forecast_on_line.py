@@ -180,7 +180,7 @@ CHOICES = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=12)
 @given(choices=CHOICES, cut=st.integers(0, 30), seed=st.integers(0, 9))
 def test_no_value_after_an_origin_changes_the_forecast_made_at_it(choices, cut, seed):
     if choices.get("network_alone") or choices.get("scaler") == "differences":

@@ -282,7 +282,7 @@ def test_what_many_series_have_not_is_refused(choice):
         PanelForecaster(**choice)
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(["a", "b", "c"]), st.integers(1, 40), st.floats(-50, 50))
 def test_nothing_after_an_origin_is_known_at_it(name, back, value):
     """Changing a value of the test part changes no forecast made before it, of any series."""

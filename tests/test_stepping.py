@@ -66,8 +66,10 @@ def test_what_a_layer_adds_is_in_its_step(more):
     torch.testing.assert_close(stepped(layer, x, extras)[0], layer(x)[0], rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-@pytest.mark.parametrize("key", CELLS)
+@pytest.mark.parametrize(
+    ("key", "dtype"),
+    [*((key, torch.float64) for key in CELLS), *((key, torch.float32) for key in [*CELLS][::4])],
+)
 def test_a_stepper_is_the_sequence(key, dtype):
     layer = network(key, dtype)
     x, extras = sequence(layer, 12, 3)

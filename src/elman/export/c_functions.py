@@ -31,41 +31,45 @@ EXACT = SHARED | {
     "tanh": "return tanh(a);",
     "sigmoid": "return 1 / (1 + exp(-a));",
 }
-FAST = SHARED | {
-    # 2^n p(r): n is rounded by adding 1.5 2^23, whose last bits then hold it.
-    "exp": """
-#if defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD != 0
-    return expf(a);
-#else
-    union { float f; int32_t i; } n, two;
-    a = a < -87.3f ? -87.3f : a;
-    a = a > 88.7f ? 88.7f : a;
+# a = n ln 2 + r, and q(r) for exp(r) = 1 + r + r^2 q(r). n is rounded by adding 1.5 2^23, whose last bits then hold it.
+REDUCED = """union { float f; int32_t i; } n, two;
     n.f = a * 1.44269504f + 12582912.0f;
     const float whole = n.f - 12582912.0f;
     const float r = (a - whole * 0.693359375f) + whole * 2.12194440e-4f;
-    float p = 1.9875691500e-4f;
-    p = p * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = (p * r) * r + r + 1.0f;
+    float q = 1.9875691500e-4f;
+    q = q * r + 1.3981999507e-3f;
+    q = q * r + 8.3334519073e-3f;
+    q = q * r + 4.1665795894e-2f;
+    q = q * r + 1.6666665459e-1f;
+    q = q * r + 5.0000001201e-1f;"""
+FAST = SHARED | {
+    "exp": f"""
+#if defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD != 0
+    return expf(a);
+#else
+    a = a < -87.3f ? -87.3f : a;
+    a = a > 88.7f ? 88.7f : a;
+    {REDUCED}
     /* twice the half, so that 2^128 is not wanted */
     two.i = (int32_t)((uint32_t)(n.i + (126 - 0x4B400000)) << 23);
-    return p * two.f * 2.0f;
+    return (q * r * r + r + 1.0f) * two.f * 2.0f;
 #endif""",
-    "tanh": """const float size = fabsf(a), square = a * a;
-    const float far = 1.0f - 2.0f / ($P_exp(2.0f * size) + 1.0f);
-    float p = -5.70498872745e-3f;
-    p = p * square + 2.06390887954e-2f;
-    p = p * square + -5.37397155531e-2f;
-    p = p * square + 1.33314422036e-1f;
-    p = p * square + -3.33332819422e-1f;
-    const float near = p * square * a + a;
-    return size < 0.625f ? near : copysignf(far, a);""",
+    # By expm1(-2 |a|), which is exact near 0 and cannot overflow.
+    "tanh": f"""
+#if defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD != 0
+    return tanhf(a);
+#else
+    const float sign = a;
+    a = -2.0f * fabsf(a);
+    a = a < -60.0f ? -60.0f : a;
+    {REDUCED}
+    two.i = (int32_t)((uint32_t)(n.i + (127 - 0x4B400000)) << 23);
+    const float less = two.f * (q * r * r + r) + (two.f - 1.0f);
+    return copysignf(less / (less + 2.0f), sign);
+#endif""",
     "sigmoid": "return 1.0f / (1.0f + $P_exp(-a));",
 }
-NEEDS = {"tanh": ("exp",), "sigmoid": ("exp",), "softplus": ("exp",)}
+NEEDS = {"sigmoid": ("exp",), "softplus": ("exp",)}
 ARGUMENTS = {"maximum": "ab", "minimum": "ab", "clamp": "abc", "power": "ab"}
 PRODUCT = """static inline void $P_product_$N(int columns, const $R *w, const $R *x, $R *y) {
     $R sum[$N] = {0};
