@@ -24,8 +24,8 @@ class Stepper:
 
     A call takes x (B, I), B rows, as an array or a tensor, or one number, and gives y (B, O) as an array that the next
     call writes over. ``state`` can be read and set in the form that the layer has it. Nothing is allocated after the
-    first call; weights that changed are taken anew. A step of native code on the CPU: an LSTM or GRU of 32 units takes
-    2 to 3 microseconds from Python. No gradient flows.
+    first call; weights that changed are taken anew. A step is native code on the CPU: an LSTM or GRU of 32 units takes
+    a few microseconds from Python. No gradient flows.
 
     Raises :class:`ExportError` for a layer of two directions, :class:`ShapeError` for x of another shape.
 
