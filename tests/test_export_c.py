@@ -16,12 +16,13 @@ import elman
 from cortex_m import COMPILE, LIBRARIES, LINKED, RUN, STARTED
 from elman.errors import ExportError
 from elman.export import agreements, export, layer_as_c
-from elman.export.c import CStep, c_name
+from elman.export.c import CStep
 from elman.export.c_functions import preamble
 from elman.export.c_model import c_files
+from elman.export.expressions import c_name
 from elman.jobs import Classifier, Generator
 from elman.layers.flat import flat_step
-from exported_cells import CELLS, network, sequence
+from exported_cells import CELLS, exactly, network, sequence
 from test_stepping import FORECASTS, forecaster
 
 COMPILERS = [path for name in ("gcc", "clang") if (path := shutil.which(name))]
@@ -63,11 +64,9 @@ def run_c(library, key, x, extras):
 def test_c_is_the_cell(library, key):
     layer = library[1][key]
     x, extras = sequence(layer, 60, 1)
-    want = layer(x, **extras)[0][:, 0].detach().numpy()
-    bound = 1e-5 if library[0] == "float" else 1e-11
-    if library[0] == "float" and "norm" in key:
-        bound = 1e-3  # it divides by a spread that is nearly nothing at first, in torch as here
-    np.testing.assert_allclose(run_c(library, key, x, extras), want, rtol=bound, atol=bound * np.abs(want).max())
+    want, allowed = exactly(layer, x, extras)[0]
+    allowed = allowed if library[0] == "float" else 1e-11 * np.abs(want).max()
+    np.testing.assert_allclose(run_c(library, key, x, extras), want[:, 0], rtol=0, atol=allowed)
 
 
 @pytest.mark.slow
@@ -75,11 +74,9 @@ def test_c_is_the_cell(library, key):
 def test_c_is_the_cell_over_ten_thousand_steps(library, key):
     layer = library[1][key]
     x, extras = sequence(layer, 10_000, 1)
-    with torch.no_grad():
-        want = layer.double()(x.double(), **{n: v.double() for n, v in extras.items()})[0][:, 0].numpy()
-    bound = 1e-9 if library[0] == "double" else 1e-3 if "norm" in key else 1e-5
-    found = run_c(library, key, x, extras)
-    assert np.abs(found - want).max() <= bound * np.abs(want).max()
+    want, allowed = exactly(layer, x, extras)[0]
+    allowed = allowed if library[0] == "float" else 1e-9 * np.abs(want).max()
+    assert np.abs(run_c(library, key, x, extras) - want[:, 0]).max() <= allowed
 
 
 def test_functions_are_exact_to_a_few_units_in_the_last_place(tmp_path):
@@ -225,9 +222,21 @@ def test_what_is_there_is_not_written_over(models, tmp_path):
         export(models("alone"), "c", tmp_path / "c")
     with pytest.raises(ExportError, match="there is no 'cpp'"):
         export(models("alone"), "cpp", tmp_path / "d")
-    with pytest.raises(ExportError, match="want small letters"):
+    with pytest.raises(ExportError, match="not small letters"):
         export(models("alone"), "c", tmp_path / "d", "A b")
+    for name in ("double", "exp", "../out"):
+        with pytest.raises(ExportError, match="choose another"):
+            export(models("alone"), "html", tmp_path / "d", name)
     assert [p.name for p in tmp_path.iterdir()] == ["c"]
+
+
+def test_code_that_does_not_compile_does_not_agree(models, monkeypatch):
+    from elman.export import c_model
+
+    monkeypatch.setattr(c_model, "ONCE", c_model.ONCE + "nonsense;")
+    found = {a.form: a for a in agreements(models("carried"))}["c"]
+    assert not found.holds
+    assert "refuses the code" in found.reason
 
 
 def test_an_operation_without_a_form_is_named(monkeypatch):

@@ -15,7 +15,7 @@ from elman.export.onnx_layer import state_sizes
 from elman.export.onnx_model import sequence_model, step_model
 from elman.jobs import Classifier
 from elman.stepping.stream import Stream
-from exported_cells import CELLS, network, sequence
+from exported_cells import CELLS, exactly, network, sequence
 from test_export_c import classifier, generator
 from test_stepping import FORECASTS, WAVES, forecaster
 
@@ -43,7 +43,6 @@ def test_a_layer_of_any_length_is_the_same(key, both):
     layer = network(key, torch.float32, bidirectional=both, merge="mean" if both else "concat")
     made = session(layer_as_onnx(layer))
     sizes = state_sizes(layer)
-    bound = 2e-3 if "norm" in key else 1e-5
     for steps in (1, 7, 30):
         x, extras = sequence(layer, steps, 3)
         lengths = torch.tensor([steps, max(1, steps // 2), 1])
@@ -51,15 +50,14 @@ def test_a_layer_of_any_length_is_the_same(key, both):
         names = [*states]
         count = len(layer.program.states)
         each = [torch.stack([states[n] for n in names[i::count]]) for i in range(count)]
-        with torch.no_grad():
-            want, ended = layer(x, each[0] if count == 1 else tuple(each), lengths=lengths, **extras)
+        (want, allowed), *ends = exactly(layer, x, extras, each[0] if count == 1 else tuple(each), lengths)
         fed = {"x": x.numpy(), "lengths": lengths.numpy()}
         fed |= {name: value.numpy() for name, value in {**extras, **states}.items()}
         y, *finals = made.run(None, fed)
-        np.testing.assert_allclose(y, want.numpy(), rtol=bound, atol=bound * float(want.abs().max()))
-        ended = ended if isinstance(ended, tuple) else (ended,)
+        np.testing.assert_allclose(y, want, rtol=0, atol=allowed)
         for i, final in enumerate(finals):
-            np.testing.assert_allclose(final, ended[i % count][i // count].numpy(), rtol=bound, atol=bound * 10)
+            end, allowed = ends[i % count]
+            np.testing.assert_allclose(final, end[i // count], rtol=0, atol=allowed)
 
 
 @pytest.mark.parametrize(("key", "node"), [("lstm", "LSTM"), ("gru", "GRU"), ("rnn", "RNN"), ("gru_cho", "Scan")])

@@ -17,6 +17,8 @@ import pytest
 from elman.jobs import Classifier, Forecaster, Generator
 
 testclient = pytest.importorskip("fastapi.testclient", reason="fastapi is not installed: pip install 'elman[serve]'")
+from starlette.websockets import WebSocketDisconnect  # noqa: E402
+
 from elman.choices.serve import Limits  # noqa: E402
 from elman.serve import Served, application  # noqa: E402
 
@@ -119,8 +121,14 @@ def test_a_session_over_a_web_socket(served, runs):
         assert "Invalid JSON" in socket.receive_json()["error"]
         socket.send_json({"values": [VALUES[5]]})
         np.testing.assert_allclose(socket.receive_json()["said"], [stream.push(VALUES[5])])
-    with pytest.raises(Exception), client.websocket_connect("/sessions/nobody"):  # noqa: B017, PT011
+    with pytest.raises(WebSocketDisconnect) as refused, client.websocket_connect("/sessions/nobody"):
         pass
+    assert refused.value.code == 4404
+    guarded = served(token="secret")
+    name = guarded.post("/runs/wave/sessions", headers={"authorization": "Bearer secret"}).json()["session"]
+    with pytest.raises(WebSocketDisconnect) as refused, guarded.websocket_connect(f"/sessions/{name}"):
+        pass
+    assert refused.value.code == 4401
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from elman.stepping import order_of
 from elman.stepping.flat import LEAVES, WIDE
 from elman.stepping.interpret import Interpreted
 from elman.stepping.stream import Stream
-from exported_cells import CELLS, network, sequence
+from exported_cells import CELLS, exactly, network, sequence
 
 
 def stepped(layer, x, extras, dtype=None):
@@ -73,18 +73,19 @@ def test_what_a_layer_adds_is_in_its_step(more):
 def test_a_stepper_is_the_sequence(key, dtype):
     layer = network(key, dtype)
     x, extras = sequence(layer, 12, 3)
-    want, states = layer(x, **extras)
+    (want, allowed), *ends = exactly(layer, x, extras)
+    exact = dtype == torch.float64
+    allowed = 1e-12 * np.abs(want).max() if exact else allowed
     step = layer.stepper(rows=3)
     found = [step(x[t], **{n: v[t] for n, v in extras.items()}).copy() for t in range(len(x))]
-    bound = 1e-12 if dtype == torch.float64 else 2e-3 if "norm" in key else 1e-5
-    np.testing.assert_allclose(found, want.detach().numpy(), rtol=bound, atol=bound * float(want.abs().max()))
-    both = (step.state, states) if isinstance(states, tuple) else ((step.state,), (states,))
-    for own, each in zip(*both, strict=True):
-        torch.testing.assert_close(own, each.detach(), rtol=bound, atol=bound * 10)
+    np.testing.assert_allclose(found, want, rtol=0, atol=allowed)
+    states = step.state if isinstance(step.state, tuple) else (step.state,)
+    for own, (end, bound) in zip(states, ends, strict=True):
+        np.testing.assert_allclose(own, end, rtol=0, atol=1e-12 * max(1.0, np.abs(end).max()) if exact else bound)
     step.reset()
     step.state = layer(x[:5], **{n: v[:5] for n, v in extras.items()})[1]
     again = [step(x[t], **{n: v[t] for n, v in extras.items()}).copy() for t in range(5, len(x))]
-    np.testing.assert_allclose(again, found[5:], rtol=bound, atol=bound * float(want.abs().max()))
+    np.testing.assert_allclose(again, found[5:], rtol=0, atol=2 * allowed)
 
 
 def test_a_stepper_takes_changed_weights_and_two_runs_are_the_same_bits():

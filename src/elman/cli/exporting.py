@@ -52,7 +52,7 @@ def export(
         holds = all(each.holds for each in found)
         result |= {
             "agree": holds,
-            "forms": [{"form": a.form, "difference": a.difference, "left_out": a.reason} for a in found],
+            "forms": [{"form": a.form, "difference": a.difference, "reason": a.reason} for a in found],
         }
         lines += [f"{a.form:<15}{_difference(a.difference, a.reason)}" for a in found]
         lines += ["All agree." if holds else "They do not agree: please report this."]
@@ -61,10 +61,14 @@ def export(
 
 
 def _difference(difference: float | None, reason: str) -> str:
-    return f"left out: {reason}" if difference is None else f"{difference:.2g} of the largest value"
+    if difference is None:
+        return f"left out: {reason}"
+    return reason or f"{difference:.2g} of the largest value"
 
 
 def _named(run: Path) -> str:
     """A name for files and functions after the run's folder."""
+    from elman.export.folder import NAME, TAKEN
+
     made = re.sub(r"[^a-z0-9]+", "_", run.resolve().name.lower()).strip("_")
-    return made if made[:1].isalpha() else f"network_{made}".rstrip("_")
+    return made if NAME.fullmatch(made) and made not in TAKEN else f"network_{made}".rstrip("_")

@@ -21,10 +21,11 @@ from elman.errors import ExportError
 from elman.export.c_model import c_files
 from elman.export.html import page
 from elman.export.layer import layer_as_c, layer_as_onnx
-from elman.export.onnx_layer import state_sizes
+from elman.export.onnx_layer import initial_states, state_sizes
 from elman.export.onnx_model import sequence_model, step_model
 from elman.layers import Recurrent
 from elman.layers.flat import flat_step
+from elman.stepping.interpret import Interpreted
 from elman.stepping.model import Model
 from elman.stepping.stream import Stream
 
@@ -50,6 +51,10 @@ class LeftOut(Exception):
     """A form that cannot be tried here, and why."""
 
 
+class Broken(Exception):
+    """A form that was written and cannot be run, and why."""
+
+
 def agreements(model: Model) -> list[Agreement]:
     """Compare every form of ``model`` on its example."""
     try:
@@ -72,6 +77,8 @@ def _compared(form: str, compute: Callable[[Model], NDArray], model: Model, trut
         found = np.asarray(compute(model), dtype=np.float64).reshape(-1)
     except (LeftOut, ExportError) as error:
         return Agreement(form, None, str(error))
+    except Broken as error:
+        return Agreement(form, float("inf"), str(error))
     largest = np.abs(truth).max() or 1.0
     difference = np.abs(found - truth.reshape(-1)).max() if found.size == truth.size else np.inf
     return Agreement(form, float("inf") if np.isnan(difference) else float(difference / largest))
@@ -107,16 +114,6 @@ def _onnx_here() -> None:
         raise LeftOut("onnx is not installed: pip install onnx")
 
 
-def _begun(model: Model) -> dict[str, NDArray]:
-    """What the states of the network begin with."""
-    (part,) = model.parts
-    found = {}
-    for name, size in state_sizes(part.recurrent).items():
-        begins = getattr(part.recurrent, f"initial_{name}", None)
-        found[name] = (np.zeros(size) if begins is None else begins.detach().cpu().numpy())[None].astype(np.float32)
-    return found
-
-
 def _onnx_sequence(model: Model) -> NDArray:
     _onnx_here()
     session = _session(sequence_model(model))
@@ -131,7 +128,7 @@ def _onnx_sequence(model: Model) -> NDArray:
     if "lengths" in wanted:
         fed["lengths"] = np.array([len(model.example)])
     if wanted - fed.keys():
-        fed |= _begun(model)
+        fed |= {name: value[None] for name, value in initial_states(model.parts[0].recurrent).items()}
     first = session.run(None, fed)[0]
     return first[-1] if model.task == "generate" else first
 
@@ -142,7 +139,8 @@ def _onnx_step(model: Model) -> NDArray:
     _onnx_here()
     session = _session(step_model(model))
     flat = model.networks[0]
-    state = {m.name: _initial(m.initial, m.size) for m in flat.memories}
+    begun = Interpreted(flat, torch.float32).initial(rows=1)
+    state = {memory.name: part.numpy() for memory, part in zip(flat.memories, begun, strict=True)}
     outputs: list[NDArray] = []
     stream = Stream(model)
     for value in model.example:
@@ -160,21 +158,13 @@ def _onnx_step(model: Model) -> NDArray:
     return said
 
 
-def _initial(begins: torch.Tensor | None, size: int) -> NDArray:
-    return (np.zeros(size) if begins is None else begins.cpu().numpy())[None].astype(np.float32)
-
-
 def _c(model: Model) -> NDArray:
-    compiler = _compiler()
     files = c_files(model, "network").files
     with tempfile.TemporaryDirectory(prefix="elman-c-") as folder:
         for name, content in files.items():
             Path(folder, name).write_bytes(content if isinstance(content, bytes) else content.encode())
         Path(folder, "main.c").write_text(_printing(model))
-        command = [compiler, "-std=c99", "-O1", "-o", "main", "main.c", "network.c", "-lm"]
-        built = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-        if built.returncode:
-            raise ExportError(f"{compiler} refuses the code: {built.stderr.strip()[:300]}")
+        _compile(folder, "-o", "main", "main.c", "network.c")
         values = np.array(model.example, dtype=np.float64)
         given = " ".join(map(str, model.example)) if model.tokens else " ".join(map(repr, values.ravel().tolist()))
         done = subprocess.run([Path(folder, "main")], input=given, capture_output=True, text=True, cwd=folder)
@@ -205,15 +195,15 @@ int main(void) {{
 
 
 def run_c(layer: Recurrent, x: torch.Tensor, extras: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """What the step of ``layer`` says in C, step by step: x (T, 1, I) to (T, 1, O). Raises :class:`LeftOut`."""
+    """What the step of ``layer`` says in C, step by step: x (T, 1, I) to (T, 1, O).
+
+    Raises :class:`LeftOut` where there is no compiler, :class:`Broken` where it refuses the code.
+    """
     kind = ctypes.c_float if x.dtype == torch.float32 else ctypes.c_double
     found = torch.zeros(len(x), 1, layer.output_size, dtype=x.dtype)
     with tempfile.TemporaryDirectory(prefix="elman-c-") as folder:
         Path(folder, "layer.c").write_text(layer_as_c(layer, "layer"))
-        command = [_compiler(), "-std=c99", "-O1", "-shared", "-fPIC", "-o", "layer.so", "layer.c", "-lm"]
-        built = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-        if built.returncode:
-            raise ExportError(f"{command[0]} refuses the code: {built.stderr.strip()[:300]}")
+        _compile(folder, "-shared", "-fPIC", "-o", "layer.so", "layer.c")
         loaded = ctypes.CDLL(str(Path(folder, "layer.so")))
         flat = flat_step(layer)
         state = (kind * max(1, sum(memory.size for memory in flat.memories)))()
@@ -235,11 +225,14 @@ def run_onnx(layer: Recurrent, x: torch.Tensor, extras: Mapping[str, torch.Tenso
     return torch.from_numpy(session.run(None, fed)[0])
 
 
-def _compiler() -> str:
-    found = next((path for name in COMPILERS if (path := shutil.which(name))), None)
-    if found is None:
+def _compile(folder: str, *arguments: str) -> None:
+    compiler = next((path for name in COMPILERS if (path := shutil.which(name))), None)
+    if compiler is None:
         raise LeftOut("no C compiler is on the PATH")
-    return found
+    command = [compiler, "-std=c99", "-O1", *arguments, "-lm"]
+    built = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    if built.returncode:
+        raise Broken(f"{compiler} refuses the code: {' '.join(built.stderr.split())[:300]}")
 
 
 def _page(model: Model) -> NDArray:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from elman.errors import ExportError
 from elman.export.c_functions import EXACT, FAST
-from elman.export.expressions import Expressions
+from elman.export.expressions import Expressions, c_name
 from elman.stepping import Flat, Loop, Order, Products, order_of
 
 BLOCKS = (64, 32, 16, 8, 4, 2, 1)  # rows of a product that are summed side by side
@@ -50,10 +51,7 @@ class CStep:
 
     def number(self, value: float) -> str:
         """A number as C writes it."""
-        if not np.isfinite(value):
-            return "NAN" if np.isnan(value) else "INFINITY" if value > 0 else "-INFINITY"
-        text = repr(float(value)) if self.real == "double" else repr(float(str(np.float32(value))))
-        return text if self.real == "double" else f"{text}f"
+        return c_number(value, self.real)
 
     # What the step stands on
 
@@ -182,8 +180,7 @@ class CStep:
         rows, columns = matrix.shape
         suffix = ""
         if self.int8:
-            peak = np.abs(matrix).max(1)
-            factor = np.where(peak > 0, peak / 127, 1.0)
+            factor = _factors(matrix)
             matrix = np.rint(matrix / factor[:, None]).astype(np.int64)
             suffix = "8"
         pieces, spans, at = [], [], 0
@@ -224,9 +221,27 @@ class CStep:
             yield f"for (int j = 0; j < {self.flat.values[a].size}; j++) {name}[0] += {self._whole(a)};"
 
 
-def c_name(text: str) -> str:
-    """A name as C takes it."""
-    return "".join(c if c.isascii() and (c.isalnum() or c == "_") else f"_{ord(c):x}" for c in text)
+def in_eight_bits(flat: Flat) -> Flat:
+    """``flat`` with the weights of its products as eight bits and a factor a row can say them."""
+    tensors = dict(flat.tensors)
+    for name in {value.name for value in flat.values if value.op == "product"}:
+        matrix = tensors[name].double().cpu().numpy()
+        factor = _factors(matrix)[:, None]
+        tensors[name] = torch.from_numpy(np.rint(matrix / factor) * factor).to(tensors[name].dtype)
+    return replace(flat, tensors=tensors)
+
+
+def _factors(matrix: NDArray) -> NDArray:
+    """What a row is divided by to be whole numbers from -127 to 127."""
+    peak = np.abs(matrix).max(1)
+    return np.where(peak > 0, peak / 127, 1.0)
+
+
+def c_number(value: float, real: str = "float") -> str:
+    """A number as C writes it."""
+    if not np.isfinite(value):
+        return "NAN" if np.isnan(value) else "INFINITY" if value > 0 else "-INFINITY"
+    return repr(float(value)) if real == "double" else f"{float(str(np.float32(value)))!r}f"
 
 
 def wrapped(texts: Sequence[str]) -> str:

@@ -1,6 +1,6 @@
 """The mathematics of exported C: a function each, and those a step uses are written into its file.
 
-For float they are polynomials without a branch, so that a compiler makes vectors of them; errors below 3e-7 of the
+For float they are polynomials without a branch, so that a compiler makes vectors of them; errors below 4e-7 of the
 value. For double they are the C library's. $R stands for the type, $P for the prefix, $F for the library's suffix,
 $N for the rows of a product.
 """
@@ -101,7 +101,7 @@ def _product(rows: int, int8: bool) -> str:
     names = [f"s{v}" for v in range(count)]
     zeros = ", ".join(f"{name} = {{0}}" for name in names)
     adds = "\n".join(f"        {name} += ((const $P_vector *)w)[{v}] * x[k];" for v, name in enumerate(names))
-    stores = "\n".join(f"    (({{0}} *)y)[{v}] = {name};".format("$P_vector") for v, name in enumerate(names))
+    stores = "\n".join(f"    (($P_vector *)y)[{v}] = {name};" for v, name in enumerate(names))
     return f"""#ifdef $P_VECTORS
 static inline void $P_product_{rows}(int columns, const $R *w, const $R *x, $R *y) {{
     $P_vector {zeros};

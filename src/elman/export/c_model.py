@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,16 +11,15 @@ import torch
 from numpy.typing import NDArray
 
 from elman import __version__
-from elman.errors import ExportError
-from elman.export.c import CStep, c_name, wrapped
+from elman.export.c import CStep, c_number, in_eight_bits, wrapped
 from elman.export.c_functions import preamble
 from elman.export.c_text import FORECAST, LOADED, ODDS, ONCE, READ, README, RESET, STEP_OF_ONE, TEST, TRIED, filled
+from elman.export.expressions import c_name
 from elman.stepping.model import Model, Standing
 from elman.stepping.stream import Stream
 
 RECORDED = 64  # steps in the test
-TOLERANCE = {"float": 1e-5, "int8": 0.2}  # of the largest value: what the test allows
-WARN_BYTES = 10_000_000  # of weights that are better kept in a file
+TOLERANCE = 1e-5  # of the largest value: what the test allows
 
 
 @dataclass(frozen=True)
@@ -34,10 +33,11 @@ class CFiles:
 def c_files(model: Model, name: str, int8: bool = False, apart: bool = False) -> CFiles:
     """Write ``model`` as C called ``name``; its weights as ``int8``, and ``apart`` in a file to map.
 
-    Raises :class:`ExportError` where a name or an operation has no form in C.
+    Raises :class:`ExportError` where an operation has no form in C.
     """
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-        raise ExportError(f"`name`: got {name!r}, want small letters, digits and _, beginning with a letter")
+    if int8:
+        rounded = tuple(map(in_eight_bits, model.networks))
+        model = replace(model, flats=lambda: rounded)
     apart = apart and bool(model.networks)  # a line alone has no weights to speak of
     packed = bytearray() if apart else None
     marks = [""] if len(model.networks) < 2 else [f"_{i}" for i in range(len(model.networks))]
@@ -49,7 +49,7 @@ def c_files(model: Model, name: str, int8: bool = False, apart: bool = False) ->
     files: dict[str, str | bytes] = {f"{name}.h": writer.header(apart), f"{name}.c": code}
     if packed is not None:
         files[f"{name}.weights"] = bytes(packed)
-    files[f"test_{name}.c"] = writer.test(TOLERANCE["int8" if int8 else "float"], apart)
+    files[f"test_{name}.c"] = writer.test(0 if packed is None else len(packed))
     sizes = {
         "weights": sum(step.bytes for step in steps) + writer.line_bytes,
         "state": writer.state_bytes,
@@ -164,7 +164,6 @@ int {name}_step({name} *m, {self.value}, {self.result});"""
         """The .c."""
         name, model = self.name, self.model
         used = set().union(*(step.write.functions for step in self.steps), {"exp"} if model.classes else set())
-        resets = [line.replace("s->", f"m->net{s.mark}.") for s in self.steps for line in s.reset()]
         parts = [
             f'#include <math.h>\n#include <stdint.h>\n#include <string.h>\n\n#include "{name}.h"\n',
             f"static const unsigned char *{name}_weights;\n" if packed is not None else "",
@@ -173,7 +172,7 @@ int {name}_step({name} *m, {self.value}, {self.result});"""
         networks = [self._network(step) for step in self.steps]
         around = self._around()
         tables = [table for step in self.steps for table in step.tables.values()]
-        parts += [*tables, *self._strings(), "", *networks, "", self._reset(resets), around]
+        parts += [*tables, *self._strings(), "", *networks, "", self._reset(), around]
         if packed is not None:
             parts.append(f"void {name}_use_weights(const void *weights) {{\n    {name}_weights = weights;\n}}\n")
         return _without_unused("\n".join(parts))
@@ -190,9 +189,13 @@ int {name}_step({name} *m, {self.value}, {self.result});"""
         facts = {"P": name, "MARK": step.mark, "ARGUMENTS": ", ".join([*inputs, *outputs]), "UNUSED": unused}
         return filled(ONCE, facts | {"BODY": body})
 
-    def _reset(self, resets: list[str]) -> str:
+    def _resets(self) -> list[str]:
+        """The statements that set every network to its beginning."""
+        return [line.replace("s->", f"m->net{step.mark}.") for step in self.steps for line in step.reset()]
+
+    def _reset(self) -> str:
         own = ["memset(m->window, 0, sizeof m->window);", "m->count = 0;"] if self.is_forecast else []
-        return filled(RESET, {"P": self.name, "RESETS": "\n    ".join([*resets, *own])})
+        return filled(RESET, {"P": self.name, "RESETS": "\n    ".join([*self._resets(), *own])})
 
     def _strings(self) -> list[str]:
         lists = {"tokens": self.model.tokens, "classes": self.model.classes}
@@ -213,7 +216,7 @@ int {name}_step({name} *m, {self.value}, {self.result});"""
             before, call = self._numbers("shift", model.shift) + self._numbers("scale", model.scale), READ
         if model.classes:
             before, call = before + self._numbers("prior", model.prior), call + ODDS
-            facts |= {"K": len(model.classes), "TEMPERATURE": self._float(model.temperature)}
+            facts |= {"K": len(model.classes), "TEMPERATURE": c_number(model.temperature)}
         return before + filled(STEP_OF_ONE.replace("$CALL", call), facts)
 
     def _forecast(self) -> str:
@@ -229,17 +232,12 @@ int {name}_step({name} *m, {self.value}, {self.result});"""
             facts |= {"R": reach, "SEGMENT": model.standing.segment, "STEPS": model.steps, "M": len(model.networks)}
             facts["LARGEST"] = repr(model.standing.largest)
             facts["FLOOR"], facts["FURTHEST"] = repr(model.standing.spread_floor), repr(model.standing.furthest)
-            calls = [
-                f"        {c};\n"
-                for s in self.steps
-                for c in [f"{name}{s.mark}_once(m, x, made[{self.steps.index(s)}])"]
-            ]
+            calls = [f"        {name}{step.mark}_once(m, x, made[{i}]);\n" for i, step in enumerate(self.steps)]
             facts["CALLS"] = "".join(calls)
             kind = "on_line" if self.steps else "line"
         else:
             kind = "carried" if not model.context else "window"
-        resets = [line.replace("s->", f"m->net{s.mark}.") for s in self.steps for line in s.reset()]
-        facts["RESET"] = "\n        ".join(resets)
+        facts["RESET"] = "\n        ".join(self._resets())
         chosen = {"differences" if model.differences else "levels"}
         if model.standing is not None and model.standing.share[1].any():
             chosen.add("logs")
@@ -262,10 +260,6 @@ int {name}_step({name} *m, {self.value}, {self.result});"""
         texts = wrapped([repr(float(v)) for v in values.ravel()])
         return f"static const double {self.name}_{key}[{values.size}] = {{\n{texts}\n}};\n"
 
-    @staticmethod
-    def _float(value: float) -> str:
-        return f"{float(str(np.float32(value)))!r}f"
-
     # Beside the code
 
     def recorded(self) -> tuple[list[Any], NDArray]:
@@ -276,8 +270,8 @@ int {name}_step({name} *m, {self.value}, {self.result});"""
         shape = next(f.shape for f in found if f is not None)
         return example, np.array([np.full(shape, np.nan) if f is None else f for f in found]).reshape(len(found), -1)
 
-    def test(self, tolerance: float, apart: bool) -> str:
-        """The test's .c."""
+    def test(self, apart: int) -> str:
+        """The test's .c; ``apart`` are the bytes of weights in a file."""
         inputs, outputs = self.recorded()
         if self.model.tokens:
             texts, kind, call = [str(s) for s in inputs], "int", "inputs[t]"
@@ -288,9 +282,9 @@ int {name}_step({name} *m, {self.value}, {self.result});"""
         wanted = wrapped(["NAN" if np.isnan(v) else repr(float(v)) for v in outputs.ravel()])
         facts = {
             "P": self.name,
-            "LOADED": filled(LOADED, {"P": self.name}) if apart else "",
+            "LOADED": filled(LOADED, {"P": self.name, "BYTES": apart}) if apart else "",
             "INPUTS": wrapped(texts), "KIND": kind, "CALL": call, "REAL": real,
-            "WANTED": wanted, "T": len(inputs), "SIZE": outputs.shape[1], "TOLERANCE": repr(tolerance),
+            "WANTED": wanted, "T": len(inputs), "SIZE": outputs.shape[1], "TOLERANCE": repr(TOLERANCE),
             "STEP": filled(TRIED if self.is_forecast else "$P_step(&m, $CALL, made);", {"P": self.name, "CALL": call}),
         }  # fmt: skip
         return filled(TEST, facts)

@@ -48,9 +48,9 @@ STEP_OF_ONE = """void $P_step($P *m, $VALUE, $PARAMETER) {
     $CALL
 }
 """
-LOADED = """    static union { double align; unsigned char bytes[1 << 26]; } weights;
+LOADED = """    static union { double align; unsigned char bytes[$BYTES]; } weights;
     FILE *file = fopen("$P.weights", "rb");
-    if (!file || !fread(weights.bytes, 1, sizeof weights.bytes, file)) return 2;
+    if (!file || fread(weights.bytes, 1, sizeof weights.bytes, file) != sizeof weights.bytes) return 2;
     fclose(file);
     $P_use_weights(weights.bytes);
 """

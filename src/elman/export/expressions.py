@@ -75,3 +75,8 @@ def _names(flat: Flat) -> list[str]:
         taken[name] += 1
         names.append(name if taken[name] == 1 else f"{name}_v{i}")
     return names
+
+
+def c_name(text: str) -> str:
+    """A name as C, and JavaScript, take it."""
+    return "".join(c if c.isascii() and (c.isalnum() or c == "_") else f"_{ord(c):x}" for c in text)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -15,6 +17,12 @@ from elman.export.html import page
 from elman.export.onnx_model import sequence_model, step_model
 from elman.stepping.model import Model
 
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+# What a name in C would collide with: its words, and what the code includes and calls.
+WORDS = """auto break case char const continue default do double else enum extern float for goto if inline int long
+register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while main
+memcpy memmove memset fabs fma fmax fmin log exp sqrt sin cos atan erf pow tanh expm1 log1p copysign"""
+TAKEN = frozenset(WORDS.split())
 Files = Mapping[str, str | bytes]
 
 
@@ -58,6 +66,9 @@ def export(model: Model, kind: str, folder: str | os.PathLike, name: str = "netw
     folder = Path(folder)
     if os.path.lexists(folder):
         raise ExportError(f"{folder}: is there already; remove it, or choose another with `out`")
+    if not NAME.fullmatch(name) or name in TAKEN:
+        what = "a word of C" if name in TAKEN else "not small letters, digits and _, beginning with a letter"
+        raise ExportError(f"`name`: {name!r} is {what}; choose another")
     files = KINDS[kind](model, name, **options)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -78,7 +89,5 @@ def export(model: Model, kind: str, folder: str | os.PathLike, name: str = "netw
 
 def _need(module: str, extra: str) -> None:
     """Refuse where an extra is not installed."""
-    import importlib.util
-
     if importlib.util.find_spec(module) is None:
         raise ExportError(f"this needs {module}, which is not installed: pip install 'elman[{extra}]'")

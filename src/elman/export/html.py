@@ -17,6 +17,8 @@ from elman.export.js import JsStep
 from elman.stepping.model import Model
 
 SHOWN = 300  # values of the example that a page holds
+# The tasks that page.js has a page for, and what it says of them.
+PAGES = {"forecast": "forecasts a series", "generate": "writes a text", "classify": "classifies sequences"}
 PROMPT = 60  # symbols of a text that it begins with
 
 
@@ -92,5 +94,6 @@ def _prompt(model: Model) -> str:
 
 
 def _about(model: Model) -> str:
-    what = {"forecast": "forecasts a series", "generate": "writes a text", "classify": "classifies sequences"}
-    return f"A recurrent network that {what.get(model.task, 'computes')}."
+    if model.task not in PAGES:
+        raise ExportError(f"a run of task '{model.task}' has no page")
+    return f"A recurrent network that {PAGES[model.task]}."

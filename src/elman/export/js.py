@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elman.errors import ExportError
-from elman.export.expressions import Expressions
+from elman.export.expressions import Expressions, c_name
 from elman.stepping import Flat, Loop, Products, order_of
 
 FUNCTIONS = {
@@ -64,7 +64,7 @@ class JsStep:
         labelled = {i for i, v in enumerate(self.flat.values) if v.label}
         order = order_of(self.flat)
         self.order = replace(order, kept=order.kept | labelled)
-        self.write = Expressions(self.flat, self.order, lambda x: _number(x), self._unit, "f_")
+        self.write = Expressions(self.flat, self.order, _number, self._unit, "f_")
         self.tensors: dict[str, tuple[int, NDArray]] = {}
         self.size = 0
         self.arrays: dict[str, int] = {}
@@ -87,7 +87,7 @@ class JsStep:
         return [*([ERF] if "erf" in used else []), *found]
 
     def _network(self, body: str) -> str:
-        flat, names = self.flat, self.write.names
+        flat = self.flat
         tensors = "\n    ".join(
             f"const {name} = weights.subarray({at}, {at + values.size});" for name, (at, values) in self.tensors.items()
         )
@@ -103,7 +103,6 @@ class JsStep:
         named = {flat.values[i].label: self._array(i) for i in range(len(flat.values)) if flat.values[i].label}
         shown = ", ".join(f"{label!r}: {array}" for label, array in named.items())
         outs = ", ".join(f"{name!r}: new Float64Array({flat.values[i].size})" for name, i in flat.outputs.items())
-        assert names
         return f"""function (weights) {{
     {tensors}
     const state = {{ {states} }}, out = {{ {outs} }};
@@ -122,7 +121,7 @@ class JsStep:
         return f"state[{self.flat.memories[k].name!r}]"
 
     def _tensor(self, name: str, values: NDArray) -> str:
-        name = "w_" + "".join(c if c.isascii() and (c.isalnum() or c == "_") else f"_{ord(c):x}" for c in name)
+        name = f"w_{c_name(name)}"
         if name not in self.tensors:
             self.tensors[name] = (self.size, values)
             self.size += values.size

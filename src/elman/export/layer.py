@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 
-from elman.export.c import CStep, c_name
+from elman.export.c import CStep
 from elman.export.c_functions import preamble
+from elman.export.expressions import c_name
 from elman.export.onnx_graph import IR, OPSET, Graph
 from elman.export.onnx_layer import state_sizes, write_layer
 from elman.layers import Recurrent

@@ -13,7 +13,8 @@ from elman.backends.fused.kernel import weights_of
 from elman.backends.fused.recognise import Network, recognise
 from elman.export.onnx_graph import Graph, Steps
 from elman.layers import Recurrent
-from elman.stepping import Flat, Writer
+from elman.layers.flat import flat_layer
+from elman.stepping import Flat
 
 # Where ONNX wants torch's gates (lstm: i, f, g, o as i, o, f, c; gru: r, z, n as z, r, h).
 GATES = {"rnn_tanh": (0,), "rnn_relu": (0,), "gru": (1, 0, 2), "lstm": (0, 3, 1, 2)}
@@ -43,6 +44,15 @@ def state_sizes(layer: Recurrent) -> dict[str, int]:
     }
 
 
+def initial_states(layer: Recurrent) -> dict[str, Any]:
+    """What each of these states begins with, (n,) float32."""
+    found = {}
+    for name, size in state_sizes(layer).items():
+        begins = getattr(layer, f"initial_{name}", None)
+        found[name] = np.zeros(size, np.float32) if begins is None else begins.detach().float().cpu().numpy()
+    return found
+
+
 def write_layer(
     graph: Graph,
     layer: Recurrent,
@@ -59,10 +69,7 @@ def write_layer(
     """
     example = torch.zeros(1, 1, layer.input_size, dtype=next(iter(layer.parameters())).dtype)
     given = {e.name: example.new_zeros(1, 1, layer.stack.sizes[0][e.size]) for e in layer.program.extras}
-    was, calls = layer.training, None
-    layer.eval()
     calls, _ = layer.calls(example, **given)
-    layer.train(was)
     stack, finals = layer.stack, dict[str, str]()
     if stack.residual and lengths:
         # The sum with a layer's output is the one place where x itself comes out again.
@@ -76,7 +83,9 @@ def write_layer(
             if network is not None and network.kind in OPERATORS and not network.projection:
                 output, final = _standard(graph, call, network, x, initial, lengths, f"{mark}l{k}_{d}_")
             else:
-                output, final = _scan(graph, call, x, initial, lengths, extras or {}, f"{mark}l{k}_{d}_")
+                output, final = _scan(
+                    graph, flat_layer(layer, k, d), bool(d), x, initial, lengths, extras or {}, f"{mark}l{k}_{d}_"
+                )
             outputs.append(output)
             finals |= dict(zip(own, final, strict=True))
         made = outputs[0]
@@ -120,24 +129,10 @@ def _standard(
     ]
 
 
-def _flat(call: Call) -> Flat:
-    """The step of one layer in one direction."""
-    program, sizes, w = call.program, call.sizes, Writer()
-    x = w.input("x", sizes["input"])
-    extras = {}
-    for extra in program.extras:
-        given = call.extras[extra.name]
-        constant = given.dim() == 2 and bool((given == given.flatten()[0]).all())
-        extras[extra.name] = (
-            w.constant(float(given.flatten()[0])) if constant else w.input(extra.name, sizes[extra.size])
-        )
-    # What the call holds are the weights already, an antisymmetric one formed.
-    return w.flat(y=w.cell(program, sizes, call.parameters, x, extras, formed=True))
-
-
 def _scan(
     graph: Graph,
-    call: Call,
+    flat: Flat,
+    reverse: bool,
     x: str,
     states: Sequence[str],
     lengths: str | None,
@@ -147,7 +142,6 @@ def _scan(
     """A Scan over time. What no state reaches is computed for all steps before it."""
     from onnx import helper
 
-    flat = _flat(call)
     steps = Steps(graph, flat, prefix)
     rows = rows_of(graph, x, 1)
     inputs = {i: x if name == "x" else extras[name] for name, i in flat.inputs.items()}
@@ -184,7 +178,7 @@ def _scan(
     count = len(sequences)
     made = graph.add(
         "Scan", *states, *sequences, outputs=len(states) + 1, body=body, num_scan_inputs=count,
-        scan_input_directions=[int(call.reverse)] * count, scan_output_directions=[int(call.reverse)],
+        scan_input_directions=[int(reverse)] * count, scan_output_directions=[int(reverse)],
     )  # fmt: skip
     made = made if isinstance(made, list) else [made]
     return made[-1], made[:-1]

@@ -10,7 +10,7 @@ import numpy as np
 
 from elman.errors import ExportError
 from elman.export.onnx_graph import IR, OPSET, Graph, Steps
-from elman.export.onnx_layer import rows_of, state_sizes, valid_steps, write_layer
+from elman.export.onnx_layer import initial_states, rows_of, state_sizes, valid_steps, write_layer
 from elman.stepping.model import Model, Part, Standing
 
 FLOAT, INT64, DOUBLE = 1, 7, 11
@@ -125,10 +125,8 @@ class _Written:
     def initial(self, part: Part, rows: str) -> dict[str, str]:
         """What the states begin with."""
         graph, found = self.graph, {}
-        for name, size in state_sizes(part.recurrent).items():
-            begins = getattr(part.recurrent, f"initial_{name}", None)
-            value = np.zeros(size) if begins is None else begins.detach().float().cpu().numpy()
-            shape = graph.add("Concat", rows, self.ints(size), axis=0)
+        for name, value in initial_states(part.recurrent).items():
+            shape = graph.add("Concat", rows, self.ints(len(value)), axis=0)
             found[name] = graph.add("Expand", graph.constant(value), shape)
         return found
 
@@ -146,7 +144,6 @@ class _Written:
     def text(self) -> None:
         """Symbols to scores."""
         (part,) = self.model.parts
-        graph = self.graph
         x = self.embedded(part, self.input("symbols", ["T", "B"], INT64), len(self.model.tokens))
         sizes = state_sizes(part.recurrent)
         states = {name: self.input(name, ["B", size]) for name, size in sizes.items()}
@@ -155,7 +152,6 @@ class _Written:
         self.output("scores", scores, ["T", "B", len(self.model.tokens)])
         for name, value in finals.items():
             self.output(f"{name}_out", value, ["B", sizes[name]])
-        assert graph.nodes
 
     def embedded(self, part: Part, symbols: str, count: int) -> str:
         weight = np.eye(count) if part.embedding is None else part.embedding.weight.detach().float().cpu().numpy()

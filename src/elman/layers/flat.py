@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from elman.equations.rewrite import ZONE
 from elman.errors import ExportError
 from elman.layers.recurrent import Recurrent
@@ -21,22 +19,31 @@ def write_step(layer: Recurrent, w: Writer, x: int, name: str = "") -> int:
         raise ExportError(
             "a network of two directions reads a sequence from its end too, and has no step; train one of one direction"
         )
-    program = stack.running_program(training=False)
-    zone = w.constant(stack.noise.zoneout)
-    found = w.inputs
     for k, sizes in enumerate(stack.sizes):
-        extras = {}
-        for extra in program.extras:
-            drawn = extra.name.startswith(ZONE) and extra not in stack.program.extras
-            if not drawn and extra.name not in found:
-                found[extra.name] = w.input(extra.name, sizes[extra.size])
-            extras[extra.name] = zone if drawn else found[extra.name]
-        parameters: Mapping = {own: getattr(layer, full) for own, full in stack.parameter_names(k, 0).items()}
-        initial = [getattr(layer, n) for n in stack.initial_names(k, 0)] if layer.learn_state else None
-        output = w.cell(program, sizes, parameters, x, extras, f"{name}_l{k}", initial)
-        same = w.values[x].size == w.values[output].size
+        output = _write_one(layer, w, x, k, 0, name)
+        same = sizes["input"] == w.values[output].size
         x = w("add", x, output) if stack.residual and same else output
     return x
+
+
+def flat_layer(layer: Recurrent, k: int, direction: int) -> Flat:
+    """One step of layer ``k`` in one direction alone: from ``x`` to ``y``."""
+    w = Writer()
+    return w.flat(y=_write_one(layer, w, w.input("x", layer.stack.sizes[k]["input"]), k, direction))
+
+
+def _write_one(layer: Recurrent, w: Writer, x: int, k: int, direction: int, name: str = "") -> int:
+    stack, sizes, extras = layer.stack, layer.stack.sizes[k], dict[str, int]()
+    program = stack.running_program(training=False)
+    for extra in program.extras:
+        if extra.name.startswith(ZONE) and extra not in stack.program.extras:
+            extras[extra.name] = w.constant(stack.noise.zoneout)
+        else:
+            known = w.inputs.get(extra.name)
+            extras[extra.name] = w.input(extra.name, sizes[extra.size]) if known is None else known
+    parameters = {own: getattr(layer, full) for own, full in stack.parameter_names(k, direction).items()}
+    initial = [getattr(layer, n) for n in stack.initial_names(k, direction)] if layer.learn_state else None
+    return w.cell(program, sizes, parameters, x, extras, f"{name}_l{k}", initial)
 
 
 def flat_step(layer: Recurrent) -> Flat:

@@ -1,6 +1,7 @@
 """The server: what it answers, and what it refuses."""
 
 import asyncio
+import functools
 import hmac
 import json
 import time
@@ -10,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
-from fastapi import Depends, FastAPI, Request, WebSocket, WebSocketDisconnect
+from fastapi import APIRouter, Depends, FastAPI, Request, WebSocket, WebSocketDisconnect
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from pydantic import ValidationError
@@ -109,53 +110,74 @@ class Measured:
         return "\n".join(lines) + "\n"
 
 
-def application(runs: Mapping[str, Served], limits: Limits | None = None, token: str = "") -> FastAPI:
-    """The server of ``runs`` by name. With a ``token`` every request must carry it (``Authorization: Bearer ...``)."""
-    limits = limits or Limits.model_validate({})
-    sessions, measured = Sessions(limits.sessions, limits.idle), Measured()
-    app = FastAPI(title="Elman", version=__version__, description="Recurrent networks, trained.", responses=REFUSALS)
+class Server:
+    """What every answer needs: the runs by name, the limits, the token, the sessions, and what was measured."""
 
-    async def allowed(request: Request) -> None:
-        given = request.headers.get("authorization", "")
-        if token and not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
+    def __init__(self, runs: Mapping[str, Served], limits: Limits, token: str) -> None:
+        self.runs, self.limits, self.token = runs, limits, token
+        self.sessions, self.measured = Sessions(limits.sessions, limits.idle), Measured()
+
+    def knows(self, headers: Mapping[str, str]) -> bool:
+        """Whether a request carries the token, where one is wanted."""
+        wanted = f"Bearer {self.token}".encode()
+        return not self.token or hmac.compare_digest(headers.get("authorization", "").encode(), wanted)
+
+    def allowed(self, request: Request) -> None:
+        """Refuse a request without the token."""
+        if not self.knows(request.headers):
             raise HTTPException(401, "a token is wanted: Authorization: Bearer TOKEN")
 
-    guarded = [Depends(allowed)]
+    def run(self, name: str, task: str = "") -> Served:
+        """The run of that name, and of that task."""
+        if name not in self.runs:
+            raise HTTPException(404, f"there is no run '{name}'; there are {', '.join(self.runs)}")
+        if task and self.runs[name].task != task:
+            raise HTTPException(404, f"run '{name}' is of task '{self.runs[name].task}' and cannot {task}")
+        return self.runs[name]
 
-    def run_named(name: str, task: str = "") -> Served:
-        if name not in runs:
-            raise HTTPException(404, f"there is no run '{name}'; there are {', '.join(runs)}")
-        if task and runs[name].task != task:
-            raise HTTPException(404, f"run '{name}' is of task '{runs[name].task}' and cannot {task}")
-        return runs[name]
-
-    def session_named(name: str) -> Session:
-        session = sessions.get(name)
+    def session(self, name: str) -> Session:
+        """The session of that name."""
+        session = self.sessions.get(name)
         if session is None:
-            raise HTTPException(
-                404,
-                f"there is no session '{name}': it was closed, was idle too long, or the server began anew; open one",
-            )
+            what = "it was closed, was idle too long, or the server began anew; open one"
+            raise HTTPException(404, f"there is no session '{name}': {what}")
         return session
 
-    def within(length: int, what: str) -> None:
-        if length > limits.length:
-            raise HTTPException(422, f"{what}: {length} are more than {limits.length} in one request")
+    def within(self, length: int, what: str) -> None:
+        """Refuse more than is computed in one request."""
+        if length > self.limits.length:
+            raise HTTPException(422, f"{what}: {length} are more than {self.limits.length} in one request")
 
-    async def in_time(answer: Awaitable[Any]) -> Any:
+    async def in_time(self, answer: Awaitable[Any]) -> Any:
+        """The answer, or a refusal where it takes too long."""
         try:
-            return await asyncio.wait_for(answer, limits.time)
+            return await asyncio.wait_for(answer, self.limits.time)
         except TimeoutError:
-            raise HTTPException(503, f"the answer took more than {limits.time:g} seconds") from None
+            raise HTTPException(503, f"the answer took more than {self.limits.time:g} seconds") from None
 
-    @app.middleware("http")
-    async def _measure(request: Request, follow: Callable[[Request], Awaitable[Any]]) -> Any:
-        start = time.perf_counter()
-        answer = await follow(request)
-        route = request.scope.get("route")
-        measured.add(getattr(route, "path", "other"), answer.status_code, time.perf_counter() - start)
-        return answer
+    async def pushed(self, session: Session, asked: PushAsked) -> Said:
+        """What a session says to what comes next."""
+        values = _taken(session, asked.values)
+        self.within(len(values), "values")
+        return Said(said=await self.in_time(session.push(values)))
 
+
+def application(runs: Mapping[str, Served], limits: Limits | None = None, token: str = "") -> FastAPI:
+    """The server of ``runs`` by name. With a ``token`` every request must carry it (``Authorization: Bearer ...``)."""
+    server = Server(runs, limits or Limits.model_validate({}), token)
+    app = FastAPI(title="Elman", version=__version__, description="Recurrent networks, trained.", responses=REFUSALS)
+    guarded = APIRouter(dependencies=[Depends(server.allowed)])
+    _add_state(app, guarded, server)
+    _add_tasks(guarded, server)
+    _add_sessions(guarded, server)
+    app.include_router(guarded)
+    _add_socket(app, server)  # it asks for the token itself: what guards requests cannot guard a socket
+    _add_refusals(app)
+    app.add_middleware(BodyLimit, most=server.limits.body)
+    return app
+
+
+def _add_refusals(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def _malformed(_: Request, error: RequestValidationError) -> JSONResponse:
         return refusal(422, _worded(error.errors()))
@@ -168,75 +190,63 @@ def application(runs: Mapping[str, Served], limits: Limits | None = None, token:
     async def _http(_: Request, error: HTTPException) -> JSONResponse:
         return refusal(error.status_code, str(error.detail))
 
+
+def _add_state(app: FastAPI, guarded: APIRouter, server: Server) -> None:
+    @app.middleware("http")
+    async def _measure(request: Request, follow: Callable[[Request], Awaitable[Any]]) -> Any:
+        start = time.perf_counter()
+        answer = await follow(request)
+        route = request.scope.get("route")
+        server.measured.add(getattr(route, "path", "other"), answer.status_code, time.perf_counter() - start)
+        return answer
+
     @app.get("/health")
     async def health() -> dict[str, Any]:
         """Whether the server answers."""
-        return {"status": "ok", "version": __version__, "runs": list(runs), "sessions": len(sessions)}
+        return {"status": "ok", "version": __version__, "runs": list(server.runs), "sessions": len(server.sessions)}
 
-    @app.get("/metrics", response_class=PlainTextResponse, dependencies=guarded)
+    @guarded.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> str:
         """Requests and sessions, as Prometheus reads them."""
-        return measured.text(len(sessions))
+        return server.measured.text(len(server.sessions))
 
-    @app.get("/runs", dependencies=guarded)
+    @guarded.get("/runs")
     async def list_runs() -> list[dict[str, Any]]:
         """The runs that are served."""
-        return [served.facts() for served in runs.values()]
+        return [served.facts() for served in server.runs.values()]
 
-    @app.post("/runs/{run}/forecast", dependencies=guarded)
+
+def _add_tasks(guarded: APIRouter, server: Server) -> None:
+    @guarded.post("/runs/{run}/forecast")
     async def forecast(run: str, asked: ForecastAsked) -> Forecast:
         """Forecast a series: the one sent, or what follows the run's own."""
-        served = run_named(run, "forecast")
-        within(asked.steps or 1, "steps")
+        served = server.run(run, "forecast")
+        server.within(asked.steps or 1, "steps")
+        return await server.in_time(served.together.ask(functools.partial(_forecast, served.job), asked))
 
-        def compute(what: ForecastAsked) -> Forecast:
-            data = None if what.values is None else _columns(what.values, len(served.job.series.names))
-            found = served.job.predict(what.steps or served.job.config.horizon, data, levels=what.levels)
-            around = {
-                f"{level:g}": {"low": (found.values - w).tolist(), "high": (found.values + w).tolist()}
-                for level, w in found.widths.items()
-            }
-            dates = None if found.dates is None or data is not None else [str(date) for date in found.dates]
-            names = list(found.names)
-            return Forecast(columns=names, forecast=found.values.tolist(), dates=dates, intervals=around)
-
-        return await in_time(served.compute(compute, asked))
-
-    @app.post("/runs/{run}/classify", dependencies=guarded)
+    @guarded.post("/runs/{run}/classify")
     async def classify(run: str, asked: ClassifyAsked) -> Classes:
         """Say the class of each sequence."""
-        served = run_named(run, "classify")
-        within(len(asked.sequences), "sequences")
+        served = server.run(run, "classify")
+        server.within(len(asked.sequences), "sequences")
+        return await server.in_time(served.together.ask(functools.partial(_classes, served.job), asked))
 
-        def compute(what: ClassifyAsked) -> Classes:
-            sequences = [s if isinstance(s, str) else _columns(s, None) for s in what.sequences]
-            found = served.job.predict(sequences)
-            odds = np.asarray(found.probabilities).tolist()
-            return Classes(classes=list(found.classes), labels=list(found.labels), probabilities=odds)
-
-        return await in_time(served.compute(compute, asked))
-
-    @app.post(
+    @guarded.post(
         "/runs/{run}/generate",
-        dependencies=guarded,
         response_class=StreamingResponse,
         responses={200: {"content": {"text/event-stream": {}}, "description": "pieces of text, as they are written"}},
     )
     async def generate(run: str, asked: GenerateAsked) -> StreamingResponse:
         """Write on after a prompt: server-sent events, a piece of the text each, and ``event: end``."""
-        served = run_named(run, "generate")
-        within(asked.length, "length")
+        served = server.run(run, "generate")
+        server.within(asked.length, "length")
         how = asked.model_dump(exclude={"prompt", "length", "seed"})
+        pieces = served.job.write(asked.prompt, asked.length, seed=asked.seed, **how)
         loop = asyncio.get_running_loop()
-
-        def begin() -> Iterator[Any]:
-            return served.job.write(asked.prompt, asked.length, seed=asked.seed, **how)
-
-        pieces = await in_time(loop.run_in_executor(COMPUTING, begin))
-        first = await in_time(loop.run_in_executor(COMPUTING, _some, pieces))
+        first = await server.in_time(loop.run_in_executor(COMPUTING, _some, pieces))
 
         async def events() -> AsyncIterator[str]:
-            text, until = first, time.monotonic() + limits.time
+            text, until = first, time.monotonic() + server.limits.time
             while text is not None and time.monotonic() < until:
                 yield f"data: {json.dumps({'text': text})}\n\n"
                 text = await loop.run_in_executor(COMPUTING, _some, pieces)
@@ -244,55 +254,67 @@ def application(runs: Mapping[str, Served], limits: Limits | None = None, token:
 
         return StreamingResponse(events(), media_type="text/event-stream")
 
-    @app.post("/runs/{run}/sessions", status_code=201, dependencies=guarded)
+
+def _add_sessions(guarded: APIRouter, server: Server) -> None:
+    @guarded.post("/runs/{run}/sessions", status_code=201)
     async def open_session(run: str) -> Opened:
         """Open a session: a network that keeps its state from value to value."""
-        name = sessions.add(run_named(run).session())
+        name = server.sessions.add(server.run(run).session())
         if name is None:
-            raise HTTPException(429, f"{limits.sessions} sessions are open, and no more may be; close one")
+            raise HTTPException(429, f"{server.limits.sessions} sessions are open, and no more may be; close one")
         return Opened(session=name)
 
-    @app.post("/sessions/{session}/push", dependencies=guarded)
+    @guarded.post("/sessions/{session}/push")
     async def push(session: str, asked: PushAsked) -> Said:
         """Take the next values of a session, and say what the network says to each."""
-        found = session_named(session)
-        values = _taken(found, asked.values)
-        within(len(values), "values")
-        return Said(said=await in_time(found.push(values)))
+        return await server.pushed(server.session(session), asked)
 
-    @app.delete("/sessions/{session}", dependencies=guarded)
+    @guarded.delete("/sessions/{session}")
     async def close_session(session: str) -> dict[str, str]:
         """Close a session."""
-        if not sessions.close(session):
-            session_named(session)
+        if not server.sessions.close(session):
+            server.session(session)
         return {"closed": session}
 
+
+def _add_socket(app: FastAPI, server: Server) -> None:
     @app.websocket("/sessions/{session}")
     async def talk(socket: WebSocket, session: str) -> None:
         """A session over a WebSocket: each message is the JSON of values, each answer that of what is said."""
-        given = socket.headers.get("authorization", "")
-        found = sessions.get(session)
-        if found is None or (token and not hmac.compare_digest(given.encode(), f"Bearer {token}".encode())):
+        found = server.sessions.get(session)
+        if found is None or not server.knows(socket.headers):
             await socket.close(4404 if found is None else 4401)
             return
         await socket.accept()
-        try:
+        with suppress(WebSocketDisconnect):
             while True:
-                message = await socket.receive_text()
-                try:
-                    asked = PushAsked.model_validate_json(message)
-                    values = _taken(found, asked.values)
-                    within(len(values), "values")
-                    await socket.send_text(json.dumps({"said": await in_time(found.push(values))}))
-                except ValidationError as error:
-                    await socket.send_text(json.dumps({"error": _worded(error.errors())}))
-                except (ElmanError, HTTPException) as error:
-                    await socket.send_text(json.dumps({"error": str(getattr(error, "detail", error))}))
-        except WebSocketDisconnect:
-            return
+                await socket.send_text(await _answer(found, await socket.receive_text()))
 
-    app.add_middleware(BodyLimit, most=limits.body)
-    return app
+    async def _answer(session: Session, message: str) -> str:
+        try:
+            return (await server.pushed(session, PushAsked.model_validate_json(message))).model_dump_json()
+        except ValidationError as error:
+            return json.dumps({"error": _worded(error.errors())})
+        except (ElmanError, HTTPException) as error:
+            return json.dumps({"error": str(getattr(error, "detail", error))})
+
+
+def _forecast(job: Any, asked: ForecastAsked) -> Forecast:
+    data = None if asked.values is None else _columns(asked.values, len(job.series.names))
+    found = job.predict(asked.steps or job.config.horizon, data, levels=asked.levels)
+    around = {
+        f"{level:g}": {"low": (found.values - width).tolist(), "high": (found.values + width).tolist()}
+        for level, width in found.widths.items()
+    }
+    dates = None if found.dates is None or data is not None else [str(date) for date in found.dates]
+    return Forecast(columns=list(found.names), forecast=found.values.tolist(), dates=dates, intervals=around)
+
+
+def _classes(job: Any, asked: ClassifyAsked) -> Classes:
+    sequences = [s if isinstance(s, str) else _columns(s, None) for s in asked.sequences]
+    found = job.predict(sequences)
+    odds = np.asarray(found.probabilities).tolist()
+    return Classes(classes=list(found.classes), labels=list(found.labels), probabilities=odds)
 
 
 def _some(pieces: Iterator[tuple[str, Any]]) -> str | None:

@@ -22,43 +22,48 @@ AT_ONCE = 64  # requests computed together
 INLINE = 0.002  # seconds that a push may take on the thread that answers; what takes longer waits on the other
 
 
+Question = tuple[Callable[[Any], Any], Any]  # a function, and what it is asked of
+
+
 class Together:
     """Answers what waits in one go: each round takes all that came while the one before was computed."""
 
-    def __init__(self, compute: Callable[[list[Any]], Sequence[Any]]) -> None:
-        self._compute = compute
-        self._waiting: list[tuple[Any, asyncio.Future[Any]]] = []
-        self._running = False
+    def __init__(self) -> None:
+        self._waiting: list[tuple[Question, asyncio.Future[Any]]] = []
+        self._worker: asyncio.Task[None] | None = None  # held: a task that nobody holds may be forgotten
 
-    async def ask(self, what: Any) -> Any:
-        """The answer to ``what``. Raises what computing it raises."""
+    async def ask(self, function: Callable[[Any], Any], what: Any) -> Any:
+        """``function(what)``. Raises what it raises."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Any] = loop.create_future()
-        self._waiting.append((what, answer))
-        if not self._running:
-            self._running = True
-            self._worker = loop.create_task(self._work())  # a task that nobody holds may be forgotten
+        self._waiting.append(((function, what), answer))
+        if self._worker is None or self._worker.done():
+            self._worker = loop.create_task(self._work())
         return await answer
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
+        while self._waiting:
+            now, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
+            answers = await loop.run_in_executor(COMPUTING, _answers, [question for question, _ in now])
+            for (_, future), found in zip(now, answers, strict=True):
+                if future.done():  # who asked has gone
+                    continue
+                if isinstance(found, Exception):
+                    future.set_exception(found)
+                else:
+                    future.set_result(found)
+
+
+def _answers(questions: list[Question]) -> list[Any]:
+    """What each function says, or what it raises: one bad question must not spoil the others."""
+    answers: list[Any] = []
+    for function, what in questions:
         try:
-            while self._waiting:
-                now, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
-                questions = [what for what, _ in now]
-                try:
-                    answers: Sequence[Any] = await loop.run_in_executor(COMPUTING, self._compute, questions)
-                except Exception as error:  # whatever it is, those who wait must hear of it
-                    answers = [error] * len(now)
-                for (_, future), found in zip(now, answers, strict=True):
-                    if future.done():
-                        continue
-                    if isinstance(found, Exception):
-                        future.set_exception(found)
-                    else:
-                        future.set_result(found)
-        finally:
-            self._running = False
+            answers.append(function(what))
+        except Exception as error:
+            answers.append(error)
+    return answers
 
 
 @dataclass
@@ -102,7 +107,7 @@ class Served:
             self._seconds = self._timed(self.model)
         except ElmanError as error:
             self.refusal = str(error)
-        self.together = Together(self._answers)
+        self.together = Together()
 
     @staticmethod
     def _timed(model: Model) -> float:
@@ -112,19 +117,6 @@ class Served:
             start = time.perf_counter()
             stream.push(value)
         return time.perf_counter() - start
-
-    def _answers(self, questions: list[tuple[Callable[[Any], Any], Any]]) -> list[Any]:
-        answers: list[Any] = []
-        for compute, what in questions:
-            try:
-                answers.append(compute(what))
-            except Exception as error:  # one bad question must not spoil the others
-                answers.append(error)
-        return answers
-
-    async def compute(self, function: Callable[[Any], Any], what: Any) -> Any:
-        """``function(what)``, together with what else waits for this run."""
-        return await self.together.ask((function, what))
 
     def session(self) -> Session:
         """A new stream. Raises :class:`ElmanError` where the network has no step."""

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from elman.errors import ExportError
 from elman.stepping.flat import Flat
-from elman.stepping.interpret import Interpreted, InterpretedStep
+from elman.stepping.interpret import InterpretedStep
 
 if TYPE_CHECKING:
     from elman.stepping.kernel import KernelStep
@@ -18,12 +17,10 @@ NATIVE = (torch.float32, torch.float64)
 
 def engine(flat: Flat, rows: int = 1, dtype: torch.dtype | None = None) -> KernelStep | InterpretedStep:
     """``rows`` streams of ``flat`` in ``dtype``, or in its tensors': write ``inputs``, call it, read ``outputs``."""
-    wanted = dtype or Interpreted(flat).dtype
+    wanted = dtype or flat.dtype
     if wanted in NATIVE:
-        from elman.stepping.kernel import KernelStep
+        from elman.stepping.kernel import LOWERINGS, KernelStep
 
-        try:
+        if flat.operations <= LOWERINGS.keys():
             return KernelStep(flat, rows, torch.empty(0, dtype=wanted).numpy().dtype)
-        except ExportError:  # an operation that has no native form
-            pass
     return InterpretedStep(flat, rows, wanted)

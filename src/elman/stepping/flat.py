@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 
 from elman.equations import TABLE, Program
-from elman.errors import ExportError
 
+ZEROS = "zeros_"  # what the tensors are called that only make one number many
 WIDE = frozenset({"product", "row", "total"})  # computed from whole values, not unit by unit
 LEAVES = frozenset({"input", "symbol", "state", "constant", "vector"})
 
@@ -67,11 +67,16 @@ class Flat:
         """The values that come in, by name."""
         return _inputs(self.values)
 
-    def refuse(self, target: str, known: Mapping[str, object]) -> None:
-        """Raise :class:`ExportError` where an operation has no form in ``target``, whose forms are ``known``."""
-        for value in self.values:
-            if value.op in TABLE and value.op not in known:
-                raise ExportError(f"operation '{value.op}' of the cell cannot be written as {target}")
+    @property
+    def operations(self) -> set[str]:
+        """The rows of the table that it needs."""
+        return {value.op for value in self.values if value.op in TABLE}
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of what was learned."""
+        learned = (tensor.dtype for name, tensor in self.tensors.items() if not name.startswith(ZEROS))
+        return next(learned, torch.get_default_dtype())
 
 
 class Writer:
@@ -153,13 +158,10 @@ class Writer:
         extras: Mapping[str, int],
         suffix: str = "",
         initial: Sequence[Tensor] | None = None,
-        formed: bool = False,
     ) -> int:
         """A cell's step on the value ``x``, and its output. ``parameters`` by the program's names, ``extras`` the
-        values of further inputs; ``suffix`` tells the states and tensors of one layer from another's. Where they are
-        ``formed``, antisymmetric parameters are what products take already."""
-        taken = parameters if formed else program.weights(parameters)
-        weights = {name: self.tensor(name + suffix, w) for name, w in taken.items()}
+        values of further inputs; ``suffix`` tells the states and tensors of one layer from another's."""
+        weights = {name: self.tensor(name + suffix, w) for name, w in program.weights(parameters).items()}
         owner = {p.name: p for p in program.parameters}
         names = dict(program.names)
         at: list[int] = []
@@ -198,8 +200,7 @@ class Writer:
         """``value`` with ``size`` numbers: equations may give one number for all units."""
         if self.values[value].size == size:
             return value
-        name = f"zeros_{size}"
-        return self("add", value, self.vector(name, torch.zeros(size, dtype=torch.float64)))
+        return self("add", value, self.vector(f"{ZEROS}{size}", torch.zeros(size, dtype=torch.float64)))
 
     def flat(self, **outputs: int) -> Flat:
         """The step whose results are these values. What nothing needs is left out."""

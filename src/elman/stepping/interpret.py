@@ -28,8 +28,7 @@ class Interpreted:
 
     def __init__(self, flat: Flat, dtype: torch.dtype | None = None) -> None:
         self.flat = flat
-        learned = [t for name, t in flat.tensors.items() if not name.startswith("zeros_")]
-        self.dtype = dtype or (learned[0].dtype if learned else torch.get_default_dtype())
+        self.dtype = dtype or flat.dtype
         self.tensors = {name: tensor.to(self.dtype) for name, tensor in flat.tensors.items()}
 
     def initial(self, rows: int) -> list[Tensor]:
