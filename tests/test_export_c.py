@@ -233,7 +233,7 @@ def test_what_is_there_is_not_written_over(models, tmp_path):
 def test_code_that_does_not_compile_does_not_agree(models, monkeypatch):
     from elman.export import c_model
 
-    monkeypatch.setattr(c_model, "ONCE", c_model.ONCE + "nonsense;")
+    monkeypatch.setattr(c_model, "ONCE", c_model.ONCE + "this is no C")
     found = {a.form: a for a in agreements(models("carried"))}["c"]
     assert not found.holds
     assert "refuses the code" in found.reason

@@ -53,14 +53,15 @@ def test_every_cell_says_the_same(browser, tmp_path):
         inputs = [{name: given[name][t, 0].tolist() for name in step.flat.inputs} for t in range(len(x))]
         numbers = json.dumps(step.weights.tolist())
         scripts.append(f"{json.dumps(key)}: {{ make: {step.code}, weights: {numbers}, inputs: {json.dumps(inputs)} }}")
-        wanted[key] = exactly(layer, x, extras)[0][0][:, 0]  # the page computes in double
+        # The page computes in double, with weights in float32: what is made of them, W - W^T, is rounded once.
+        wanted[key] = exactly(layer, x, extras)[0][0][:, 0]
     code = "\n".join(sorted(functions)) + "\nconst MADE = {" + ",\n".join(scripts) + "};\n" + RUN
     (tmp_path / "cells.html").write_text(f"<!doctype html><meta charset=utf-8><script>{code}</script>")
     browser.get((tmp_path / "cells.html").as_uri())
     found = json.loads(browser.execute_script("return JSON.stringify(window.done)"))
     assert not browser.get_log("browser")
     for key, want in wanted.items():
-        np.testing.assert_allclose(found[key], want, rtol=0, atol=1e-9 * np.abs(want).max(), err_msg=key)
+        np.testing.assert_allclose(found[key], want, rtol=0, atol=1e-7 * np.abs(want).max(), err_msg=key)
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -170,9 +170,10 @@ int {name}_step({name} *m, {self.value}, {self.result});"""
             preamble(name, "float", used),
         ]
         networks = [self._network(step) for step in self.steps]
-        around = self._around()
+        around, reset = self._around(), self._reset()
+        # Last of all: what is written above asks for its tables.
         tables = [table for step in self.steps for table in step.tables.values()]
-        parts += [*tables, *self._strings(), "", *networks, "", self._reset(), around]
+        parts += [*tables, *self._strings(), "", *networks, "", reset, around]
         if packed is not None:
             parts.append(f"void {name}_use_weights(const void *weights) {{\n    {name}_weights = weights;\n}}\n")
         return _without_unused("\n".join(parts))
