@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 # The cases are tiny: a second thread costs more than it gives, many times over where the machine is busy. numpy asks
@@ -21,6 +23,17 @@ from elman.cli import run
 torch.set_num_threads(1)
 
 DATA = Path(os.environ.get("ELMAN_DATA", Path(__file__).parents[1] / ".." / "shared" / "data"))
+
+
+def pytest_configure(config):
+    """All workers, and the commands they start, share the kernels that one of them compiled; no other run does."""
+    if not hasattr(config, "workerinput"):
+        config.kernels = os.environ["ELMAN_CACHE"] = tempfile.mkdtemp(prefix="elman-kernels-")
+
+
+def pytest_unconfigure(config):
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(config.kernels, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,10 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import stat
+import subprocess
+import sys
 from contextlib import suppress
 from typing import Any, Literal
 
@@ -404,3 +407,30 @@ def test_data_that_does_not_fit_into_memory_is_written_by_its_task(tmp_path):
     with pytest.raises(ElmanError, match="the text is damaged"):
         Run.create(tmp_path / "s", RunConfig(task="toy"), write=failing)
     assert [p.name for p in tmp_path.iterdir()] == ["r"]
+
+
+# One writer
+
+HOLD = """import sys, time
+from pathlib import Path
+from elman.training.lock import only_writer
+with only_writer(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(600)"""
+
+
+def test_a_second_writer_is_told_who_writes_and_the_lock_dies_with_its_process(tmp_path):
+    from elman.jobs import Forecaster
+
+    forecaster = Forecaster("rnn", hidden=4, context=8, epochs=1)
+    forecaster.fit("wave:sine", run=tmp_path / "r")
+    before = {p: p.read_bytes() for p in (tmp_path / "r").iterdir() if p.name != "lock"}
+    command = [sys.executable, "-c", HOLD, str(tmp_path / "r")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(RunError, match=f"is being trained by process {holder.pid} on .* since .*; wait"):
+            Forecaster.resume(tmp_path / "r")
+        assert Forecaster.load(tmp_path / "r").test()  # it can be used meanwhile
+        holder.send_signal(signal.SIGKILL)
+    assert {p: p.read_bytes() for p in (tmp_path / "r").iterdir() if p.name != "lock"} == before
+    Forecaster.resume(tmp_path / "r")

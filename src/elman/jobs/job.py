@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
@@ -192,10 +192,11 @@ class Job(Generic[Task]):
         return kind(network=self.network, recipe=self.recipe, **choices, **own)
 
     def _trained(self, report: Progress | None, resume: bool = False) -> History:
-        history = fit(self.task, self.recipe, self.run, resume=resume, report=report)
-        if history.best_epoch and self._conclude() and self.run is not None:
-            kept = {"epoch": str(history.best_epoch), "loss": repr(history.best_loss)}
-            self.run.save_weights(self.task.model.state_dict(), kept)
+        with self.run.writing() if self.run is not None else nullcontext():
+            history = fit(self.task, self.recipe, self.run, resume=resume, report=report)
+            if history.best_epoch and self._conclude() and self.run is not None:
+                kept = {"epoch": str(history.best_epoch), "loss": repr(history.best_loss)}
+                self.run.save_weights(self.task.model.state_dict(), kept)
         return history
 
     def _conclude(self) -> bool:

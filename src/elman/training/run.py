@@ -7,6 +7,7 @@
     checkpoint.safetensors   where training stands, for `resume`
     metrics.jsonl            a line an epoch
     log.txt                  what happened when
+    lock                     held by the process that trains; see :meth:`Run.writing`
     *.png, *.svg             pictures
 
 Weights and checkpoint carry the digest of config.json, and that the checksum of the data, so that none is
@@ -20,7 +21,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Generic
@@ -43,6 +44,7 @@ from elman.training.files import (
     write_atomically,
     write_synced,
 )
+from elman.training.lock import only_writer
 from elman.training.rows import read_row
 
 DATA, LARGE, MODEL = "data.safetensors", "data.bin", "model.safetensors"
@@ -191,6 +193,10 @@ class Run(Generic[Config]):
         line = f"{datetime.now().isoformat(sep=' ', timespec='seconds')} {text}\n"
         with naming(self.path / LOG):
             write_synced(self.path / LOG, line.encode(), "ab")
+
+    def writing(self) -> AbstractContextManager[None]:
+        """Be the only one who trains here. Raises :class:`RunError`, saying who, where another does."""
+        return only_writer(self.path)
 
     def begun(self) -> bool:
         """Say whether training has left anything here."""

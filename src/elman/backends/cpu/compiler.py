@@ -1,32 +1,76 @@
-"""From LLVM IR to functions that can be called, under one lock."""
+"""From LLVM IR to functions that can be called, under one lock; what was compiled is kept for the next process."""
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import threading
+from collections.abc import Sequence
 from typing import Any
 
-from elman.backends.cpu import machine
+from elman.backends.cpu import machine, objects
 
 # LLVM's passes and llvmlite's engines are not made for several threads at once.
 LOCK = threading.RLock()
 _KEEP: list[Any] = []  # code lives as long as its engine
 
 
-def build(text: str, width: int, names: tuple[str, ...]) -> dict[str, int]:
-    """Compile a module's text for vectors of ``width`` floats; the addresses of the functions ``names``."""
+def build(text: str, width: int, names: Sequence[str]) -> dict[str, int]:
+    """Compile a module's text for vectors of ``width`` floats; the addresses of the functions ``names``.
+
+    The text names what it calls outside by :func:`define`; no address stands in it.
+    """
+    with LOCK:
+        key = _key(text, width)
+        code = objects.read(key)
+        if code is None:
+            code = _compile(text, width)
+            objects.write(key, code)
+        return _load(code, width, names)
+
+
+def define(symbol: str, address: int) -> None:
+    """Let compiled code call the function at an address by a name."""
     from llvmlite import binding
 
     with LOCK:
-        target = machine.target_machine(width)
-        module = binding.parse_assembly(text)
-        module.triple = binding.get_default_triple()
-        module.data_layout = str(target.target_data)
-        options = binding.create_pipeline_tuning_options(speed_level=2)
-        # The vectors and the tiles are written out already: more unrolling only costs time to compile.
-        options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = False
-        passes = binding.create_pass_builder(target, options)
-        passes.getModulePassManager().run(module, passes)
-        engine = binding.create_mcjit_compiler(module, target)
-        engine.finalize_object()
-        _KEEP.append(engine)
-        return {name: engine.get_function_address(name) for name in names}
+        binding.add_symbol(symbol, address)
+
+
+def _key(text: str, width: int) -> str:
+    """All that the object depends on."""
+    import llvmlite
+    from llvmlite import binding
+
+    facts = (llvmlite.__version__, binding.llvm_version_info, binding.get_default_triple(), machine.processor(width))
+    return hashlib.sha256(repr((facts, text)).encode()).hexdigest()
+
+
+# The machine that compiles is kept: each takes a megabyte. One that is given to an engine stays as small as it was.
+_compiling = functools.cache(machine.target_machine)
+
+
+def _compile(text: str, width: int) -> bytes:
+    from llvmlite import binding
+
+    target = _compiling(width)
+    # In a context of its own, which goes when it is done: the common one keeps what it has seen.
+    module = binding.parse_assembly(text, binding.create_context())
+    module.triple = binding.get_default_triple()
+    module.data_layout = str(target.target_data)
+    options = binding.create_pipeline_tuning_options(speed_level=2)
+    # The vectors and the tiles are written out already: more unrolling only costs time to compile.
+    options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = False
+    passes = binding.create_pass_builder(target, options)
+    passes.getModulePassManager().run(module, passes)
+    return target.emit_object(module)
+
+
+def _load(code: bytes, width: int, names: Sequence[str]) -> dict[str, int]:
+    from llvmlite import binding
+
+    engine = binding.create_mcjit_compiler(binding.parse_assembly(""), machine.target_machine(width))
+    engine.add_object_file(binding.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    _KEEP.append(engine)
+    return {name: engine.get_function_address(name) for name in names}

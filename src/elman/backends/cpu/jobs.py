@@ -29,13 +29,15 @@ _PARTIAL = 1 << 18  # numbers of all shares' gradients: they must stay in a cach
 _KERNELS: dict[tuple[Vectors, int, int], Kernel] = {}
 
 
-def for_operand(count: int, vectors: Vectors) -> Kernel:
-    """The kernel for an operand of ``count`` units."""
+def for_operand(count: int, vectors: Vectors) -> str:
+    """The kernel for an operand of ``count`` units: by what name other kernels call it."""
     key = (vectors, count, 0) if count <= NARROW else (vectors, *tile(count, vectors))
+    symbol = "elman_gradient_" + "_".join(map(str, (vectors.floats, vectors.item, *key[1:])))
     with compiler.LOCK:
         if key not in _KERNELS:
             _KERNELS[key] = kernel.build("gradient", vectors, _LAYOUT, lambda m, a: _write(m, a, *key))
-        return _KERNELS[key]
+            compiler.define(symbol, _KERNELS[key].address)
+    return symbol
 
 
 def _write(module: ir.Module, arguments: Arguments, vectors: Vectors, down: int, across: int) -> Part:
@@ -102,7 +104,7 @@ def emit_jobs(c: Entry, plan: Plan) -> None:
                 ),
                 **_operand(c, plan, job, batch),
             }  # fmt: skip
-            c.run(for_operand(n, c.vectors), values)
+            c.run(for_operand(n, c.vectors), _LAYOUT, values)
 
 
 def _places(plan: Plan) -> list[tuple[Job, int]]:

@@ -56,7 +56,7 @@ class Part(Code):
 
 
 class Kernel:
-    """A compiled kernel: call it with its arguments' values, in the order of ``names``."""
+    """A compiled kernel: call it with its arguments' values, in the order of ``names``; ``address`` is its entry."""
 
     def __init__(self, address: int, names: list[str]) -> None:
         self.address, self.names = address, names
@@ -107,15 +107,15 @@ class Entry(Code):
         place = self.at(self.table, self.arguments.names.index(name), I64)
         self.b.store(value, place, align=8)
 
-    def run(self, kernel: Kernel, values: dict[str, Any]) -> None:
-        """Call another kernel with these numbers and addresses."""
-        table = self.room(ir.ArrayType(I64, len(kernel.names)), 8)
-        for i, name in enumerate(kernel.names):
+    def run(self, symbol: str, names: Sequence[str], values: dict[str, Any]) -> None:
+        """Call the kernel that is known as ``symbol`` with these numbers and addresses, in the order of ``names``."""
+        table = self.room(ir.ArrayType(I64, len(names)), 8)
+        for i, name in enumerate(names):
             value = values[name]
             value = i64(value) if isinstance(value, int) else value
             value = value if value.type == I64 else self.b.ptrtoint(value, I64)
             self.b.store(value, self.at(table, i, I64), align=8)
-        self.b.call(_address(kernel.address, ir.FunctionType(VOID, [PTR])), [table])
+        self.b.call(_outside(self.module, symbol, VOID, [PTR]), [table])
 
 
 def _in_turn(c: Entry, *starts: Callable[[], None]) -> None:
@@ -133,36 +133,32 @@ def _entry(
 
 def _start(c: Entry, part: Part) -> None:
     """Run a part on torch's pool, or by itself where there is none or the team is of one."""
-    team, pool = c.number("team"), threads.pool()
-    alone = [c.table, i64(0), i64(1)]
-    if pool is None:
+    team, alone = c.number("team"), [c.table, i64(0), i64(1)]
+    if not threads.has_pool():
         c.b.call(part.function, alone)
         return
     with c.b.if_else(c.b.icmp_signed("<=", team, i64(1))) as (then, otherwise):
         with then:
             c.b.call(part.function, alone)
         with otherwise:
-            wrapper = _member(c.module, part, c.vectors, pool)
-            start = _address(pool.parallel, ir.FunctionType(VOID, [PTR, PTR, I32, I32]))
+            wrapper = _member(c.module, part, c.vectors)
+            start = _outside(c.module, threads.PARALLEL, VOID, [PTR, PTR, I32, I32])
             c.b.call(start, [wrapper.function, c.table, c.b.trunc(team, I32), ir.Constant(I32, 0)])
 
 
-def _member(module: ir.Module, part: Part, vectors: Vectors, pool: threads.Pool) -> Code:
+def _member(module: ir.Module, part: Part, vectors: Vectors) -> Code:
     """What OpenMP starts on every thread: it asks which one it is."""
     c = Code(module, part.function.name + "_member", [PTR], vectors, internal=True)
-    kind = ir.FunctionType(I32, [])
-    member = c.b.sext(c.b.call(_address(pool.member, kind), []), I64)
-    members = c.b.sext(c.b.call(_address(pool.members, kind), []), I64)
-    c.b.call(part.function, [c.function.args[0], member, members])
+    names = (threads.MEMBER, threads.MEMBERS)
+    who = [c.b.sext(c.b.call(_outside(module, name, I32, []), []), I64) for name in names]
+    c.b.call(part.function, [c.function.args[0], *who])
     c.finish()
     return c
 
 
-def _address(address: int, kind: Any) -> Any:
-    """A function at a known address."""
-    function = ir.Constant(I64, address).inttoptr(PTR)
-    function.function_type = kind
-    return function
+def _outside(module: ir.Module, symbol: str, result: Any, arguments: Sequence[Any]) -> Any:
+    """A function that is known to the compiler by its name."""
+    return module.globals.get(symbol) or ir.Function(module, ir.FunctionType(result, arguments), symbol)
 
 
 class Flushed:

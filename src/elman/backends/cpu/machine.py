@@ -85,6 +85,14 @@ def is_x86() -> bool:
     return _X86
 
 
+def processor(wanted: int) -> tuple[str, str]:
+    """LLVM's name of the processor that kernels of that width are compiled for, and its features."""
+    name, has = _host()
+    if wanted == 16:
+        return name, ",".join(f"{'+' if on else '-'}{feature}" for feature, on in has.items()) + ",-prefer-256-bit"
+    return ({8: "x86-64-v3", 4: "x86-64"}[wanted] if _X86 else name), ""
+
+
 def target_machine(wanted: int) -> Any:
     """LLVM's target machine for that width."""
     from llvmlite import binding
@@ -92,9 +100,5 @@ def target_machine(wanted: int) -> Any:
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
     target = binding.Target.from_default_triple()
-    name, has = _host()
-    if wanted == 16:
-        features = ",".join(f"{'+' if on else '-'}{feature}" for feature, on in has.items()) + ",-prefer-256-bit"
-    else:
-        name, features = {8: "x86-64-v3", 4: "x86-64"}[wanted] if _X86 else name, ""
+    name, features = processor(wanted)
     return target.create_target_machine(cpu=name, features=features, opt=2, jit=True, codemodel="jitdefault")

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from elman.backends.cpu import compiler
 from elman.backends.forks import one_thread_after_fork
 
 
@@ -24,6 +25,20 @@ class Pool:
     parallel: int
     member: int
     members: int
+
+
+# By what names kernels call the pool's functions.
+PARALLEL, MEMBER, MEMBERS = "elman_parallel", "elman_member", "elman_members"
+
+
+@functools.cache
+def has_pool() -> bool:
+    """Whether there is a pool; where there is, kernels can call its functions by name."""
+    found = pool()
+    if found is not None:
+        for symbol, address in ((PARALLEL, found.parallel), (MEMBER, found.member), (MEMBERS, found.members)):
+            compiler.define(symbol, address)
+    return found is not None
 
 
 @functools.cache
