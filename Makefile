@@ -3,13 +3,15 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test test-slow test-mutants check format clean
+.PHONY: help setup demo test test-slow test-mutants check docs notebooks format clean
 
 help:
 	@echo "make demo       set up, then train on a wave, test it and draw it"
 	@echo "make test       set up, then run the tests"
 	@echo "make test-slow  the long tests too"
 	@echo "make test-mutants  plants errors in the source and in a backend, one at a time, and shows which test fails"
+	@echo "make docs       the site, in build/site: tutorials, reference, cells, kernels, benchmarks"
+	@echo "make notebooks  the tutorials as notebooks, in build/notebooks"
 	@echo "make check      format, lint, types, layers, tests, examples"
 
 setup: $(BIN)/.ready
@@ -31,6 +33,16 @@ test-slow: setup
 
 test-mutants: setup
 	$(BIN)/python tests/mutants.py
+
+$(VENV)/.docs: $(BIN)/.ready
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
+	@touch $@
+
+docs: $(VENV)/.docs
+	$(BIN)/python docs/site.py
+
+notebooks: $(VENV)/.docs
+	$(BIN)/python docs/site.py notebooks
 
 check: setup
 	$(BIN)/ruff format --check .

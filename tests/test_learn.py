@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,8 +15,12 @@ from conftest import DATA
 from pages import LEARN, ROOT, blocks, play
 from test_command import COMMANDS
 
+SITE = (ROOT / "docs" / "site.py").read_text(encoding="utf-8")
 TUTORIALS = sorted(LEARN.glob("[0-9]*.md"))
 DOCS = [*LEARN.rglob("*.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md")]
+# Pages and lines with options of other programs.
+NOT_OURS = ("CHANGELOG.md", "benchmarks.md")
+OTHERS = re.compile(r"\b(python|pip|pytest|make|git|ruff|mypy|gcc)\b")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
@@ -59,11 +66,9 @@ def test_every_option_that_a_page_names_is_there():
     }
     known |= {"--help", "--version", "--install-completion", "--show-completion", "--extra-index-url"}
     for page in DOCS:
-        text = "\n".join(
-            line for line in page.read_text(encoding="utf-8").splitlines()
-            if page.name not in ("CHANGELOG.md", "benchmarks.md") and not re.search(r"\b(python|pip|pytest|make|git|ruff|mypy|gcc)\b", line)
-        )  # fmt: skip
-        named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+[a-z]", text))
+        lines = page.read_text(encoding="utf-8").splitlines()
+        text = "\n".join(line for line in lines if page.name not in NOT_OURS and not OTHERS.search(line))
+        named = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*[a-z0-9]", text))
         assert named <= known, f"{page.name}: {sorted(named - known)}"
 
 
@@ -83,3 +88,25 @@ def test_links_lead_somewhere(page):
 def anchor(heading: str) -> str:
     """A heading as a link writes it."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+# The site
+
+
+def test_every_package_with_public_names_is_in_the_reference():
+    lists = ast.literal_eval(re.search(r"^REFERENCE = (\{.*?^\})", SITE, re.DOTALL | re.MULTILINE)[1])
+    packages = {
+        ".".join(path.parent.relative_to(ROOT / "src").parts)
+        for path in (ROOT / "src" / "elman").glob("*/__init__.py")
+        if "__all__" in path.read_text(encoding="utf-8")
+    }
+    inside = {"elman.cells", "elman.choices", "elman.cli", "elman.linear", "elman.serve", "elman.tasks"}
+    assert packages - inside <= lists.keys()
+    assert all(f"reference/{package}.md" in (ROOT / "mkdocs.yml").read_text(encoding="utf-8") for package in lists)
+
+
+@pytest.mark.slow
+def test_the_site_is_built_without_a_broken_link():
+    pytest.importorskip("mkdocs")
+    subprocess.run([sys.executable, "docs/site.py"], cwd=ROOT, check=True)
+    assert "unrolled.svg" in (ROOT / "build/site/learn/01-by-hand.html").read_text(encoding="utf-8")
