@@ -135,7 +135,7 @@ class Interpreter:
         like: Tensor,
     ) -> None:
         self.nodes = nodes
-        self.parameters = {p.name: p for p in parameters}
+        self.parameters: dict[str, Parameter] = {p.name: p for p in parameters}
         self.tensors = tensors
         self.sizes = sizes
         self.like = like

@@ -33,10 +33,10 @@ class Column:
     """The cells (N) of one column, and what each is under either decimal mark: None where it cannot be."""
 
     def __init__(self, cells: Sequence[Any]):
-        self.missing = np.array([is_missing(cell) for cell in cells], dtype=bool)
+        self.missing: NDArray[Any] = np.array([is_missing(cell) for cell in cells], dtype=bool)
         self.units: set[str] = set()
         self.read: dict[str, list[float | None]] = {mark: [] for mark in DECIMALS}
-        self.commas = any("," in cell for cell in cells if isinstance(cell, str))
+        self.commas: bool = any("," in cell for cell in cells if isinstance(cell, str))
         for cell, missing in zip(cells, self.missing.tolist(), strict=True):
             both = (math.nan, math.nan) if missing else self._cell(cell)
             for mark, value in zip(DECIMALS, both, strict=True):

@@ -26,8 +26,8 @@ class Cell:
         self.function = function
         self.name: str = function.__name__
         self.bias = bias
-        self.sizes = {name: str(size) for name, size in sizes.items()}
-        self.inputs = {name: str(size) for name, size in inputs.items()}
+        self.sizes: dict[str, str] = {name: str(size) for name, size in sizes.items()}
+        self.inputs: dict[str, str] = {name: str(size) for name, size in inputs.items()}
         self.states, self.options = _read_signature(function, self.inputs)
         if bias not in BIASES:
             raise EquationError(f"cell '{self.name}': bias={bias!r}; it is one of {', '.join(BIASES)}")

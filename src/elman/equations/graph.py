@@ -177,8 +177,8 @@ class Symbol(Expression):
     __hash__ = object.__hash__
 
     def __init__(self, graph: Graph, index: int) -> None:
-        self.graph = graph
-        self.index = index
+        self.graph: Graph = graph
+        self.index: int = index
 
     def pointwise(self, operation: Operation, args: Sequence[Any]) -> Symbol:
         return self.graph.pointwise(operation, args)

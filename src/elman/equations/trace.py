@@ -113,14 +113,14 @@ class Tracer:
     """Collects the nodes and parameters of one cell while its function runs."""
 
     def __init__(self, states: tuple[str, ...], sizes: Mapping[str, str], bias: str) -> None:
-        self.graph = Graph()
+        self.graph: Graph = Graph()
         self.wanted = sizes
         self.bias = bias
         self.parameters: dict[str, _Parameter] = {}
         self.projections: dict[str, str] = {}  # by name, the line it stands on
-        self.x = self._leaf("input", "x", Size(sizes.get("x", "input")))
-        self.states = {s: self._leaf("state", s, Size(sizes.get(s, ""))) for s in states}
-        self.recurrent = {symbol.index for symbol in self.states.values()}
+        self.x: Symbol = self._leaf("input", "x", Size(sizes.get("x", "input")))
+        self.states: dict[str, Symbol] = {s: self._leaf("state", s, Size(sizes.get(s, ""))) for s in states}
+        self.recurrent: set[int] = {symbol.index for symbol in self.states.values()}
 
     def _leaf(self, op: str, name: str, size: Size) -> Symbol:
         return self.graph.add(Node(op, name=name), size)

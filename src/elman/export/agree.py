@@ -61,7 +61,7 @@ def agreements(model: Model) -> list[Agreement]:
         truth = _streamed(model, torch.float64)
     except ExportError as error:
         return [Agreement("step", None, str(error)), _compared("onnx sequence", _onnx_sequence, model, _said(model))]
-    forms: dict[str, Callable[[Model], NDArray]] = {
+    forms: dict[str, Callable[[Model], NDArray[Any]]] = {
         "at once": _said,
         "step": lambda model: _streamed(model, None),
         "onnx sequence": _onnx_sequence,
@@ -72,7 +72,7 @@ def agreements(model: Model) -> list[Agreement]:
     return [_compared(form, compute, model, truth) for form, compute in forms.items()]
 
 
-def _compared(form: str, compute: Callable[[Model], NDArray], model: Model, truth: NDArray) -> Agreement:
+def _compared(form: str, compute: Callable[[Model], NDArray[Any]], model: Model, truth: NDArray[Any]) -> Agreement:
     try:
         found = np.asarray(compute(model), dtype=np.float64).reshape(-1)
     except (LeftOut, ExportError) as error:
@@ -84,13 +84,13 @@ def _compared(form: str, compute: Callable[[Model], NDArray], model: Model, trut
     return Agreement(form, float("inf") if np.isnan(difference) else float(difference / largest))
 
 
-def _said(model: Model) -> NDArray:
+def _said(model: Model) -> NDArray[Any]:
     if model.said is None:
         raise LeftOut("the model does not say what it says at once")
     return model.said()
 
 
-def _streamed(model: Model, dtype: torch.dtype | None) -> NDArray:
+def _streamed(model: Model, dtype: torch.dtype | None) -> NDArray[Any]:
     stream, said = Stream(model, dtype=dtype), None
     for value in model.example:
         said = stream.push(value)
@@ -114,7 +114,7 @@ def _onnx_here() -> None:
         raise LeftOut("onnx is not installed: pip install onnx")
 
 
-def _onnx_sequence(model: Model) -> NDArray:
+def _onnx_sequence(model: Model) -> NDArray[Any]:
     _onnx_here()
     session = _session(sequence_model(model))
     wanted = {given.name for given in session.get_inputs()}
@@ -122,7 +122,7 @@ def _onnx_sequence(model: Model) -> NDArray:
         symbols = np.array(model.example, dtype=np.int64)[:, None]
         if "lengths" in wanted and model.parts[0].bag is not None:
             raise LeftOut("the example has no runs of tokens")
-        fed: dict[str, NDArray] = {"symbols": symbols}
+        fed: dict[str, NDArray[Any]] = {"symbols": symbols}
     else:
         fed = {"values": np.array(model.example, dtype=np.float64)[None]}
     if "lengths" in wanted:
@@ -133,7 +133,7 @@ def _onnx_sequence(model: Model) -> NDArray:
     return first[-1] if model.task == "generate" else first
 
 
-def _onnx_step(model: Model) -> NDArray:
+def _onnx_step(model: Model) -> NDArray[Any]:
     if model.context:
         raise LeftOut("the network reads a window anew for each forecast")
     _onnx_here()
@@ -141,7 +141,7 @@ def _onnx_step(model: Model) -> NDArray:
     flat = model.networks[0]
     begun = Interpreted(flat, torch.float32).initial(rows=1)
     state = {memory.name: part.numpy() for memory, part in zip(flat.memories, begun, strict=True)}
-    outputs: list[NDArray] = []
+    outputs: list[NDArray[Any]] = []
     stream = Stream(model)
     for value in model.example:
         if model.tokens:
@@ -158,7 +158,7 @@ def _onnx_step(model: Model) -> NDArray:
     return said
 
 
-def _c(model: Model) -> NDArray:
+def _c(model: Model) -> NDArray[Any]:
     files = c_files(model, "network").files
     with tempfile.TemporaryDirectory(prefix="elman-c-") as folder:
         for name, content in files.items():
@@ -235,7 +235,7 @@ def _compile(folder: str, *arguments: str) -> None:
         raise Broken(f"{compiler} refuses the code: {' '.join(built.stderr.split())[:300]}")
 
 
-def _page(model: Model) -> NDArray:
+def _page(model: Model) -> NDArray[Any]:
     browser, driver = (shutil.which(name) for name in ("chromium", "chromedriver"))
     if not (browser and driver):
         raise LeftOut("no chromium with its chromedriver is on the PATH")

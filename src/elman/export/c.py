@@ -43,9 +43,9 @@ class CStep:
         memories = enumerate(self.flat.memories)
         known = EXACT if self.real == "double" else FAST
         self.order: Order = order_of(self.flat)
-        self.in_place = {m.new: f"s->{c_name(m.name)}" for k, m in memories if k in self.order.in_place}
-        self.write = Expressions(self.flat, self.order, self.number, self._whole, f"{self.prefix}_")
-        self.body = "\n".join(self._body())
+        self.in_place: dict[int, str] = {m.new: f"s->{c_name(m.name)}" for k, m in memories if k in self.order.in_place}
+        self.write: Expressions = Expressions(self.flat, self.order, self.number, self._whole, f"{self.prefix}_")
+        self.body: str = "\n".join(self._body())
         if missing := {f for f in self.write.functions if not f.startswith("product")} - known.keys():
             raise ExportError(f"operation '{min(missing)}' of the cell cannot be written as C")
 
@@ -71,7 +71,7 @@ class CStep:
                 lines.append(f"for (int j = 0; j < {memory.size}; j++) {to}[j] = {table}[j];")
         return lines
 
-    def table(self, name: str, values: NDArray, kind: str = "") -> str:
+    def table(self, name: str, values: NDArray[Any], kind: str = "") -> str:
         """A constant table of numbers, written once; what it is called."""
         name = f"{self.prefix}{self.mark}_{c_name(name)}"
         if name not in self.tables:
@@ -82,19 +82,19 @@ class CStep:
             self.bytes += values.size * ITEMS[kind].itemsize
         return name
 
-    def _listed(self, name: str, values: NDArray, kind: str) -> str:
+    def _listed(self, name: str, values: NDArray[Any], kind: str) -> str:
         flat = values.ravel().tolist()
         texts = [str(v) for v in flat] if kind == "signed char" else [self.number(v) for v in flat]
         return f"static const {kind} {name}[{len(flat)}] = {{\n{wrapped(texts)}\n}};"
 
-    def _packed(self, name: str, values: NDArray, kind: str) -> str:
+    def _packed(self, name: str, values: NDArray[Any], kind: str) -> str:
         assert self.packed is not None
         self.packed.extend(b"\0" * (-len(self.packed) % 64))
         at = len(self.packed)
         self.packed.extend(np.ascontiguousarray(values, dtype=ITEMS[kind]).tobytes())
         return f"#define {name} ((const {kind} *)({self.prefix}_weights + {at}))"
 
-    def _numbers(self, tensor: str) -> NDArray:
+    def _numbers(self, tensor: str) -> NDArray[Any]:
         return self.flat.tensors[tensor].double().cpu().numpy()
 
     # The body
@@ -176,7 +176,7 @@ class CStep:
             y = together if not b else f"{together} + {b * height}"
             yield from self._one_product(name, matrix[b * height : (b + 1) * height], x, y)
 
-    def _one_product(self, name: str, matrix: NDArray, x: str, y: str) -> Iterator[str]:
+    def _one_product(self, name: str, matrix: NDArray[Any], x: str, y: str) -> Iterator[str]:
         rows, columns = matrix.shape
         suffix = ""
         if self.int8:
@@ -231,7 +231,7 @@ def in_eight_bits(flat: Flat) -> Flat:
     return replace(flat, tensors=tensors)
 
 
-def _factors(matrix: NDArray) -> NDArray:
+def _factors(matrix: NDArray[Any]) -> NDArray[Any]:
     """What a row is divided by to be whole numbers from -127 to 127."""
     peak = np.abs(matrix).max(1)
     return np.where(peak > 0, peak / 127, 1.0)

@@ -256,14 +256,14 @@ int {name}_step({name} *m, {self.value}, {self.result});"""
             numbers |= {"gain": s.gain, "units": s.units, "spread": s.spread}
         return "".join(self._numbers(key, value) for key, value in numbers.items())
 
-    def _numbers(self, key: str, values: NDArray) -> str:
+    def _numbers(self, key: str, values: NDArray[Any]) -> str:
         self.line_bytes += 8 * values.size
         texts = wrapped([repr(float(v)) for v in values.ravel()])
         return f"static const double {self.name}_{key}[{values.size}] = {{\n{texts}\n}};\n"
 
     # Beside the code
 
-    def recorded(self) -> tuple[list[Any], NDArray]:
+    def recorded(self) -> tuple[list[Any], NDArray[Any]]:
         """What comes in, and what the network says to each in float64 (NaN where nothing)."""
         stream, model = Stream(self.model, dtype=torch.float64), self.model
         example = list(model.example)[-(RECORDED + model.context) :]

@@ -28,8 +28,8 @@ class Expressions:
     functions: set[str] = field(default_factory=set)  # those used so far
 
     def __post_init__(self) -> None:
-        self.names = _names(self.flat)
-        self.uses = Counter(a for v in self.flat.values for a in v.args)
+        self.names: list[str] = _names(self.flat)
+        self.uses: Counter[int] = Counter(a for v in self.flat.values for a in v.args)
 
     def statements(self, loop: Loop) -> Iterator[tuple[int, str, str]]:
         """The values of a loop that get a name, each with that name and its expression, in order."""

@@ -48,7 +48,9 @@ def _html(model: Model, name: str) -> Files:
 KINDS: dict[str, Callable[..., Files]] = {"c": _c, "onnx": _onnx, "html": _html}
 
 
-def export(model: Model, kind: str, folder: str | os.PathLike, name: str = "network", **options: Any) -> list[Path]:
+def export(
+    model: Model, kind: str, folder: str | os.PathLike[str], name: str = "network", **options: Any
+) -> list[Path]:
     """Write ``model`` as ``kind`` (c, onnx or html) into ``folder``, a new one, and return the files.
 
     Of C ``int8`` keeps the weights in eight bits, and ``apart`` in a file to map. Raises :class:`ExportError` where the

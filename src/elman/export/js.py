@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,15 +65,17 @@ class JsStep:
         labelled = {i for i, v in enumerate(self.flat.values) if v.label}
         order = order_of(self.flat)
         self.order = replace(order, kept=order.kept | labelled)
-        self.write = Expressions(self.flat, self.order, _number, self._unit, "f_")
-        self.tensors: dict[str, tuple[int, NDArray]] = {}
+        self.write: Expressions = Expressions(self.flat, self.order, _number, self._unit, "f_")
+        self.tensors: dict[str, tuple[int, NDArray[Any]]] = {}
         self.size = 0
         self.arrays: dict[str, int] = {}
-        self.in_place = {m.new: self._state(k) for k, m in enumerate(self.flat.memories) if k in order.in_place}
+        self.in_place: dict[int, str] = {
+            m.new: self._state(k) for k, m in enumerate(self.flat.memories) if k in order.in_place
+        }
         body = "\n      ".join(self._body())
         if missing := self.write.functions - FUNCTIONS.keys():
             raise ExportError(f"operation '{min(missing)}' of the cell cannot be written as JavaScript")
-        self.code = self._network(body)
+        self.code: str = self._network(body)
 
     @property
     def weights(self) -> NDArray[np.float32]:
@@ -120,14 +123,14 @@ class JsStep:
     def _state(self, k: int) -> str:
         return f"state[{self.flat.memories[k].name!r}]"
 
-    def _tensor(self, name: str, values: NDArray) -> str:
+    def _tensor(self, name: str, values: NDArray[Any]) -> str:
         name = f"w_{c_name(name)}"
         if name not in self.tensors:
             self.tensors[name] = (self.size, values)
             self.size += values.size
         return name
 
-    def _numbers(self, name: str) -> NDArray:
+    def _numbers(self, name: str) -> NDArray[Any]:
         return self.flat.tensors[name].double().cpu().numpy()
 
     def _array(self, i: int) -> str:

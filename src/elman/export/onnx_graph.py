@@ -87,8 +87,8 @@ class Steps:
         self.graph, self.flat, self.prefix = graph, flat, prefix
         self.order = order_of(flat)
         self.values: dict[int, Symbolic] = {}
-        self.recurrent = self._reached({m.old for m in flat.memories})
-        self.stepwise = self._reached({*flat.inputs.values()})
+        self.recurrent: set[int] = self._reached({m.old for m in flat.memories})
+        self.stepwise: set[int] = self._reached({*flat.inputs.values()})
 
     def _reached(self, sources: set[int]) -> set[int]:
         found = set(sources)

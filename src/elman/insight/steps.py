@@ -98,15 +98,15 @@ class Steps:
         program = call.program
         recording = replace(call, record=tuple({s.new for s in program.states}))
         result = choose(recording).run(recording)
-        self.output = result.output.to(dtype)
+        self.output: Tensor = result.output.to(dtype)
         self.call = call = _cast(call, dtype)
-        self.like = call.x
+        self.like: Tensor = call.x
         self.count, self.rows = call.x.shape[:2]
-        self.new = tuple(result.recorded[s.new].to(dtype) for s in program.states)
-        self.order = range(self.count)[::-1] if call.reverse else range(self.count)
-        self.old = self._before()
+        self.new: tuple[Tensor, ...] = tuple(result.recorded[s.new].to(dtype) for s in program.states)
+        self.order: range = range(self.count)[::-1] if call.reverse else range(self.count)
+        self.old: tuple[Tensor, ...] = self._before()
         self.backward: Adjoint = adjoint(program)
-        self.interpreter = Interpreter(
+        self.interpreter: Interpreter = Interpreter(
             self.backward.nodes, program.parameters, call.parameters, call.sizes, like=self.like
         )
         self._linear = _linear_in_cotangents(self.backward)

@@ -126,7 +126,7 @@ class Classifier(Job[ClassifyTask]):
     def fit(
         self,
         data: Any,
-        run: str | os.PathLike | None = None,
+        run: str | os.PathLike[str] | None = None,
         report: Progress | None = None,
         *,
         validation: Any = None,

@@ -118,7 +118,7 @@ class Forecaster(Job[ForecastTask]):
         self.network = NetworkConfig.of(cell, hidden, layers, {**rest, **(options or {})}, dropout=dropout)
 
     def fit(
-        self, data: Any, run: str | os.PathLike | None = None, report: Progress | None = None, **reading: Any
+        self, data: Any, run: str | os.PathLike[str] | None = None, report: Progress | None = None, **reading: Any
     ) -> History:
         """Train on ``data``, read by :func:`elman.read_series` as ``reading`` says.
 
@@ -133,12 +133,12 @@ class Forecaster(Job[ForecastTask]):
             self._begin(self._build(series, self.config, ForecastTask.fit_scaler(series, self.config), blends), run)
         return self._trained(report)
 
-    def _begin(self, task: ForecastTask, run: str | os.PathLike | None, **weights: Tensor) -> None:
+    def _begin(self, task: ForecastTask, run: str | os.PathLike[str] | None, **weights: Tensor) -> None:
         """Take ``task``, and keep it in the folder ``run`` if there is to be one, with the ``weights`` it begins at."""
         self.run = None if run is None else self._create(run, task, **weights)
         self._task = task
 
-    def _create(self, run: str | os.PathLike, task: ForecastTask, **weights: Tensor) -> Run[Any]:
+    def _create(self, run: str | os.PathLike[str], task: ForecastTask, **weights: Tensor) -> Run[Any]:
         """A folder for a training that begins; at ``weights``, where they are not those of the seed."""
         arrays, facts = task.series.to_arrays()
         lines = [blend.to_dict() for blend in task.blends]
@@ -149,7 +149,7 @@ class Forecaster(Job[ForecastTask]):
     def update(
         self,
         data: Any,
-        run: str | os.PathLike | None = None,
+        run: str | os.PathLike[str] | None = None,
         report: Progress | None = None,
         *,
         recipe: Mapping[str, Any] | None = None,

@@ -74,7 +74,7 @@ class Generator(Job[GenerateTask]):
         own = {**rest, **(options or {})}
         self.network = NetworkConfig.of(cell, hidden, layers, own, dropout=_between(dropout, hidden, layers), **noise)
 
-    def fit(self, data: Source, run: str | os.PathLike | None = None, report: Progress | None = None) -> History:
+    def fit(self, data: Source, run: str | os.PathLike[str] | None = None, report: Progress | None = None) -> History:
         """Train on ``data``: the path of a text in UTF-8 (or of any file, read as bytes), or the text as ``bytes``.
 
         With ``run`` everything is kept in that folder. Raises :class:`DataError` for a text that cannot be read,

@@ -148,7 +148,7 @@ class Job(Generic[Task]):
         return Stream(self.portable(), rows)
 
     @classmethod
-    def load(cls, run: str | os.PathLike) -> Self:
+    def load(cls, run: str | os.PathLike[str]) -> Self:
         """The job of a run folder, with its best weights. Raises :class:`RunError` where it cannot be read."""
         job, kept = cls._open(run, trained=True)
         try:
@@ -160,7 +160,7 @@ class Job(Generic[Task]):
 
     @classmethod
     def resume(
-        cls, run: str | os.PathLike, report: Progress | None = None, choices: Mapping[str, Any] | None = None
+        cls, run: str | os.PathLike[str], report: Progress | None = None, choices: Mapping[str, Any] | None = None
     ) -> tuple[Self, History]:
         """Go on with an interrupted training, to the same bits as if it had never stopped (unless time ends it).
 
@@ -171,7 +171,7 @@ class Job(Generic[Task]):
         return job, job._trained(report, resume=True)
 
     @classmethod
-    def _open(cls, path: str | os.PathLike, trained: bool) -> tuple[Self, Run[Any]]:
+    def _open(cls, path: str | os.PathLike[str], trained: bool) -> tuple[Self, Run[Any]]:
         run = Run.open(path, cls.kept_as, trained=trained)
         job = cls.__new__(cls)
         job.run = run
@@ -235,7 +235,7 @@ def _blamed_on(run: Run[Any]) -> Iterator[None]:
         raise RunError(f"{run.path / 'config.json'}: {error}") from error
 
 
-def load(run: str | os.PathLike) -> Any:
+def load(run: str | os.PathLike[str]) -> Any:
     """The trained job whose run folder is ``run``, whatever its task. Raises :class:`RunError` for what is none."""
     task = task_of(run)
     if task not in JOBS:

@@ -92,7 +92,7 @@ class PanelForecaster(Job[PanelTask]):
     def fit(
         self,
         data: Any,
-        run: str | os.PathLike | None = None,
+        run: str | os.PathLike[str] | None = None,
         report: Progress | None = None,
         **reading: Any,
     ) -> History:
@@ -142,7 +142,7 @@ class PanelForecaster(Job[PanelTask]):
         self._skipped = tuple(names)
         return panel.taken(np.flatnonzero(~short).tolist())
 
-    def _create(self, run: str | os.PathLike, task: PanelTask) -> Run[Any]:
+    def _create(self, run: str | os.PathLike[str], task: PanelTask) -> Run[Any]:
         arrays, facts = task.panel.to_arrays()
         unique = list({id(blend): blend for blend in task.blends}.values())
         number = {id(blend): i for i, blend in enumerate(unique)}

@@ -42,7 +42,7 @@ class Tuned:
 
 def tune(
     data: Any,
-    folder: str | os.PathLike,
+    folder: str | os.PathLike[str],
     trials: int = TRIALS,
     *,
     seed: int = 0,
@@ -131,7 +131,7 @@ def _optuna() -> Any:
     return optuna
 
 
-def _kept_in(folder: str | os.PathLike) -> Path:
+def _kept_in(folder: str | os.PathLike[str]) -> Path:
     path = Path(folder)
     try:
         path.mkdir(parents=True, exist_ok=True)

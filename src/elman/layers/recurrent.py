@@ -96,13 +96,13 @@ class Recurrent(nn.Module):
         if dropout and len(hidden_sizes) == 1:
             warnings.warn("dropout acts between layers and there is one layer: it does nothing", stacklevel=2)
         program, sizes = _program(cell, bias, options)
-        self.input_size = _positive("input_size", input_size)
-        self.hidden_size = hidden_sizes if isinstance(hidden_size, list | tuple) else hidden_sizes[0]
-        self.num_layers = len(hidden_sizes)
+        self.input_size: int = _positive("input_size", input_size)
+        self.hidden_size: list[int] | int = hidden_sizes if isinstance(hidden_size, list | tuple) else hidden_sizes[0]
+        self.num_layers: int = len(hidden_sizes)
         self.batch_first = batch_first
         self.init, self.forget_bias, self.learn_state = init, forget_bias, learn_state
         scheme(init)
-        self.stack = Stack.of(
+        self.stack: Stack = Stack.of(
             program, input_size, hidden_sizes, sizes, bidirectional=bidirectional, merge=merge, residual=residual,
             noise=noise, backend=known(backend), recompute=recompute,
         )  # fmt: skip

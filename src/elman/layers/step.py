@@ -48,7 +48,7 @@ class Stepper:
     def _seen(self) -> list[int]:
         return [p._version for p in self._parameters]
 
-    def __call__(self, x: Any, **extras: Any) -> NDArray:
+    def __call__(self, x: Any, **extras: Any) -> NDArray[Any]:
         """One step; ``extras`` are the cell's further inputs (B, n)."""
         if self._versions != [p._version for p in self._parameters]:
             self._engine.pack(flat_step(self.layer).tensors)
@@ -80,7 +80,7 @@ class Stepper:
         set_state(self.layer, self._engine.state, state)
 
 
-def state_of(layer: Recurrent, arrays: Sequence[NDArray]) -> Any:
+def state_of(layer: Recurrent, arrays: Sequence[NDArray[Any]]) -> Any:
     """The states (B, n), layer by layer, in the form that the layer gives them."""
     program, found = layer.program, []
     for k in range(len(program.states)):
@@ -90,7 +90,7 @@ def state_of(layer: Recurrent, arrays: Sequence[NDArray]) -> Any:
     return found[0] if len(found) == 1 else tuple(found)
 
 
-def set_state(layer: Recurrent, arrays: Sequence[NDArray], state: Any) -> None:
+def set_state(layer: Recurrent, arrays: Sequence[NDArray[Any]], state: Any) -> None:
     """Write a ``state`` of the layer's form into the arrays. Raises :class:`ShapeError` where it does not fit."""
     count = len(layer.program.states)
     given = (state,) if count == 1 else state

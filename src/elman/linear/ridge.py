@@ -25,7 +25,7 @@ class Ridge:
         self.input_mean, self.target_mean = inputs.mean(axis=0), targets.mean(axis=0)
         centred = inputs - self.input_mean
         self.values, self.vectors = np.linalg.eigh(centred.T @ centred)
-        self.largest = max(float(self.values[-1]), np.finfo(float).tiny)
+        self.largest: float = max(float(self.values[-1]), np.finfo(float).tiny)
         self.rotated = self.vectors.T @ (centred.T @ (targets - self.target_mean))  # (T, K)
 
     def solve(self, strength: float) -> tuple[Array, Array]:

@@ -34,7 +34,7 @@ class NGrams:
     def __init__(self, training: Ids, symbols: int, order: int):
         fits = int(62 / math.log2(max(symbols, 2)))
         self.symbols = symbols
-        self.order = max(1, min(order, fits, len(training)))
+        self.order: int = max(1, min(order, fits, len(training)))
         self._tables = [self._count(training, n) for n in range(1, self.order + 1)]
 
     def _count(self, training: Ids, n: int) -> tuple[NDArray[np.int64], ...]:

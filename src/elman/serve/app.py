@@ -14,6 +14,7 @@ import numpy as np
 from fastapi import APIRouter, Depends, FastAPI, Request, WebSocket, WebSocketDisconnect
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
+from numpy.typing import NDArray
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -327,7 +328,7 @@ def _some(pieces: Iterator[tuple[str, Any]]) -> str | None:
     return found or None
 
 
-def _columns(values: Any, count: int | None) -> np.ndarray:
+def _columns(values: Any, count: int | None) -> NDArray[Any]:
     """Rows of numbers as (N, C)."""
     if len({len(row) if isinstance(row, list) else -1 for row in values}) > 1:
         raise ElmanError("values: the rows are of unlike lengths")

@@ -96,9 +96,9 @@ class Served:
     """A run by its name, loaded. Raises :class:`RunError` for what is no run."""
 
     def __init__(self, path: str | Path, name: str = "") -> None:
-        self.name = name or Path(path).resolve().name
+        self.name: str = name or Path(path).resolve().name
         self.job: Any = jobs.load(path)
-        self.task = self.job.task_name()
+        self.task: Any = self.job.task_name()
         self.refusal = ""
         self.model: Model | None = None
         self._seconds = 0.0
@@ -107,7 +107,7 @@ class Served:
             self._seconds = self._timed(self.model)
         except ElmanError as error:
             self.refusal = str(error)
-        self.together = Together()
+        self.together: Together = Together()
 
     @staticmethod
     def _timed(model: Model) -> float:

@@ -29,7 +29,7 @@ class Interpreted:
     def __init__(self, flat: Flat, dtype: torch.dtype | None = None) -> None:
         self.flat = flat
         self.dtype = dtype or flat.dtype
-        self.tensors = {name: tensor.to(self.dtype) for name, tensor in flat.tensors.items()}
+        self.tensors: dict[str, Tensor] = {name: tensor.to(self.dtype) for name, tensor in flat.tensors.items()}
 
     def initial(self, rows: int) -> list[Tensor]:
         """The states before the first step, (rows, n) each."""

@@ -66,29 +66,31 @@ class KernelStep:
 
     def __init__(self, flat: Flat, rows: int = 1, dtype: Any = np.float32) -> None:
         self.flat, self.rows, self.dtype = flat, rows, np.dtype(dtype)
-        self.built = _built(_key(flat), machine.width(), self.dtype.itemsize)
+        self.built: Built = _built(_key(flat), machine.width(), self.dtype.itemsize)
         stride = self.built.rows.size * self.dtype.itemsize
         self._memory = _aligned(HEADER + rows * stride)
         self._weights = _aligned(max(1, self.built.weights.size) * self.dtype.itemsize)
         header = self._memory[:16].view(np.int64)
         header[0], header[1] = self._weights.ctypes.data, rows
         self._address = self._memory.ctypes.data
-        self.inputs = {
+        self.inputs: dict[str, NDArray[Any]] = {
             name: self._view(i, flat.values[i].size, np.int64 if flat.values[i].op == "symbol" else None)
             for name, i in flat.inputs.items()
         }
-        self.state = [self._view(("state", k), m.size) for k, m in enumerate(flat.memories)]
-        self.outputs = {name: self._view(("out", name), flat.values[i].size) for name, i in flat.outputs.items()}
+        self.state: list[NDArray[Any]] = [self._view(("state", k), m.size) for k, m in enumerate(flat.memories)]
+        self.outputs: dict[str, NDArray[Any]] = {
+            name: self._view(("out", name), flat.values[i].size) for name, i in flat.outputs.items()
+        }
         self.pack(flat.tensors)
         self.reset()
 
-    def _view(self, key: Any, count: int, kind: Any = None) -> NDArray:
+    def _view(self, key: Any, count: int, kind: Any = None) -> NDArray[Any]:
         built, dtype = self.built.rows, np.dtype(kind or self.dtype)
         start = HEADER + built.at[key] * self.dtype.itemsize
         strides = (built.size * self.dtype.itemsize, dtype.itemsize)
         if kind is not None:
-            return np.ndarray((self.rows,), dtype, self._memory.data, start, strides[:1])
-        return np.ndarray((self.rows, count), dtype, self._memory.data, start, strides)
+            return NDArray[Any]((self.rows,), dtype, self._memory.data, start, strides[:1])
+        return NDArray[Any]((self.rows, count), dtype, self._memory.data, start, strides)
 
     def pack(self, tensors: Mapping[str, Tensor]) -> None:
         """Take the weights anew."""

@@ -75,7 +75,7 @@ class Stream:
         (found,) = network.outputs.values()
         return self.said(found)
 
-    def said(self, found: NDArray) -> Array:
+    def said(self, found: NDArray[Any]) -> Array:
         """What the network says, of what its step gives (rows, n): of classes the probabilities."""
         made = found.astype(np.float64)
         if self.model.classes:
@@ -113,7 +113,7 @@ class Stream:
     def _carried(self, z: Array) -> Array:
         return self._stepped("x", z)
 
-    def _forecast(self, window: NDArray, count: NDArray) -> Array:
+    def _forecast(self, window: NDArray[Any], count: NDArray[Any]) -> Array:
         """Forecasts (rows, horizon, C) after ``window`` (rows, context + 1, C), of ``count`` values so far."""
         model = self.model
         made: list[Array] = []
@@ -124,7 +124,7 @@ class Stream:
             window, count = np.concatenate([window, part], 1)[:, -keep:], count + part.shape[1]
         return np.concatenate(made, 1)[:, : model.horizon]
 
-    def _at_once(self, window: Array, count: NDArray) -> Array:
+    def _at_once(self, window: Array, count: NDArray[Any]) -> Array:
         model = self.model
         if model.standing is not None:
             return self._on_line(window[:, 1:], model.standing)

@@ -186,12 +186,12 @@ class ClassifyTask:
     ):
         self.model, self.parts, self.classes = model, parts, tuple(classes)
         self.reader, self.config, self.batch = reader, config, batch
-        self.inputs = self.read(parts.data.sequences)
+        self.inputs: list[Tensor] = self.read(parts.data.sequences)
         number = {name: i for i, name in enumerate(self.classes)}
         self.truth = np.array([number[label] for label in parts.data.labels], dtype=np.int64)
         members = np.bincount(self.truth[parts.train], minlength=len(self.classes))
         even = members.sum() / (len(members) * members)
-        self.weights = torch.from_numpy(even).float() if config.class_weights == "balanced" else None
+        self.weights: Tensor | None = torch.from_numpy(even).float() if config.class_weights == "balanced" else None
         # What training made of the classes' shares: with balanced weights they count alike.
         self.log_shares = np.zeros(len(members)) if self.weights is not None else np.log(members / members.sum())
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
@@ -64,10 +65,10 @@ class ForecastTask:
         self.model = model
         self.series = series
         self.config = config
-        self.context = config.settled_context
+        self.context: int = config.settled_context
         self.batch = batch
         self.scaler = scaler
-        self.blends = tuple(blends)
+        self.blends: tuple[Blend, ...] = tuple(blends)
         self.split = split_windows(len(series), self.context, config.horizon, config.split)
         # The windows of training have the horizon that is trained, and may so be more.
         self.trained = split_windows(len(series), self.context, config.trained_horizon, config.split)
@@ -202,7 +203,7 @@ class ForecastTask:
         _, targets = self._windows(every=False)
         return mse_loss(self._at_once(part), targets[part.start : part.stop]).item()
 
-    def _scaled_errors(self, model: NetworkOnLine, part: range) -> np.ndarray:
+    def _scaled_errors(self, model: NetworkOnLine, part: range) -> NDArray[Any]:
         """The squared errors (2, n, C) of both parts after each window of ``part``, in units of what the line leaves
         in training."""
         inputs, targets = self._windows(every=False)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from elman.layers import Recurrent
@@ -67,7 +68,7 @@ class Lines(nn.Module):
     shift: Tensor
     scale: Tensor
 
-    def __init__(self, lines: Sequence[Line], shift: np.ndarray, scale: np.ndarray):
+    def __init__(self, lines: Sequence[Line], shift: NDArray[Any], scale: np.ndarray):
         super().__init__()
         reach = max(line.weights.shape[2] for line in lines)
         weights = [np.pad(line.weights, ((0, 0), (0, 0), (reach - line.weights.shape[2], 0))) for line in lines]
@@ -136,13 +137,13 @@ class NetworkOnLine(nn.Module):
         self.others = nn.ModuleList(nn.ModuleList([other, _head(other, horizon)]) for other in others)
         self.register_buffer("gain", torch.tensor([1.0, 0.0]))
 
-    def stand_on(self, line: Lines, units: np.ndarray | None = None, spread: np.ndarray | None = None) -> None:
+    def stand_on(self, line: Lines, units: NDArray[Any] | None = None, spread: NDArray[Any] | None = None) -> None:
         """Take ``line``; with ``units`` (2, C), the root mean squares of what it leaves and of what the last value
         leaves, and the contexts' usual ``spread`` (C,), all scaled."""
         self.line = line.to(self.gain.device)
         self.measure(units, spread)
 
-    def measure(self, units: np.ndarray | None = None, spread: np.ndarray | None = None) -> None:
+    def measure(self, units: NDArray[Any] | None = None, spread: NDArray[Any] | None = None) -> None:
         """Take the ``units`` and the ``spread`` of :meth:`stand_on` alone, of columns whose line is computed apart."""
         device = self.gain.device
         for name, value in {"units": units, "spread": spread}.items():

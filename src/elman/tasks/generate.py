@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
@@ -111,7 +112,7 @@ class Batch:
 class Written:
     """Where a text stands: the ``states`` (1, n) after all but the ``last`` symbol, and of the random numbers."""
 
-    states: tuple[np.ndarray, ...]
+    states: tuple[NDArray[Any], ...]
     last: int
     random: Tensor
 
@@ -173,7 +174,7 @@ class GenerateTask:
                 at = slice(j * steps, (j + 1) * steps)
                 yield Batch(block[:-1][at], block[1:][at])
 
-    def _read(self, firsts: np.ndarray, length: int) -> Tensor:
+    def _read(self, firsts: NDArray[Any], length: int) -> Tensor:
         """``length`` symbols from each of ``firsts`` on, (length, B)."""
         return torch.from_numpy(self.ids.streams(firsts, length)).T.to(self.device)
 
@@ -281,7 +282,7 @@ class GenerateTask:
 class _Streams:
     """Streams of ``length`` symbols to score, each after the symbol at ``firsts`` (S,)."""
 
-    firsts: np.ndarray
+    firsts: NDArray[Any]
     length: int
 
 

@@ -83,17 +83,17 @@ class PanelTask:
 
     def __init__(self, model: NetworkOnLine, panel: Panel, config: ForecastConfig, batch: int, blends: Sequence[Blend]):
         self.model, self.panel, self.config, self.batch = model, panel, config, batch
-        self.blends = tuple(blends)
+        self.blends: tuple[Blend, ...] = tuple(blends)
         self.context, self.horizon = config.settled_context, config.horizon
         self.training_end, self.known_end = ends(panel.lengths, config)
         columns = panel.columns()
         known = [values[:end] for values, end in zip(columns, self.training_end, strict=True)]
-        self.shift = np.array([values.mean() for values in known])
+        self.shift: NDArray[Any] = np.array([values.mean() for values in known])
         spread = np.array([values.std() for values in known])
         flat = np.array([ROUNDING * np.abs(values).max() for values in known])
         self.scale = np.where(spread > flat, spread, 1.0)
         self._take(columns)
-        self.reach = np.array([blend.reach for blend in self.blends])
+        self.reach: NDArray[Any] = np.array([blend.reach for blend in self.blends])
         self.train = Part.between(self.reach, self.training_end - self.horizon + 1)
         if not len(self.train):
             raise DataError(
@@ -101,8 +101,10 @@ class PanelTask:
                 f"{panel.lengths.max()} values, context {self.context}, horizon {self.horizon}; give longer series, "
                 "or a shorter horizon"
             )
-        self.validation = Part.between(np.maximum(self.training_end, self.reach), self.known_end - self.horizon + 1)
-        self.test = Part.between(np.maximum(self.known_end, self.reach), panel.lengths - self.horizon + 1)
+        self.validation: Part = Part.between(
+            np.maximum(self.training_end, self.reach), self.known_end - self.horizon + 1
+        )
+        self.test: Part = Part.between(np.maximum(self.known_end, self.reach), panel.lengths - self.horizon + 1)
         self._fitted: dict[str, list[Line]] = {}
         self._measure()
 
@@ -110,7 +112,7 @@ class PanelTask:
         """Take the values of each series."""
         self.columns = list(columns)
         lengths = np.array([len(values) for values in self.columns])
-        self.offsets = np.cumsum(lengths) - lengths
+        self.offsets: NDArray[Any] = np.cumsum(lengths) - lengths
         self.values = np.concatenate(self.columns)
         z = np.concatenate([(v - m) / s for v, m, s in zip(columns, self.shift, self.scale, strict=True)])
         self.z = torch.from_numpy(z).to(next(self.model.parameters()))

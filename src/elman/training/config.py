@@ -73,7 +73,7 @@ def config_bytes(config: RunConfig) -> bytes:
     return (json.dumps(fields, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
-def task_of(path: str | os.PathLike) -> str:
+def task_of(path: str | os.PathLike[str]) -> str:
     """Return the name of the task whose run is at ``path``; :class:`RunError` if it is no run."""
     task = _read_envelope(Path(path)).get("task")
     if not isinstance(task, str):

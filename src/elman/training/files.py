@@ -28,7 +28,7 @@ _OURS = b'"elman_format"'
 
 
 @contextmanager
-def naming(path: str | os.PathLike) -> Iterator[None]:
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
     """Turn an ``OSError`` met on ``path`` into a :class:`RunError` that names it.
 
     >>> with naming("here.txt"):
@@ -68,7 +68,7 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def write_atomically(path: str | os.PathLike, data: bytes) -> None:
+def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     """Write ``data`` to ``path``: whoever looks, even after a crash, sees the old file or the new, whole.
 
     The permissions are those the umask gives to any new file. Raises :class:`RunError` naming the file
@@ -102,7 +102,7 @@ def write_synced(path: Path, data: bytes, mode: str = "xb") -> None:
 
 
 def save_tensors(
-    path: str | os.PathLike, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+    path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> None:
     """Write ``tensors`` (any shapes, views and shared storage included) and ``metadata`` to ``path``.
 
@@ -142,7 +142,7 @@ def _with_digest(data: bytes, match: re.Match[bytes], digest: bytes) -> bytes:
     return data[: match.start(1)] + digest + data[match.end(1) :]
 
 
-def load_tensors(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, str]]:
+def load_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read what :func:`save_tensors` wrote: the tensors, on the CPU, and the metadata.
 
     Nothing in the file is run. Raises :class:`RunError` naming the file when it is missing, empty, cut

@@ -102,8 +102,8 @@ class Training:
         self.generator = torch.Generator().manual_seed(recipe.seed)
         self.history = History()
         self.best = snapshot(self.model)
-        self.steps = task.batch_count()
-        self.health = Health(self.model)
+        self.steps: int = task.batch_count()
+        self.health: Health = Health(self.model)
         self.spent = 0.0  # seconds, by the epochs that ended
         self.begun = 0.0  # when the epoch in progress began
 

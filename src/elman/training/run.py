@@ -28,6 +28,7 @@ from typing import Any, Generic
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from elman.errors import RunError
@@ -77,9 +78,9 @@ class Run(Generic[Config]):
     @classmethod
     def create(
         cls,
-        path: str | os.PathLike,
+        path: str | os.PathLike[str],
         config: Config,
-        arrays: Mapping[str, np.ndarray] | None = None,
+        arrays: Mapping[str, NDArray[Any]] | None = None,
         write: Callable[[Path], None] | None = None,
     ) -> Run[Config]:
         """Make the folder ``path``, whole or not at all, holding ``config`` and the ``arrays`` (any shapes).
@@ -100,7 +101,7 @@ class Run(Generic[Config]):
         return cls(folder, config, digest(json.loads(contents)))
 
     @classmethod
-    def open(cls, path: str | os.PathLike, config: type[Config], trained: bool = True) -> Run[Config]:
+    def open(cls, path: str | os.PathLike[str], config: type[Config], trained: bool = True) -> Run[Config]:
         """Open the run at ``path``, whose config.json must hold a ``config``.
 
         With ``trained`` its weights must be there, though they are not read yet; ``--resume`` says False.
@@ -112,7 +113,7 @@ class Run(Generic[Config]):
             run._need_weights()
         return run
 
-    def arrays(self) -> dict[str, np.ndarray]:
+    def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the arrays given to :meth:`create`; :class:`RunError` for data of another run too."""
         tensors, _ = load_tensors(self.path / DATA)  # says first whether it is missing or damaged
         self._need_own(DATA)
@@ -225,7 +226,7 @@ def _refuse_existing(folder: Path) -> None:
         raise RunError(f"{folder}: is there already; choose another `run` (`resume` goes on with a run)")
 
 
-def _data_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
+def _data_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     # np.array copies, so that what is read-only or runs backwards is taken too.
     return encode({name: torch.from_numpy(np.array(a, order="C")) for name, a in arrays.items()}, {})
 

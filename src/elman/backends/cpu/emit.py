@@ -26,8 +26,8 @@ class Loop:
 
     def __init__(self, index: Any, values: Sequence[Any]) -> None:
         self.index = index
-        self.values = list(values)
-        self.next = list(values)
+        self.values: list[Any] = list(values)
+        self.next: list[Any] = list(values)
 
 
 class Code:
@@ -43,7 +43,7 @@ class Code:
         self.vectors, self.width, self.item = vectors, vectors.lanes, vectors.item
         self.real = F64 if self.item == 8 else F32
         self.vector = ir.VectorType(self.real, self.width)
-        self.line = self.item * self.width  # bytes of a vector
+        self.line: int = self.item * self.width  # bytes of a vector
         self.entry = self.function.append_basic_block("entry")
         self.b = ir.IRBuilder(self.entry)
 

@@ -35,9 +35,9 @@ class Engine:
         except Refused as refused:
             self.reason = str(refused)
             return
-        self.state_sizes = [self.sizes[s.size] for s in program.states]
-        self.output_size = self.sizes[program.output_size]
-        self.work = plan.work
+        self.state_sizes: list[int] = [self.sizes[s.size] for s in program.states]
+        self.output_size: int = self.sizes[program.output_size]
+        self.work: int = plan.work
 
     def plan(self, with_reset: bool) -> Plan:
         """The plan; raises :class:`Refused`."""

@@ -72,7 +72,7 @@ class Wide:
 
     def __init__(self, c: Part, down: int, across: int) -> None:
         self.c, self.down, self.across = c, down, across
-        self.span = across * c.width
+        self.span: int = across * c.width
         self.few = ir.VectorType(c.real, down)
 
     def write(self) -> None:
@@ -98,8 +98,8 @@ class Wide:
     def _share(self, share: Any, low: Any, high: Any) -> None:
         """The tiles from ``low`` to ``high`` of one share of the rows."""
         c = self.c
-        self.gradient = c.at(c.pointer("gradient"), c.mul(share, c.number("gradient_share")))
-        self.sums = c.at(c.pointer("sums"), c.mul(share, c.number("sums_share")))
+        self.gradient: Any = c.at(c.pointer("gradient"), c.mul(share, c.number("gradient_share")))
+        self.sums: Any = c.at(c.pointer("sums"), c.mul(share, c.number("sums_share")))
         b0 = c.mul(share, c.number("share_rows"))
         b1 = c.least(c.add(b0, c.number("share_rows")), c.number("batch"))
         with c.loop(0, c.number("steps"), c.number("block_steps")) as t:

@@ -21,7 +21,7 @@ class Arguments:
     """A table of 64-bit values by name, in an order that writer and caller agree on."""
 
     def __init__(self, names: Sequence[str]) -> None:
-        self.names = list(names)
+        self.names: list[str] = list(names)
 
     def read(self, c: Code, table: Any, name: str) -> Any:
         """The whole number called ``name``."""
@@ -61,7 +61,7 @@ class Kernel:
     def __init__(self, address: int, names: list[str]) -> None:
         self.address, self.names = address, names
         self.call = threads.caller(address)
-        self.table = threads.table(len(names))
+        self.table: Any = threads.table(len(names))
 
     def __call__(self, values: Sequence[int]) -> None:
         """Run it; the GIL is free meanwhile."""

@@ -28,7 +28,7 @@ class NarrowGradient:
 
     def __init__(self, c: Part, count: int) -> None:
         self.c, self.count = c, count
-        self.span = self.ACROSS * c.width
+        self.span: int = self.ACROSS * c.width
 
     def write(self) -> None:
         """Write the whole kernel."""

@@ -31,22 +31,24 @@ class Plan:
         self.program, self.sizes = program, dict(sizes)
         self.adjoint = adjoint(program)
         self.nodes = self.adjoint.nodes
-        self.count = len(program.nodes)
+        self.count: int = len(program.nodes)
         self.parameters = {p.name: p for p in program.parameters}
         uses = Uses(self.adjoint, self.sizes)
         self.columns, self.width, self.jobs = uses.columns, uses.width, uses.jobs
         self.column_vectors, self.gathers = uses.column_vectors, uses.gathers
         self.sums_of_columns, self.sum_of_column = uses.sums, uses.sum_of
-        self.wanted = self._wanted()
+        self.wanted: list[int] = self._wanted()
         results = [program.output, *(s.new for s in program.states), *self.wanted]
         # Twice, so that what leaves the step is never taken for the inside of another sum.
-        self.sums = find_sums(self.nodes, [*results, *results])
+        self.sums: dict[int, Sum] = find_sums(self.nodes, [*results, *results])
         # With resets, what is stored after a step is not always what the step computed.
-        self.from_state = {} if with_reset else {s.new: k for k, s in reversed(list(enumerate(program.states)))}
-        self.computed = self._computed()
+        self.from_state: dict[int, int] = (
+            {} if with_reset else {s.new: k for k, s in reversed(list(enumerate(program.states)))}
+        )
+        self.computed: tuple[int, ...] = self._computed()
         self.saved, self.saved_width = self._saved()
-        self.forward = self._schedule_forward()
-        self.backward = self._schedule_backward()
+        self.forward: Schedule = self._schedule_forward()
+        self.backward: Schedule = self._schedule_backward()
 
     def n(self, index: int) -> int:
         """How many units node ``index`` has."""

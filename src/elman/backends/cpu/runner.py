@@ -25,28 +25,28 @@ class Runner:
     def __init__(self, plan: Plan, variant: Variant) -> None:
         self.plan, self.variant, self.program = plan, variant, plan.program
         sizes = plan.sizes
-        self.item = variant.vectors.item
+        self.item: int = variant.vectors.item
         self.dtype = torch.float64 if self.item == 8 else torch.float32
         # Said in full: a program may have set another default.
         self.zeros = functools.partial(torch.zeros, dtype=self.dtype, device="cpu")
-        self.state_sizes = [sizes[s.size] for s in self.program.states]
-        self.output_size = sizes[self.program.output_size]
-        self.shares_output = variant.shares_output(plan)
+        self.state_sizes: list[int] = [sizes[s.size] for s in self.program.states]
+        self.output_size: int = sizes[self.program.output_size]
+        self.shares_output: bool = variant.shares_output(plan)
         # What is kept for the backward pass, (T, B, n) each: the states' steps, saved values, computed operands.
         new = self.state_sizes[1:] if self.shares_output else self.state_sizes
-        self.kept_sizes = [*new, plan.saved_width, *(plan.n(i) for i in plan.computed)]
-        self.packed_forward = forward.packed_length(plan, plan.forward.phases, variant)
-        self.packed_backward = forward.packed_length(plan, plan.backward.phases, variant)
-        self.crossing = plan.backward.crossing_width
-        self.carried = sum(self.state_sizes)
-        self.gathered = backward.gather_offsets(plan)[1]
-        self.room = jobs.rooms(plan, variant.vectors)
-        self.share = sum(jobs.share_lengths(plan))
-        self.flows = {name for name, _ in plan.targets()}
-        self.whole = _whole(plan)
+        self.kept_sizes: list[int] = [*new, plan.saved_width, *(plan.n(i) for i in plan.computed)]
+        self.packed_forward: int = forward.packed_length(plan, plan.forward.phases, variant)
+        self.packed_backward: int = forward.packed_length(plan, plan.backward.phases, variant)
+        self.crossing: int = plan.backward.crossing_width
+        self.carried: int = sum(self.state_sizes)
+        self.gathered: int = backward.gather_offsets(plan)[1]
+        self.room: int = jobs.rooms(plan, variant.vectors)
+        self.share: int = sum(jobs.share_lengths(plan))
+        self.flows: set[str] = {name for name, _ in plan.targets()}
+        self.whole: frozenset[str] = _whole(plan)
         summed = {v[0] for v in plan.column_vectors}
-        self.summed = [p.name in summed for p in self.program.parameters]
-        self.has_job = [any(j.parameter == p.name for j in plan.jobs) for p in self.program.parameters]
+        self.summed: list[bool] = [p.name in summed for p in self.program.parameters]
+        self.has_job: list[bool] = [any(j.parameter == p.name for j in plan.jobs) for p in self.program.parameters]
 
     @functools.cached_property
     def forward_kernel(self) -> Kernel:

@@ -54,7 +54,7 @@ class Schedule:
         runs: Callable[[Sequence[Sum]], tuple[Run, ...]], kept: Iterable[int],
     ) -> None:  # fmt: skip
         self.values, self.nodes, self.sums = values, values.nodes, values.sums
-        self.kept = {i for i in kept if not values.is_given(i)}
+        self.kept: set[int] = {i for i in kept if not values.is_given(i)}
         self.stages: list[Stage] = []
         self._positions: list[Mapping[int, At]] = []  # of each stage
         self._crossing: dict[tuple[int, ...], None] = {}
@@ -72,8 +72,8 @@ class Schedule:
         raw = [i for stage in self.stages if not stage.fused for i in self._raw(stage)]
         widths = [sizes[self.nodes[key[0]].size] for key in [*self._crossing, *((i,) for i in raw)]]
         found, self.crossing_width = offsets(widths)
-        self.crossing = dict(zip(self._crossing, found, strict=False))
-        self.raw = dict(zip(raw, found[len(self.crossing) :], strict=True))
+        self.crossing: dict[tuple[int, ...], int] = dict(zip(self._crossing, found, strict=False))
+        self.raw: dict[int, int] = dict(zip(raw, found[len(self.crossing) :], strict=True))
 
     @property
     def phases(self) -> tuple[Phase, ...]:

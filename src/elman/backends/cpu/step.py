@@ -27,7 +27,7 @@ class Body:
 
     def __init__(self, c: Part, plan: Plan, unit: Any, mask: Any, rows: Rows, work: Work, known: Mapping[int, Any]):
         self.c, self.plan, self.unit, self.mask, self.rows, self.work = c, plan, unit, mask, rows, work
-        self.known = dict(known)
+        self.known: dict[int, Any] = dict(known)
         self.sums: Callable[[int], Any] = lambda i: None
         self.pace: Callable[[int], Any] = lambda i: None
         self.joined: Callable[[tuple[int, ...]], Any] = lambda key: None

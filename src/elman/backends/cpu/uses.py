@@ -23,7 +23,7 @@ class Uses:
         self.adjoint, self.nodes, self.sizes = adjoint, adjoint.nodes, sizes
         self.parameters: dict[str, Parameter] = {p.name: p for p in adjoint.program.parameters}
         self.columns, self.width = self._columns()
-        self.jobs = self._jobs()
+        self.jobs: tuple[Job, ...] = self._jobs()
         self.column_vectors, self.gathers = self._vectors()
         self.sums, self.sum_of = self._sums()
 

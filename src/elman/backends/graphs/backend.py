@@ -104,7 +104,7 @@ class _Work:
     def __init__(self, call: Call, needs: Sequence[bool]) -> None:
         own = [t.detach().clone().requires_grad_(need) for t, need in zip(tensors_of(call), needs, strict=True)]
         masks = [None if mask is None else mask.clone() for mask in (call.valid, call.reset)]
-        self.call = replace(with_tensors(call, own), valid=masks[0], reset=masks[1])
+        self.call: Call = replace(with_tensors(call, own), valid=masks[0], reset=masks[1])
         self.further: list[Tensor] = []
         self.captured: Captured
 

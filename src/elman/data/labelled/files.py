@@ -80,7 +80,7 @@ def read_labelled(
     return _with_missing_noted(parse_ts(text, str(path)) if kind == ".ts" else _of_lines(text, str(path)))
 
 
-def read_sequences(source: str | os.PathLike, *, sequence: str | Sequence[str] | None = None) -> Sequence[Any]:
+def read_sequences(source: str | os.PathLike[str], *, sequence: str | Sequence[str] | None = None) -> Sequence[Any]:
     """Read sequences alone, to be classified: a text a line of a .txt file, or the columns ``sequence`` of a table.
 
     A .ts file has its labels and is read with them. Raises DataError naming the file and the row.

@@ -93,7 +93,7 @@ class Labelled:
         """What the sequences are, in words."""
         return "texts" if self.is_text else f"sequences of {self.channels} channel(s)"
 
-    def to_arrays(self) -> tuple[dict[str, NDArray], dict[str, Any]]:
+    def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Split into arrays and facts that JSON can hold: ``content`` end to end, where each ``ends``, its ``label``.
 
         >>> Labelled.from_arrays(*Labelled(("né", "so"), ("a", "b")).to_arrays()).sequences
@@ -109,7 +109,7 @@ class Labelled:
         return arrays, {"source": self.source, "classes": list(classes), "notes": list(self.notes)}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray], facts: Mapping[str, Any]) -> Labelled:
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> Labelled:
         """Put together again what :meth:`to_arrays` split. Raises DataError when the parts do not fit."""
         content, classes = arrays["content"], facts["classes"]
         parts = [content[start:end] for start, end in pairwise([0, *arrays["ends"].tolist()])]

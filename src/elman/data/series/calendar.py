@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,12 +124,12 @@ def _clock(microseconds: int) -> str:
     return f"{minutes // 60:02}:{minutes % 60:02}"
 
 
-def month_number(times: NDArray) -> NDArray[np.int64]:
+def month_number(times: NDArray[Any]) -> NDArray[np.int64]:
     """Months since the year 0 of ``times`` (N,)."""
     return times.astype("M8[M]").astype(np.int64) + MONTHS_BEFORE_1970
 
 
-def month_length(times: NDArray) -> NDArray[np.int64]:
+def month_length(times: NDArray[Any]) -> NDArray[np.int64]:
     """Days in the month of each of ``times`` (N,).
 
     >>> month_length(np.array(["2023-02", "2024-02"], "M8[us]")).tolist()
@@ -138,7 +139,7 @@ def month_length(times: NDArray) -> NDArray[np.int64]:
     return ((months + 1).astype("M8[D]") - months.astype("M8[D]")).astype(np.int64)
 
 
-def anchor_day(times: NDArray) -> int | None:
+def anchor_day(times: NDArray[Any]) -> int | None:
     """The day of the month that all ``times`` (N,) keep to, or None; month ends are 31.
 
     A day that a month lacks is that month's last: 31 January, 28 February, 31 March keep to 31. The first and the
@@ -163,7 +164,7 @@ def anchor_day(times: NDArray) -> int | None:
     return None
 
 
-def _anchored(months: NDArray, anchor: int | None) -> NDArray:
+def _anchored(months: NDArray[Any], anchor: int | None) -> NDArray[Any]:
     """The day ``anchor`` of each of ``months`` (N,), or its last where it has no such day."""
     if anchor == LAST_BUSINESS_DAY:
         return np.busday_offset((months + 1).astype("M8[D]") - 1, 0, roll="backward")
@@ -178,7 +179,7 @@ def anchor_words(anchor: int | None) -> str:
     return "" if anchor is None else words.get(anchor, "")
 
 
-def places(times: NDArray, step: Step) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def places(times: NDArray[Any], step: Step) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Which step each of ``times`` (N,) is, counted from the first (N,); and whether it stands on one (N,).
 
     >>> count, on = places(np.array(["2024-01-05", "2024-01-08", "2024-01-10"], "M8[us]"), Step(1, "b"))
@@ -196,7 +197,7 @@ def places(times: NDArray, step: Step) -> tuple[NDArray[np.int64], NDArray[np.bo
     return since // step.microseconds, since % step.microseconds == 0
 
 
-def _day_places(times: NDArray, step: Step) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def _day_places(times: NDArray[Any], step: Step) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """:func:`places` for days with hours, and business days."""
     dates = times.astype("M8[D]")
     clock = (times - dates).astype("m8[us]").astype(np.int64)
@@ -213,12 +214,12 @@ def _day_places(times: NDArray, step: Step) -> tuple[NDArray[np.int64], NDArray[
     return count - count[0], on
 
 
-def _gaps(times: NDArray) -> NDArray[np.int64]:
+def _gaps(times: NDArray[Any]) -> NDArray[np.int64]:
     instants: NDArray[np.int64] = times.astype("M8[us]").astype(np.int64)
     return np.diff(instants)
 
 
-def commonest_step(times: NDArray) -> Step | None:
+def commonest_step(times: NDArray[Any]) -> Step | None:
     """The step that ``times`` (N,) keep to, or None with fewer than two.
 
     It is the commonest difference, in months where all keep to one day of them. Days that leave out every
@@ -242,7 +243,7 @@ def _commonest(sizes: NDArray[np.int64]) -> int:
     return int(found[counts.argmax()])
 
 
-def _business(times: NDArray, step: Step) -> Step | None:
+def _business(times: NDArray[Any], step: Step) -> Step | None:
     """A business day, where that is what ``times`` keep to: daily, over weekends, and on none of their days."""
     dates = times.astype("M8[D]")
     daily = step == Step(1, "d") and np.unique(times - dates).size == 1
@@ -252,7 +253,7 @@ def _business(times: NDArray, step: Step) -> Step | None:
     return Step(1, "b") if over_a_weekend else None
 
 
-def _opening_hours(times: NDArray, step: Step) -> Step | None:
+def _opening_hours(times: NDArray[Any], step: Step) -> Step | None:
     """Hours of a day, where ``times`` fall on the same few each day and stop between the days.
 
     Each of the hours must be there on most days, and the day must have a break, or the days a weekend.
@@ -274,7 +275,7 @@ def _opening_hours(times: NDArray, step: Step) -> Step | None:
     return Step(1, "b" if weekdays else "d", tuple(map(int, hours)))
 
 
-def typical_step(times: NDArray) -> Step | None:
+def typical_step(times: NDArray[Any]) -> Step | None:
     """The step of evenly spaced ``times`` (N,), all distinct; of uneven ones the median one, as an exact step."""
     step = commonest_step(times)
     if step is None or first_uneven(times, step) is None:
@@ -282,7 +283,7 @@ def typical_step(times: NDArray) -> Step | None:
     return Step.exact(int(np.median(_gaps(times))))
 
 
-def first_uneven(times: NDArray, step: Step) -> int | None:
+def first_uneven(times: NDArray[Any], step: Step) -> int | None:
     """The index of the first of ``times`` (N,) that does not stand one ``step`` after the one before."""
     if len(times) < 2:
         return None
@@ -291,7 +292,7 @@ def first_uneven(times: NDArray, step: Step) -> int | None:
     return int(uneven[0]) + 1 if uneven.size else None
 
 
-def advance(time: np.datetime64, step: Step, counts: NDArray[np.int64], anchor: int | None) -> NDArray:
+def advance(time: np.datetime64, step: Step, counts: NDArray[np.int64], anchor: int | None) -> NDArray[Any]:
     """The dates ``counts`` (K,) steps after ``time``, (K,); months keep to day ``anchor`` (31, or None: their end).
 
     >>> dates = advance(np.datetime64("2024-01-31", "us"), Step(1, "mo"), np.array([1, 2]), anchor=31)
@@ -312,7 +313,7 @@ def advance(time: np.datetime64, step: Step, counts: NDArray[np.int64], anchor: 
     return time.astype("M8[us]") + counts * np.timedelta64(step.microseconds, "us")
 
 
-def period_number(times: NDArray, period: Step) -> NDArray[np.int64]:
+def period_number(times: NDArray[Any], period: Step) -> NDArray[np.int64]:
     """The number of the calendar period each of ``times`` (N,) falls in; weeks start on Mondays."""
     if period.unit == "mo":
         return month_number(times) // period.count
@@ -320,7 +321,7 @@ def period_number(times: NDArray, period: Step) -> NDArray[np.int64]:
     return since // period.microseconds
 
 
-def period_start(numbers: NDArray[np.int64], period: Step) -> NDArray:
+def period_start(numbers: NDArray[np.int64], period: Step) -> NDArray[Any]:
     """Where the periods of ``numbers`` (P,) start, (P,): the inverse of :func:`period_number`.
 
     >>> period_start(period_number(np.array(["1953-04-01"], "M8[us]"), Step(12, "mo")), Step(12, "mo"))
@@ -351,7 +352,7 @@ def date_text(time: np.datetime64, step: Step | None = None) -> str:
     return str(time.astype("M8[s]" if whole else "M8[us]")).replace("T", " ")
 
 
-def date_texts(times: NDArray) -> list[str]:
+def date_texts(times: NDArray[Any]) -> list[str]:
     """Write dates (N,) as short as all of them can be: days where all are midnights.
 
     >>> date_texts(np.array(["2024-01-01T06:30", "2024-01-02"], "M8[us]"))

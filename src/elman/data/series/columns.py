@@ -160,7 +160,7 @@ def cells_of_dates(table: Table, name: str) -> list[Any]:
     return cells
 
 
-def series_column(table: Table, times: NDArray, time: str, targets: Sequence[str]) -> str | None:
+def series_column(table: Table, times: NDArray[Any], time: str, targets: Sequence[str]) -> str | None:
     """The column that would tell several series apart whose dates stand several times: the fewest names that do."""
     found: list[tuple[int, str]] = []
     for name in table.frame.columns:

@@ -38,7 +38,7 @@ class Dates:
     ``times`` is None for an index in equal steps. ``offsets`` are all that were seen, ``notes`` what was understood.
     """
 
-    times: NDArray | None
+    times: NDArray[Any] | None
     zone: str | None = None
     offsets: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

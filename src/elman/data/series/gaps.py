@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +40,7 @@ class Incomplete:
     values: Array
     names: tuple[str, ...]
     rows: Rows
-    times: NDArray | None = None
+    times: NDArray[Any] | None = None
     column: str = ""
     step: Step | None = None
 
@@ -97,7 +98,7 @@ class Incomplete:
         return "the hour may be the one that clocks skip: give the dates' `zone`, or " if skipped and short else ""
 
 
-def filled(series: Incomplete, fill: str) -> tuple[Array, NDArray | None, tuple[str, ...]]:
+def filled(series: Incomplete, fill: str) -> tuple[Array, NDArray[Any] | None, tuple[str, ...]]:
     """The values (M, C) of every step and their times (M,), and notes on what was filled.
 
     "interpolate" draws a line between the values around a gap (and repeats the nearest at the ends), "previous" repeats
@@ -154,7 +155,7 @@ def _column(values: Array, fill: str, series: Incomplete, column: int) -> Array:
     return np.where(np.isnan(values), 0.0 if fill == "zero" else values[known].mean(), values)
 
 
-def check_repeats(times: NDArray, values: Array, rows: Rows, column: str, names: tuple[str, ...]) -> None:
+def check_repeats(times: NDArray[Any], values: Array, rows: Rows, column: str, names: tuple[str, ...]) -> None:
     """Raise DataError naming a date of rising ``times`` (N,) that stands twice, and where its rows differ."""
     twice = np.flatnonzero(np.diff(times).astype(np.int64) == 0)
     if not twice.size:
@@ -175,7 +176,7 @@ def check_repeats(times: NDArray, values: Array, rows: Rows, column: str, names:
     )
 
 
-def clock_turned_back(times: NDArray) -> int | None:
+def clock_turned_back(times: NDArray[Any]) -> int | None:
     """The first of ``times`` (N,), in the order of the file, that stands twice as when clocks are put back."""
     back = np.flatnonzero(np.diff(times).astype(np.int64) <= 0)
     return next((int(i) + 1 for i in back if zones.stands_twice(times[i], times[i + 1])), None)

@@ -88,7 +88,7 @@ class Panel:
         """The series of these indices."""
         return replace(self, series=tuple(self.series[i] for i in chosen))
 
-    def to_arrays(self) -> tuple[dict[str, NDArray], dict[str, Any]]:
+    def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Split into numpy arrays and facts that JSON can hold: the series one after the other."""
         parts = [one.to_arrays() for one in self.series]
         arrays = {"values": np.concatenate(self.columns()), "lengths": self.lengths}
@@ -98,7 +98,7 @@ class Panel:
         return arrays, facts | {"step": next((own["step"] for _, own in parts if own["step"]), None)}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray], facts: Mapping[str, Any]) -> Panel:
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> Panel:
         """Put together again what :meth:`to_arrays` split. Raises DataError when the parts do not fit."""
         ends = np.cumsum(arrays["lengths"])
         if len(facts["names"]) != len(ends) or not len(ends) or ends[-1] != len(arrays["values"]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +32,8 @@ class Survey:
     found: Incomplete
     notes: tuple[str, ...] = ()
     zone: str | None = None
-    utc: NDArray | None = None
-    wall: NDArray | None = None
+    utc: NDArray[Any] | None = None
+    wall: NDArray[Any] | None = None
 
     def completed(self, config: ReadConfig) -> Series:
         """The series: resampled, filled, or as it is. Raises DataError where it is not whole and neither was asked."""
@@ -139,19 +140,19 @@ def dated(
     return Survey(Incomplete(values, names, rows, clock, time, step), notes, zone, utc, wall)
 
 
-def _step(times: NDArray) -> Step | None:
+def _step(times: NDArray[Any]) -> Step | None:
     """The step of rising times; where some stand twice, as they may to be resampled, that of the distinct ones."""
     return calendar.commonest_step(np.unique(times))
 
 
-def _taken(chosen: NDArray, times: NDArray, values: Array, rows: Rows) -> tuple[NDArray, Array, Rows]:
+def _taken(chosen: NDArray[Any], times: NDArray[Any], values: Array, rows: Rows) -> tuple[NDArray[Any], Array, Rows]:
     """The rows of these indices, in their order."""
     return times[chosen], values[chosen], rows.taken(chosen)
 
 
 def _without_repeats(
-    times: NDArray, values: Array, rows: Rows, time: str, names: tuple[str, ...], notes: tuple[str, ...]
-) -> tuple[NDArray, Array, Rows, tuple[str, ...]]:
+    times: NDArray[Any], values: Array, rows: Rows, time: str, names: tuple[str, ...], notes: tuple[str, ...]
+) -> tuple[NDArray[Any], Array, Rows, tuple[str, ...]]:
     """Without rows that say again what the row before says; raises where a date stands twice and its rows differ."""
     same = np.zeros(len(times), dtype=bool)
     with np.errstate(invalid="ignore"):
@@ -166,8 +167,8 @@ def _without_repeats(
 
 
 def _instants(
-    times: NDArray, found: Dates, config: ReadConfig, rows: Rows, time: str
-) -> tuple[NDArray, str | None, tuple[str, ...]]:
+    times: NDArray[Any], found: Dates, config: ReadConfig, rows: Rows, time: str
+) -> tuple[NDArray[Any], str | None, tuple[str, ...]]:
     """The times in UTC, the zone they are written in, and what to say of it."""
     if config.zone is not None:
         zones.zone_named(config.zone)
@@ -186,7 +187,7 @@ def _instants(
     return times, found.zone, ()
 
 
-def _check_offsets(utc: NDArray, step: Step | None, found: Dates, rows: Rows, time: str) -> None:
+def _check_offsets(utc: NDArray[Any], step: Step | None, found: Dates, rows: Rows, time: str) -> None:
     """Raise DataError where dates of several offsets are uneven in UTC, as the days of a place are."""
     index = calendar.first_uneven(utc, step) if step is not None else None
     if index is not None and step is not None and step.microseconds >= calendar.MICROSECONDS["d"]:

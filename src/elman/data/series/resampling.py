@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,8 +13,8 @@ from elman.errors import DataError
 
 
 def resampled(
-    times: NDArray, values: NDArray[np.float64], period: Step, source: str = "values"
-) -> tuple[NDArray, NDArray[np.float64], tuple[str, ...]]:
+    times: NDArray[Any], values: NDArray[np.float64], period: Step, source: str = "values"
+) -> tuple[NDArray[Any], NDArray[np.float64], tuple[str, ...]]:
     """Means over each ``period`` of ``values`` (N, C) at ``times`` (N,): times (P,), means (P, C), notes.
 
     A mean stands at the start of its period; weeks start on Mondays. The first period is dropped as
@@ -50,7 +52,7 @@ def resampled(
     return starts[keep], means[keep], tuple(notes)
 
 
-def _checked_step(times: NDArray, period: Step, source: str) -> Step:
+def _checked_step(times: NDArray[Any], period: Step, source: str) -> Step:
     step = calendar.typical_step(np.unique(times))
     if step is None:
         raise DataError(f"{source}: `resample` needs two dates at least and got {len(times)}")
@@ -59,7 +61,7 @@ def _checked_step(times: NDArray, period: Step, source: str) -> Step:
     return step
 
 
-def _check_gaps(found: NDArray[np.int64], starts: NDArray, period: Step, source: str) -> None:
+def _check_gaps(found: NDArray[np.int64], starts: NDArray[Any], period: Step, source: str) -> None:
     jumps = np.flatnonzero(np.diff(found) != 1)
     if jumps.size:
         index = int(jumps[0])

@@ -77,14 +77,14 @@ class Series:
             return times
         return zones.wall(times, self.zone)
 
-    def to_arrays(self) -> tuple[dict[str, NDArray], dict[str, Any]]:
+    def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Split into numpy arrays (``times`` as int64 microseconds since 1970) and facts that JSON can hold.
 
         >>> arrays, facts = Series([[1.0], [2.0]], ("a",)).to_arrays()
         >>> Series.from_arrays(arrays, facts).values.tolist()
         [[1.0], [2.0]]
         """
-        arrays: dict[str, NDArray] = {"values": self.values}
+        arrays: dict[str, NDArray[Any]] = {"values": self.values}
         if self.times is not None:
             arrays["times"] = self.times.astype(np.int64)
         step = [self.step.count, self.step.unit, list(self.step.hours)] if self.step else None
@@ -92,7 +92,7 @@ class Series:
         return arrays, facts | {"zone": self.zone}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray], facts: Mapping[str, Any]) -> Series:
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> Series:
         """Put together again what :meth:`to_arrays` split. Raises DataError when the parts do not fit."""
         times = arrays["times"].astype("M8[us]") if "times" in arrays else None
         step = None
@@ -114,7 +114,7 @@ class Series:
                 f"{self.values[row, column]}; give finite numbers only"
             )
 
-    def _check_times(self, times: NDArray) -> None:
+    def _check_times(self, times: NDArray[Any]) -> None:
         if times.shape != (len(self),):
             raise DataError(f"{self.source}: {times.shape} dates for {len(self)} rows; give one a row")
         uneven = calendar.first_uneven(times, self.step) if self.step else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
@@ -42,7 +43,7 @@ def offset_name(instant: datetime) -> str:
     return instant.isoformat()[len(instant.replace(tzinfo=None).isoformat()) :]
 
 
-def wall(times: NDArray, zone: str) -> NDArray:
+def wall(times: NDArray[Any], zone: str) -> NDArray[Any]:
     """What the clocks of ``zone`` show at ``times`` (N,) of UTC.
 
     >>> wall(np.array(["2024-07-01T12:00"], "M8[us]"), "Europe/Berlin").astype(str).tolist()
@@ -54,7 +55,7 @@ def wall(times: NDArray, zone: str) -> NDArray:
     return np.array([t.replace(tzinfo=UTC).astimezone(place).replace(tzinfo=None) for t in times.tolist()], "M8[us]")
 
 
-def written(times: NDArray, zone: str, local: bool) -> list[str]:
+def written(times: NDArray[Any], zone: str, local: bool) -> list[str]:
     """``times`` (N,), of the clocks of ``zone`` where ``local``, else of UTC, as ISO 8601 with the zone's offset."""
     place = zone_named(zone)
     if local:
@@ -62,7 +63,7 @@ def written(times: NDArray, zone: str, local: bool) -> list[str]:
     return [t.replace(tzinfo=UTC).astimezone(place).isoformat() for t in times.tolist()]
 
 
-def to_utc(times: NDArray, zone: str, rows: Rows, column: str) -> NDArray:
+def to_utc(times: NDArray[Any], zone: str, rows: Rows, column: str) -> NDArray[Any]:
     """``times`` (N,) of the clocks of ``zone``, in their order, as UTC.
 
     Of an hour that stands twice, when summer time ends, the first comes first. Raises DataError for a time that

@@ -41,7 +41,7 @@ class Characters:
     unwritten: ClassVar[list[int]] = []  # symbols that are read and never written
 
     def __init__(self, tokens: Sequence[str]):
-        self.tokens = tuple(tokens)
+        self.tokens: tuple[str, ...] = tuple(tokens)
         codes = [ord(token) for token in self.tokens]
         self._ids = np.full(0x110000, -1, dtype=np.int32)
         self._ids[codes] = np.arange(len(codes))
@@ -139,7 +139,7 @@ class Words:
     unwritten: ClassVar[list[int]] = [0]  # RARE is read and never written
 
     def __init__(self, tokens: Sequence[str], rare_length: float = 0.0):
-        self.tokens = tuple(tokens)
+        self.tokens: tuple[str, ...] = tuple(tokens)
         self.rare_length = rare_length
         self._ids = {token: i for i, token in enumerate(self.tokens)}
 

@@ -25,7 +25,7 @@ from elman.errors import DataError
 PIECE = 1 << 20  # bytes read at a time
 BYTE_ORDER_MARK = "\ufeff"  # Windows begins files with it
 
-Source = str | os.PathLike | bytes
+Source = str | os.PathLike[str] | bytes
 
 
 def name_of(source: Source) -> str:
@@ -103,7 +103,7 @@ def read_alphabet(source: Source, level: str, words: int = 30_000) -> tuple[Alph
     return alphabet, count
 
 
-def write_ids(source: Source, alphabet: Alphabet, path: str | os.PathLike) -> None:
+def write_ids(source: Source, alphabet: Alphabet, path: str | os.PathLike[str]) -> None:
     """Write the ids of a text to ``path``: the second pass."""
     pieces = read_pieces(source) if isinstance(alphabet, Bytes) else read_text(source)
     kind = id_type(len(alphabet))
