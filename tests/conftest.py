@@ -18,9 +18,28 @@ import pytest
 import torch
 from hypothesis import settings
 
+from elman.backends.cpu import compiler, engine
 from elman.cli import run
 
 torch.set_num_threads(1)
+
+# Kernels are compiled ten times as fast without LLVM's optimisations. Where these matter a file asks for `optimised`;
+# `make test-all` runs everything with them.
+FULL = compiler.LEVEL
+if not os.environ.get("ELMAN_OPTIMISED"):
+    compiler.LEVEL = 0
+
+
+@pytest.fixture(scope="module")
+def optimised():
+    """Kernels as users have them, none that was compiled before."""
+    before, compiler.LEVEL = compiler.LEVEL, FULL
+    made = (engine._ENGINES, engine._BY_VALUES, engine._BY_IDENTITY)
+    for engines in made:
+        engines.clear()
+    yield
+    compiler.LEVEL = before
+
 
 DATA = Path(os.environ.get("ELMAN_DATA", Path(__file__).parents[1] / ".." / "shared" / "data"))
 

@@ -16,6 +16,8 @@ from elman.backends import BACKENDS, Backend, Call
 from elman.cells import REGISTRY, get
 from oracle import assert_matches_reference, leaves, make_call
 
+pytestmark = pytest.mark.usefixtures("optimised")
+
 FAST = [backend for backend in BACKENDS.values() if backend.name != "reference"]
 CASES = [pytest.param(name, {}, id=name) for name in REGISTRY]
 CASES += [pytest.param(n, {"heads": 3}, id=f"{n}-3-heads") for n, cell in REGISTRY.items() if "heads" in cell.options]

@@ -10,6 +10,7 @@ import torch
 import elman
 from elman.backends.cpu import machine
 
+pytestmark = pytest.mark.usefixtures("optimised")
 FEWEST = 6  # multiply-adds in a loop that is a product's
 
 
@@ -30,6 +31,7 @@ def modules(monkeypatch):
     """The modules that are compiled from here on."""
     from llvmlite import binding
 
+    monkeypatch.setenv("ELMAN_CACHE", "off")
     made, parse = [], binding.parse_assembly
 
     def kept(*arguments):

@@ -15,6 +15,8 @@ from elman.backends.cpu import compiler, machine
 from elman.backends.cpu.emit import I64, PTR, Code
 from elman.backends.cpu.lowering import LOWERINGS
 
+pytestmark = pytest.mark.usefixtures("optimised")
+
 ULPS = {
     "exp": 2, "log": 2, "tanh": 2, "sigmoid": 2, "expm1": 2, "log1p": 2, "softplus": 2, "sqrt": 1, "rsqrt": 2,
     "sin": 2, "cos": 2, "atan": 3, "erf": 2,

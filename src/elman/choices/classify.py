@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -30,7 +30,9 @@ class ClassifyConfig(BaseModel):
     ('char', 1)
     """
 
-    model_config = ConfigDict(title="Classification", extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        title="Classification", extra="forbid", frozen=True, allow_inf_nan=False
+    )
 
     split: tuple[float, float, float] = Field(
         (80, 10, 10), description="per cent for training, validation, test; where a part is a file, training's"

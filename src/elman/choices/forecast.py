@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -21,7 +21,7 @@ class ForecastConfig(BaseModel):
     1
     """
 
-    model_config = ConfigDict(title="Forecast", extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config: ClassVar[ConfigDict] = ConfigDict(title="Forecast", extra="forbid", frozen=True, allow_inf_nan=False)
 
     context: int | None = Field(None, ge=1, description="values read before a forecast [found in the data]")
     horizon: int = Field(1, ge=1, description="values it forecasts at once")

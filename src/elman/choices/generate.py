@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -19,7 +19,7 @@ class GenerateConfig(BaseModel):
     64
     """
 
-    model_config = ConfigDict(title="Text", extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config: ClassVar[ConfigDict] = ConfigDict(title="Text", extra="forbid", frozen=True, allow_inf_nan=False)
 
     level: Literal["char", "byte", "word"] = Field("char", description="what a symbol is: char, byte or word")
     words: int = Field(30_000, ge=1, description="most words an alphabet of words has")
@@ -39,7 +39,7 @@ class Sampling(BaseModel):
     1.0
     """
 
-    model_config = ConfigDict(title="Writing", extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config: ClassVar[ConfigDict] = ConfigDict(title="Writing", extra="forbid", frozen=True, allow_inf_nan=False)
 
     temperature: float = Field(1.0, ge=0, description="below 1 bolder, above 1 wilder; 0: always the likeliest")
     top_k: int = Field(0, ge=0, description="draw from so many of the likeliest; 0: from all")

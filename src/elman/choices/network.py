@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,7 +14,7 @@ class NetworkChoices(BaseModel):
     'gru'
     """
 
-    model_config = ConfigDict(title="Network", extra="forbid", frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(title="Network", extra="forbid", frozen=True)
 
     cell: str = Field("gru", description="a cell of `elman cells`, or file.py:name")
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -22,7 +22,7 @@ class ReadConfig(BaseModel):
     ('x',)
     """
 
-    model_config = ConfigDict(title="Data", extra="forbid", frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(title="Data", extra="forbid", frozen=True)
 
     target: tuple[str, ...] | None = Field(None, description="column to read; give several for several")
     time: str | None = Field(None, description="column of the dates; none: take the rows as they stand")

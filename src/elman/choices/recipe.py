@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -28,7 +28,7 @@ class Recipe(BaseModel):
     0.015
     """
 
-    model_config = ConfigDict(title="Training", extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config: ClassVar[ConfigDict] = ConfigDict(title="Training", extra="forbid", frozen=True, allow_inf_nan=False)
 
     epochs: int = Field(100, ge=1, description="passes over the training part")
     batch: int = Field(32, ge=1, description="examples in a step")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -12,7 +14,7 @@ class Limits(BaseModel):
     1000000
     """
 
-    model_config = ConfigDict(title="Limits", extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config: ClassVar[ConfigDict] = ConfigDict(title="Limits", extra="forbid", frozen=True, allow_inf_nan=False)
 
     body: int = Field(1_000_000, ge=1, description="bytes of a request")
     sessions: int = Field(1000, ge=0, description="sessions open at once")

@@ -70,7 +70,9 @@ class Symbolic(Expression):
     __slots__ = ("steps", "truth", "value")
 
     def __init__(self, steps: Steps, value: str, truth: bool = False) -> None:
-        self.steps, self.value, self.truth = steps, value, truth
+        self.steps: Steps = steps
+        self.value: str = value
+        self.truth: bool = truth
 
     def pointwise(self, operation: Operation, args: Sequence[Any]) -> Symbolic:
         """Add the node."""
@@ -84,7 +86,9 @@ class Steps:
     """
 
     def __init__(self, graph: Graph, flat: Flat, prefix: str = "") -> None:
-        self.graph, self.flat, self.prefix = graph, flat, prefix
+        self.graph: Graph = graph
+        self.flat: Flat = flat
+        self.prefix: str = prefix
         self.order = order_of(flat)
         self.values: dict[int, Symbolic] = {}
         self.recurrent: set[int] = self._reached({m.old for m in flat.memories})

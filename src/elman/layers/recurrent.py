@@ -100,7 +100,9 @@ class Recurrent(nn.Module):
         self.hidden_size: list[int] | int = hidden_sizes if isinstance(hidden_size, list | tuple) else hidden_sizes[0]
         self.num_layers: int = len(hidden_sizes)
         self.batch_first = batch_first
-        self.init, self.forget_bias, self.learn_state = init, forget_bias, learn_state
+        self.init: str = init
+        self.forget_bias: float | None = forget_bias
+        self.learn_state: bool = learn_state
         scheme(init)
         self.stack: Stack = Stack.of(
             program, input_size, hidden_sizes, sizes, bidirectional=bidirectional, merge=merge, residual=residual,

@@ -38,7 +38,8 @@ class Stepper:
     def __init__(self, layer: Recurrent, rows: int = 1) -> None:
         if rows < 1:
             raise ShapeError(f"rows: got {rows}, want 1 or more")
-        self.layer, self.rows = layer, rows
+        self.layer: Recurrent = layer
+        self.rows: int = rows
         self._parameters = [*layer.parameters()]
         self._engine = engine(flat_step(layer), rows)
         self._versions = self._seen()

@@ -49,7 +49,8 @@ class BodyLimit:
     """Refuses a body as soon as it is longer than ``most`` bytes, whatever its header says."""
 
     def __init__(self, app: ASGIApp, most: int) -> None:
-        self.app, self.most = app, most
+        self.app: ASGIApp = app
+        self.most: int = most
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on."""
@@ -115,8 +116,11 @@ class Server:
     """What every answer needs: the runs by name, the limits, the token, the sessions, and what was measured."""
 
     def __init__(self, runs: Mapping[str, Served], limits: Limits, token: str) -> None:
-        self.runs, self.limits, self.token = runs, limits, token
-        self.sessions, self.measured = Sessions(limits.sessions, limits.idle), Measured()
+        self.runs: Mapping[str, Served] = runs
+        self.limits: Limits = limits
+        self.token: str = token
+        self.sessions: Sessions = Sessions(limits.sessions, limits.idle)
+        self.measured: Measured = Measured()
 
     def knows(self, headers: Mapping[str, str]) -> bool:
         """Whether a request carries the token, where one is wanted."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -15,7 +15,7 @@ Values = list[Number] | list[list[Number]]
 class Asked(BaseModel):
     """A request: nothing that is not known, and no NaN."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class ForecastAsked(Asked):
@@ -35,7 +35,7 @@ class ClassifyAsked(Asked):
 class GenerateAsked(Sampling):
     """What is to be written on."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     prompt: str = Field("", description="what the text begins with")
     length: int = Field(200, ge=1, description="symbols to write")
@@ -53,7 +53,7 @@ class PushAsked(Asked):
 class Answer(BaseModel):
     """What the server says."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="allow")
 
 
 class Forecast(Answer):

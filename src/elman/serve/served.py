@@ -138,7 +138,8 @@ class Sessions:
     """The sessions that are open, by a name nobody can guess."""
 
     def __init__(self, most: int, idle: float) -> None:
-        self.most, self.idle = most, idle
+        self.most: int = most
+        self.idle: float = idle
         self._open: dict[str, Session] = {}
 
     def __len__(self) -> int:

@@ -83,7 +83,8 @@ class InterpretedStep:
     """An :class:`Interpreted` with its own memory, as :class:`KernelStep` has it: write ``inputs``, call, read."""
 
     def __init__(self, flat: Flat, rows: int = 1, dtype: torch.dtype | None = None) -> None:
-        self.flat, self.rows = flat, rows
+        self.flat: Flat = flat
+        self.rows: int = rows
         self._step = Interpreted(flat, dtype)
         kind = torch.empty(0, dtype=self._step.dtype).numpy().dtype
         self.inputs = {

@@ -65,7 +65,9 @@ class KernelStep:
     """
 
     def __init__(self, flat: Flat, rows: int = 1, dtype: Any = np.float32) -> None:
-        self.flat, self.rows, self.dtype = flat, rows, np.dtype(dtype)
+        self.flat: Flat = flat
+        self.rows: int = rows
+        self.dtype = np.dtype(dtype)
         self.built: Built = _built(_key(flat), machine.width(), self.dtype.itemsize)
         stride = self.built.rows.size * self.dtype.itemsize
         self._memory = _aligned(HEADER + rows * stride)

@@ -28,7 +28,8 @@ class Stream:
     def __init__(self, model: Model, rows: int = 1, dtype: torch.dtype | None = None) -> None:
         if rows < 1:
             raise ShapeError(f"rows: got {rows}, want 1 or more")
-        self.model, self.rows = model, rows
+        self.model: Model = model
+        self.rows: int = rows
         # A network on a line reads each column as a sequence of its own.
         each = rows * (len(model.columns) if model.standing else 1)
         make = engine if dtype is None else InterpretedStep

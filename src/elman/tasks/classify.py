@@ -184,8 +184,12 @@ class ClassifyTask:
         config: ClassifyConfig,
         batch: int,
     ):
-        self.model, self.parts, self.classes = model, parts, tuple(classes)
-        self.reader, self.config, self.batch = reader, config, batch
+        self.model: ClassifyNetwork = model
+        self.parts: Parted = parts
+        self.classes: tuple[str, ...] = tuple(classes)
+        self.reader: Vocabulary | Scaler = reader
+        self.config: ClassifyConfig = config
+        self.batch: int = batch
         self.inputs: list[Tensor] = self.read(parts.data.sequences)
         number = {name: i for i, name in enumerate(self.classes)}
         self.truth = np.array([number[label] for label in parts.data.labels], dtype=np.int64)

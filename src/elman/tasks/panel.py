@@ -82,9 +82,13 @@ class PanelTask:
     """A network, many series and the way one is trained on the other: what :func:`elman.training.fit` takes."""
 
     def __init__(self, model: NetworkOnLine, panel: Panel, config: ForecastConfig, batch: int, blends: Sequence[Blend]):
-        self.model, self.panel, self.config, self.batch = model, panel, config, batch
+        self.model: NetworkOnLine = model
+        self.panel: Panel = panel
+        self.config: ForecastConfig = config
+        self.batch: int = batch
         self.blends: tuple[Blend, ...] = tuple(blends)
-        self.context, self.horizon = config.settled_context, config.horizon
+        self.context: int = config.settled_context
+        self.horizon: int = config.horizon
         self.training_end, self.known_end = ends(panel.lengths, config)
         columns = panel.columns()
         known = [values[:end] for values, end in zip(columns, self.training_end, strict=True)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -14,7 +14,7 @@ from elman.options import worded
 class EpochRow(BaseModel):
     """What a line must hold, beside whatever else it holds; :class:`~elman.training.History` says what each is."""
 
-    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+    model_config: ClassVar[ConfigDict] = ConfigDict(strict=True, allow_inf_nan=False)
 
     epoch: int
     train_loss: float

@@ -12,6 +12,7 @@ from elman.backends.cpu import machine, objects
 
 # LLVM's passes and llvmlite's engines are not made for several threads at once.
 LOCK = threading.RLock()
+LEVEL = 2  # how much LLVM optimises, 0 to 2; at 0 it compiles ten times as fast, for tests
 _KEEP: list[Any] = []  # code lives as long as its engine
 
 
@@ -42,23 +43,31 @@ def _key(text: str, width: int) -> str:
     import llvmlite
     from llvmlite import binding
 
-    facts = (llvmlite.__version__, binding.llvm_version_info, binding.get_default_triple(), machine.processor(width))
+    facts = (
+        llvmlite.__version__,
+        binding.llvm_version_info,
+        binding.get_default_triple(),
+        machine.processor(width),
+        LEVEL,
+    )
     return hashlib.sha256(repr((facts, text)).encode()).hexdigest()
 
 
-# The machine that compiles is kept: each takes a megabyte. One that is given to an engine stays as small as it was.
-_compiling = functools.cache(machine.target_machine)
+@functools.cache
+def _compiling(width: int, level: int) -> Any:
+    """The machine that compiles, kept: each takes a megabyte. One that is given to an engine stays small."""
+    return machine.target_machine(width, level)
 
 
 def _compile(text: str, width: int) -> bytes:
     from llvmlite import binding
 
-    target = _compiling(width)
+    target = _compiling(width, LEVEL)
     # In a context of its own, which goes when it is done: the common one keeps what it has seen.
     module = binding.parse_assembly(text, binding.create_context())
     module.triple = binding.get_default_triple()
     module.data_layout = str(target.target_data)
-    options = binding.create_pipeline_tuning_options(speed_level=2)
+    options = binding.create_pipeline_tuning_options(speed_level=LEVEL)
     # The vectors and the tiles are written out already: more unrolling only costs time to compile.
     options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = False
     passes = binding.create_pass_builder(target, options)

@@ -10,10 +10,15 @@ from llvmlite import ir
 
 from elman.backends.cpu.machine import Vectors
 
-F32, F64 = ir.FloatType(), ir.DoubleType()
-I1, I8, I32, I64 = ir.IntType(1), ir.IntType(8), ir.IntType(32), ir.IntType(64)
-PTR = ir.PointerType()
-VOID = ir.VoidType()
+# llvmlite says nothing of its types.
+F32: Any = ir.FloatType()
+F64: Any = ir.DoubleType()
+I1: Any = ir.IntType(1)
+I8: Any = ir.IntType(8)
+I32: Any = ir.IntType(32)
+I64: Any = ir.IntType(64)
+PTR: Any = ir.PointerType()
+VOID: Any = ir.VoidType()
 
 
 def i64(value: int) -> Any:
@@ -36,16 +41,18 @@ class Code:
     def __init__(
         self, module: ir.Module, name: str, arguments: Sequence[Any], vectors: Vectors, internal: bool = False
     ) -> None:
-        self.module = module
-        self.function = ir.Function(module, ir.FunctionType(VOID, arguments), name)
+        self.module: Any = module
+        self.function: Any = ir.Function(module, ir.FunctionType(VOID, arguments), name)
         if internal:
             self.function.linkage = "internal"
-        self.vectors, self.width, self.item = vectors, vectors.lanes, vectors.item
-        self.real = F64 if self.item == 8 else F32
-        self.vector = ir.VectorType(self.real, self.width)
+        self.vectors: Vectors = vectors
+        self.width: int = vectors.lanes
+        self.item: int = vectors.item
+        self.real: Any = F64 if self.item == 8 else F32
+        self.vector: Any = ir.VectorType(self.real, self.width)
         self.line: int = self.item * self.width  # bytes of a vector
-        self.entry = self.function.append_basic_block("entry")
-        self.b = ir.IRBuilder(self.entry)
+        self.entry: Any = self.function.append_basic_block("entry")
+        self.b: Any = ir.IRBuilder(self.entry)
 
     def finish(self) -> None:
         """Return."""

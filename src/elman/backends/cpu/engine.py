@@ -26,7 +26,8 @@ class Engine:
     """A program at given sizes. ``reason`` says why it cannot be taken, where it cannot."""
 
     def __init__(self, program: Program, sizes: Mapping[str, int]) -> None:
-        self.program, self.sizes = program, dict(sizes)
+        self.program: Program = program
+        self.sizes: dict[str, int] = dict(sizes)
         self.reason: str | None = None
         self._runners: dict[tuple[int, Vectors, bool, bool], Runner] = {}
         self._plans: dict[bool, Plan] = {}

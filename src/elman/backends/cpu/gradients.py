@@ -71,7 +71,9 @@ class Wide:
     """Writes the kernel for tiles of ``down`` columns and ``across`` vectors."""
 
     def __init__(self, c: Part, down: int, across: int) -> None:
-        self.c, self.down, self.across = c, down, across
+        self.c: Part = c
+        self.down: int = down
+        self.across: int = across
         self.span: int = across * c.width
         self.few = ir.VectorType(c.real, down)
 
@@ -85,7 +87,8 @@ class Wide:
         room = c.at(c.pointer("room"), c.mul(c.member, c.number("room_each")))
         self.operand = room
         panels = c.b.sdiv(c.add(c.number("n"), self.span - 1), i64(self.span))
-        self.panels, self.slab = panels, c.at(room, c.mul(panels, BLOCK * self.span))
+        self.panels = panels
+        self.slab: Any = c.at(room, c.mul(panels, BLOCK * self.span))
         any_ = c.when(c.b.icmp_signed("<", low, high))
         with Flushed(c), any_:
             stop = c.b.sdiv(c.b.sub(c.add(high, tiles), i64(1)), tiles)

@@ -59,7 +59,8 @@ class Kernel:
     """A compiled kernel: call it with its arguments' values, in the order of ``names``; ``address`` is its entry."""
 
     def __init__(self, address: int, names: list[str]) -> None:
-        self.address, self.names = address, names
+        self.address: int = address
+        self.names: list[str] = names
         self.call = threads.caller(address)
         self.table: Any = threads.table(len(names))
 
@@ -92,7 +93,8 @@ class Entry(Code):
 
     def __init__(self, module: ir.Module, arguments: Arguments, vectors: Vectors) -> None:
         super().__init__(module, "entry", [PTR], vectors)
-        self.arguments, self.table = arguments, self.function.args[0]
+        self.arguments: Arguments = arguments
+        self.table = self.function.args[0]
 
     def number(self, name: str) -> Any:
         """An argument that is a whole number."""
@@ -172,7 +174,8 @@ class Flushed:
     def __enter__(self) -> None:
         if machine.is_x86():
             c = self.c
-            self.kept, self.room = c.room(I32, 4), c.room(I32, 4)
+            self.kept: Any = c.room(I32, 4)
+            self.room: Any = c.room(I32, 4)
             c.call("llvm.x86.sse.stmxcsr", VOID, self.kept)
             c.b.store(c.b.or_(c.load(self.kept, I32), ir.Constant(I32, self._FLUSH)), self.room, align=4)
             c.call("llvm.x86.sse.ldmxcsr", VOID, self.room)

@@ -93,12 +93,12 @@ def processor(wanted: int) -> tuple[str, str]:
     return ({8: "x86-64-v3", 4: "x86-64"}[wanted] if _X86 else name), ""
 
 
-def target_machine(wanted: int) -> Any:
-    """LLVM's target machine for that width."""
+def target_machine(wanted: int, level: int = 2) -> Any:
+    """LLVM's target machine for that width, which optimises as much as ``level`` says."""
     from llvmlite import binding
 
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
     target = binding.Target.from_default_triple()
     name, features = processor(wanted)
-    return target.create_target_machine(cpu=name, features=features, opt=2, jit=True, codemodel="jitdefault")
+    return target.create_target_machine(cpu=name, features=features, opt=level, jit=True, codemodel="jitdefault")

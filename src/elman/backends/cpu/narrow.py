@@ -27,7 +27,8 @@ class NarrowGradient:
     ACROSS = 2
 
     def __init__(self, c: Part, count: int) -> None:
-        self.c, self.count = c, count
+        self.c: Part = c
+        self.count: int = count
         self.span: int = self.ACROSS * c.width
 
     def write(self) -> None:

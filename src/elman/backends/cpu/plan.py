@@ -28,15 +28,20 @@ class Plan:
 
     def __init__(self, program: Program, sizes: Mapping[str, int], with_reset: bool) -> None:
         _check(program)
-        self.program, self.sizes = program, dict(sizes)
+        self.program: Program = program
+        self.sizes: dict[str, int] = dict(sizes)
         self.adjoint = adjoint(program)
         self.nodes = self.adjoint.nodes
         self.count: int = len(program.nodes)
         self.parameters = {p.name: p for p in program.parameters}
         uses = Uses(self.adjoint, self.sizes)
-        self.columns, self.width, self.jobs = uses.columns, uses.width, uses.jobs
-        self.column_vectors, self.gathers = uses.column_vectors, uses.gathers
-        self.sums_of_columns, self.sum_of_column = uses.sums, uses.sum_of
+        self.columns: dict[int, int] = uses.columns
+        self.width: int = uses.width
+        self.jobs = uses.jobs
+        self.column_vectors: tuple[tuple[str, int, int, int], ...] = uses.column_vectors
+        self.gathers = uses.gathers
+        self.sums_of_columns = uses.sums
+        self.sum_of_column: dict[int, int] = uses.sum_of
         self.wanted: list[int] = self._wanted()
         results = [program.output, *(s.new for s in program.states), *self.wanted]
         # Twice, so that what leaves the step is never taken for the inside of another sum.

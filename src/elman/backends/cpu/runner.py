@@ -23,7 +23,9 @@ class Runner:
     """Runs one plan in one variant."""
 
     def __init__(self, plan: Plan, variant: Variant) -> None:
-        self.plan, self.variant, self.program = plan, variant, plan.program
+        self.plan: Plan = plan
+        self.variant: Variant = variant
+        self.program = plan.program
         sizes = plan.sizes
         self.item: int = variant.vectors.item
         self.dtype = torch.float64 if self.item == 8 else torch.float32

@@ -53,7 +53,9 @@ class Schedule:
         self, values: Values, stores: Sequence[Store], sizes: Mapping[str, int],
         runs: Callable[[Sequence[Sum]], tuple[Run, ...]], kept: Iterable[int],
     ) -> None:  # fmt: skip
-        self.values, self.nodes, self.sums = values, values.nodes, values.sums
+        self.values: Values = values
+        self.nodes: Sequence[Node] = values.nodes
+        self.sums: Mapping[int, Sum] = values.sums
         self.kept: set[int] = {i for i in kept if not values.is_given(i)}
         self.stages: list[Stage] = []
         self._positions: list[Mapping[int, At]] = []  # of each stage

@@ -33,7 +33,10 @@ class Stages:
     """Writes the stages of a schedule. What a store means is the direction's to say."""
 
     def __init__(self, c: Part, plan: Plan, variant: Variant, schedule: Schedule) -> None:
-        self.c, self.plan, self.variant, self.schedule = c, plan, variant, schedule
+        self.c: Part = c
+        self.plan: Plan = plan
+        self.variant: Variant = variant
+        self.schedule: Schedule = schedule
 
     def where(self, time: Time, index: int) -> tuple[Any, Any]:
         """The row of a leaf or of a value that is stored: address, and the length of a row."""

@@ -26,7 +26,12 @@ class Body:
     """
 
     def __init__(self, c: Part, plan: Plan, unit: Any, mask: Any, rows: Rows, work: Work, known: Mapping[int, Any]):
-        self.c, self.plan, self.unit, self.mask, self.rows, self.work = c, plan, unit, mask, rows, work
+        self.c: Part = c
+        self.plan: Plan = plan
+        self.unit: Any = unit
+        self.mask: Any = mask
+        self.rows = rows
+        self.work: Work = work
         self.known: dict[int, Any] = dict(known)
         self.sums: Callable[[int], Any] = lambda i: None
         self.pace: Callable[[int], Any] = lambda i: None

@@ -30,7 +30,11 @@ class Time:
 
     def __init__(self, c: Part, plan: Plan, variant: Variant, turn: Any, step: Any, before: Any, towards: Any) -> None:
         self.towards = towards
-        self.c, self.plan, self.variant, self.turn, self.step = c, plan, variant, turn, step
+        self.c: Part = c
+        self.plan: Plan = plan
+        self.variant: Variant = variant
+        self.turn: Any = turn
+        self.step: Any = step
         self._ring = c.b.icmp_signed("!=", c.number("ring"), i64(0))
         is_first = c.b.icmp_signed("==", turn, i64(0))
         self._old: dict[int, tuple[Any, Any]] = {}

@@ -20,7 +20,9 @@ class Uses:
     """The uses of a program's parameters at given sizes."""
 
     def __init__(self, adjoint: Adjoint, sizes: Mapping[str, int]) -> None:
-        self.adjoint, self.nodes, self.sizes = adjoint, adjoint.nodes, sizes
+        self.adjoint: Adjoint = adjoint
+        self.nodes = adjoint.nodes
+        self.sizes: Mapping[str, int] = sizes
         self.parameters: dict[str, Parameter] = {p.name: p for p in adjoint.program.parameters}
         self.columns, self.width = self._columns()
         self.jobs: tuple[Job, ...] = self._jobs()
