@@ -363,7 +363,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
     subprocess.run(
         command("train", "forecast", "wave:sine", *QUICK, "-o", "r"), cwd=tmp_path, check=True, capture_output=True
     )
-    shell = f"set -o pipefail; {sys.executable} -m elman forecast r --steps 20000 | head -1"
+    shell = f"set -o pipefail; {sys.executable} -m elman forecast r --steps 5000 | head -1"
     done = subprocess.run(["bash", "-c", shell], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "step,sine\n"

@@ -65,7 +65,7 @@ class Plan:
 
 
 def measure(plan: Plan, peak: float | None = None, say: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
-    """Measure all cases of ``plan``; what :func:`elman.bench.table` prints and ``--json`` gives.
+    """Measure all cases of ``plan``.
 
     ``peak`` is the machine's in GF/s, for the per cent of it; ``say`` hears of each case as it is begun.
     Raises :class:`ElmanError` for an unknown cell, or a backend named that refuses one.

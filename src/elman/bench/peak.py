@@ -15,7 +15,7 @@ CHAINS = 12
 
 
 def peak_gflops(seconds: float = 0.5) -> float:
-    """Multiply-adds x 2, in 1e9 a second, of all threads together: the best of several runs of about 10 ms.
+    """Measure the peak speed of multiply-adds, in GFLOP/s over all threads.
 
     It is what the widest vectors the kernels may use can reach, with nothing to load and nothing to store.
     """

@@ -11,7 +11,7 @@ HEADER = f"{'':28}{'ms':>10}{'times ours':>12}{'GF/s':>9}{'% of peak':>11}"
 
 
 def table(result: Mapping[str, Any]) -> list[str]:
-    """The lines for a person: a block a case, then one line a case with the ratios to ``torch.nn``.
+    """Format a measurement as text: a block per case, then the ratios to torch.nn.
 
     >>> figures = {"ms": 0.25, "ratio": 1.0, "gflops": 40.0, "percent_of_peak": None, "note": ""}
     >>> case = {"cell": "rnn", "shape": [32, 50, 1, 32], "mode": "forward", "backend": "cpu", "aside": {}}
@@ -33,7 +33,7 @@ def table(result: Mapping[str, Any]) -> list[str]:
 
 
 def catalogue_table(result: Mapping[str, Any]) -> list[str]:
-    """The lines for a person: a cell a line, with its ratio to the loop, its speed, and why it is no faster.
+    """Format a measurement of the catalogue as text, a line per cell.
 
     >>> figures = {"ms": 0.25, "ratio": 8.0, "gflops": 40.0, "percent_of_peak": None, "note": ""}
     >>> case = {"cell": "rnn", "shape": [32, 50, 1, 32], "backend": "cpu", "fallback": ""}

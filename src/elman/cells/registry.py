@@ -27,7 +27,9 @@ ALIASES = {
 
 
 def get(name: str | Cell) -> Cell:
-    """The cell of that name: a key of the catalogue, an alias, or ``file.py:name``. A cell is returned as it is.
+    """Return the cell of a name: a catalogue key, an alias, or ``file.py:name``.
+
+    A cell is returned as it is.
 
     Raises :class:`CellError` with the nearest names where there is none.
 

@@ -19,7 +19,9 @@ TAKES = "takes it"
 
 
 def examine() -> dict[str, Any]:
-    """For every cell and backend: whether it takes the cell, or why not, and the largest error against the reference.
+    """Check every backend with every cell against the reference.
+
+    For each: whether it takes the cell, or why not, and the largest error.
 
     The case is small and random: float32, rows of several lengths, a reset, sizes that fill no vector. ``error`` is
     relative, over the output, the final states and every gradient. ``problems`` says in words what is wrong.

@@ -34,37 +34,37 @@ class ClassifyConfig(BaseModel):
         title="Classification", extra="forbid", frozen=True, allow_inf_nan=False
     )
 
-    split: tuple[float, float, float] = Field(
-        (80, 10, 10), description="per cent for training, validation, test; where a part is a file, training's"
-    )
-    level: Literal["char", "word"] = Field("char", description="what a text is a sequence of: char or word")
-    fewest: int = Field(1, ge=1, description="times a token stands in training to be known")
+    split: tuple[float, float, float] = Field((80, 10, 10), description="percentages for training, validation and test")
+    level: Literal["char", "word"] = Field("char", description="what a text is split into: char or word")
+    fewest: int = Field(1, ge=1, description="how often a token must occur in training to be known")
     ngrams: int = Field(
         5,
         ge=1,
         le=8,
-        description="runs of up to so many tokens are read beside, as a bag; 1: none, as of words",
+        description="also read n-grams of up to this many tokens, as a bag; 1: none",
     )
     embedding: int = Field(128, ge=1, description="size of a token's embedding")
-    directions: int = Field(2, ge=1, le=2, description="2: read from both ends; 1: forwards alone")
+    directions: int = Field(2, ge=1, le=2, description="2: bidirectional; 1: forwards only")
     pooling: Literal["last", "mean", "max", "attention"] = Field(
-        "max", description="what is made of the outputs: last, mean, max or attention"
+        "max", description="how the outputs become one vector: last, mean, max or attention"
     )
     class_weights: Literal["none", "balanced"] = Field(
-        "none", description="in the loss: none, or balanced: the rarer a class, the more"
+        "none", description="class weights in the loss: none, or balanced (rare classes count more)"
     )
     prior_shift: float = Field(
-        0.1, ge=0, le=1, description="how far rare classes are favoured: 0 not at all, 1 as if all were as common"
+        0.1, ge=0, le=1, description="how much to favour rare classes: 0 not at all, 1 as if all were equally common"
     )
-    network_alone: bool = Field(False, description="leave out naive Bayes, which texts have weighed with the network")
-    smoothing: float = Field(0.1, ge=0, lt=1, description="label smoothing of texts; of numbers 0 is usual")
-    token_dropout: float = Field(0.1, ge=0, lt=1, description="share of tokens training takes for unknown; of words .2")
-    embedding_dropout: float = Field(0.3, ge=0, lt=1, description="dropout of embeddings; of words .5 is usual")
+    network_alone: bool = Field(False, description="use the network alone, without naive Bayes beside it")
+    smoothing: float = Field(0.1, ge=0, lt=1, description="label smoothing of texts; for numbers usually 0")
+    token_dropout: float = Field(
+        0.1, ge=0, lt=1, description="fraction of tokens that training replaces by unknown; for words usually .2"
+    )
+    embedding_dropout: float = Field(0.3, ge=0, lt=1, description="dropout of embeddings; for words usually .5")
     head_dropout: float = Field(
-        0.5, ge=0, lt=1, description="dropout of what the head and the bag read, of texts; of numbers 0 is usual"
+        0.5, ge=0, lt=1, description="dropout before the head and the bag, of texts; for numbers usually 0"
     )
     best: Literal["loss", "accuracy", "macro_f1"] = Field(
-        "accuracy", description="the validation score that says which weights are best: loss, accuracy or macro_f1"
+        "accuracy", description="validation score that picks the best weights: loss, accuracy or macro_f1"
     )
 
     @model_validator(mode="before")

@@ -24,21 +24,21 @@ class ForecastConfig(BaseModel):
     model_config: ClassVar[ConfigDict] = ConfigDict(title="Forecast", extra="forbid", frozen=True, allow_inf_nan=False)
 
     context: int | None = Field(None, ge=1, description="values read before a forecast [found in the data]")
-    horizon: int = Field(1, ge=1, description="values it forecasts at once")
-    split: tuple[float, float, float] = Field((70, 10, 20), description="per cent for training, validation, test")
+    horizon: int = Field(1, ge=1, description="values to forecast at once")
+    split: tuple[float, float, float] = Field((70, 10, 20), description="percentages for training, validation and test")
     season: int | None = Field(None, ge=0, description="steps in a season; 0: none [found in the data]")
     strategy: Literal["direct", "recursive"] = Field(
         "direct", description="direct: the whole horizon at once; recursive: one step, fed back"
     )
-    network_alone: bool = Field(False, description="leave out the linear forecast that the network stands on")
+    network_alone: bool = Field(False, description="use the network alone, without the linear forecast under it")
     segment: int | None = Field(None, ge=1, description="values the network reads in a step [by the context]")
-    scaler: Scaling = Field("standard", description="of the values: standard, minmax, none or differences")
+    scaler: Scaling = Field("standard", description="scaling of the values: standard, minmax, none or differences")
     targets: Literal["last", "every"] = Field(
         "last", description="last: forecast after the context; every: after each step"
     )
     stateful: bool = Field(False, description="carry the state from window to window")
-    ensemble: int = Field(1, ge=1, description="networks that learn by themselves; their mean is forecast")
-    short: Literal["refuse", "skip"] = Field("refuse", description="of many series those too short: refuse or skip")
+    ensemble: int = Field(1, ge=1, description="networks trained separately; the forecast is their mean")
+    short: Literal["refuse", "skip"] = Field("refuse", description="series that are too short: refuse or skip")
 
     @model_validator(mode="after")
     def _that_go_together(self) -> ForecastConfig:

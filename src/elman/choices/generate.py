@@ -22,14 +22,14 @@ class GenerateConfig(BaseModel):
     model_config: ClassVar[ConfigDict] = ConfigDict(title="Text", extra="forbid", frozen=True, allow_inf_nan=False)
 
     level: Literal["char", "byte", "word"] = Field("char", description="what a symbol is: char, byte or word")
-    words: int = Field(30_000, ge=1, description="most words an alphabet of words has")
+    words: int = Field(30_000, ge=1, description="largest vocabulary, for level word")
     embedding: int = Field(64, ge=0, description="size of a symbol's vector; 0: one-hot")
-    bptt: int = Field(64, ge=1, description="symbols the gradient goes back over; the state is carried on")
-    split: tuple[float, float, float] = Field((90, 10, 0), description="per cent for training, validation, test")
-    tied: bool = Field(False, description="score symbols by their own embeddings")
+    bptt: int = Field(64, ge=1, description="steps of truncated back-propagation; the state is carried on")
+    split: tuple[float, float, float] = Field((90, 10, 0), description="percentages for training, validation and test")
+    tied: bool = Field(False, description="share the embeddings with the output layer")
     input_dropout: float = Field(0.0, ge=0, lt=1, description="dropout of the embeddings")
     output_dropout: float = Field(0.2, ge=0, lt=1, description="dropout before the scores")
-    variational: bool = Field(False, description="these two with one mask a stretch, not one a step")
+    variational: bool = Field(False, description="draw these two masks once per piece, not once per step")
 
 
 class Sampling(BaseModel):
@@ -41,6 +41,8 @@ class Sampling(BaseModel):
 
     model_config: ClassVar[ConfigDict] = ConfigDict(title="Writing", extra="forbid", frozen=True, allow_inf_nan=False)
 
-    temperature: float = Field(1.0, ge=0, description="below 1 bolder, above 1 wilder; 0: always the likeliest")
-    top_k: int = Field(0, ge=0, description="draw from so many of the likeliest; 0: from all")
-    top_p: float = Field(1.0, gt=0, le=1, description="draw from the likeliest that have so much probability together")
+    temperature: float = Field(1.0, ge=0, description="below 1 safer, above 1 wilder; 0: always the likeliest")
+    top_k: int = Field(0, ge=0, description="draw from this many likeliest symbols; 0: from all")
+    top_p: float = Field(
+        1.0, gt=0, le=1, description="draw from the likeliest symbols that together have this probability"
+    )

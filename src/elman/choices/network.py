@@ -20,8 +20,8 @@ class NetworkChoices(BaseModel):
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         (32,), min_length=1, description="hidden size, or one a layer: 64,32"
     )
-    bidirectional: bool = Field(False, description="read from both ends")
+    bidirectional: bool = Field(False, description="read in both directions")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout between layers")
-    recurrent_dropout: float = Field(0.0, ge=0, lt=1, description="dropout of the states, one mask a sequence")
-    weight_drop: float = Field(0.0, ge=0, lt=1, description="dropout of the states' weights, one mask a step")
-    init: str = Field("orthogonal", description="how the weights begin: torch, glorot, orthogonal or identity")
+    recurrent_dropout: float = Field(0.0, ge=0, lt=1, description="dropout of the states, one mask per sequence")
+    weight_drop: float = Field(0.0, ge=0, lt=1, description="dropout of the recurrent weights, one mask per batch")
+    init: str = Field("orthogonal", description="initial weights: torch, glorot, orthogonal or identity")

@@ -24,15 +24,15 @@ class ReadConfig(BaseModel):
 
     model_config: ClassVar[ConfigDict] = ConfigDict(title="Data", extra="forbid", frozen=True)
 
-    target: tuple[str, ...] | None = Field(None, description="column to read; give several for several")
-    time: str | None = Field(None, description="column of the dates; none: take the rows as they stand")
+    target: tuple[str, ...] | None = Field(None, description="column to read; repeat for several")
+    time: str | None = Field(None, description="column of dates; none: no dates, rows in file order")
     id: str | None = Field(None, description="column that tells several series apart, or COLUMN=NAME for one of them")
     date_format: str | None = Field(
-        None, description="form of the dates: %d/%m/%Y, unix, unix_ms, excel, year, index, ..."
+        None, description="format of the dates: %d/%m/%Y, unix, unix_ms, excel, year, index, ..."
     )
     zone: str | None = Field(None, description="time zone of the dates: Europe/Berlin")
     decimal: Literal["point", "comma"] | None = Field(None, description="decimal mark: point or comma")
-    separator: str | None = Field(None, description="what parts the cells: comma, semicolon, tab or pipe")
+    separator: str | None = Field(None, description="separator between cells: comma, semicolon, tab or pipe")
     encoding: str | None = Field(None, description="encoding of the text: cp1252, gbk")
     fill: Fill | None = Field(None, description=f"fill gaps and empty cells: {', '.join(FILLS)}")
     resample: str | None = Field(None, description="take means over periods: 1y, 1mo, 1w, 1d, 1h")

@@ -33,12 +33,12 @@ class Recipe(BaseModel):
     epochs: int = Field(100, ge=1, description="passes over the training part")
     batch: int = Field(32, ge=1, description="examples in a step")
     lr: float = Field(0.015, gt=0, description="peak of the one-cycle learning rate")
-    clip: float = Field(0.1, ge=0, description="largest norm of the gradient; 0: no bound")
+    clip: float = Field(0.1, ge=0, description="clip gradients to this norm; 0: no clipping")
     seed: int = Field(0, ge=0, lt=2**63, description="seed of everything random")
     device: str = Field("cpu", description="where to train: cpu, cuda, cuda:1, mps")
     patience: int = Field(0, ge=0, description="epochs without improvement before stopping; 0: never")
-    weight_decay: float = Field(0.0, ge=0, description="AdamW's decay of the weights")
-    max_time: float = Field(0.0, ge=0, description="seconds of training after which it stops; 0: when the epochs end")
+    weight_decay: float = Field(0.0, ge=0, description="weight decay of AdamW")
+    max_time: float = Field(0.0, ge=0, description="stop after this many seconds of training; 0: no limit")
 
     @model_validator(mode="before")
     @classmethod

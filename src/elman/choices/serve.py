@@ -16,8 +16,8 @@ class Limits(BaseModel):
 
     model_config: ClassVar[ConfigDict] = ConfigDict(title="Limits", extra="forbid", frozen=True, allow_inf_nan=False)
 
-    body: int = Field(1_000_000, ge=1, description="bytes of a request")
-    sessions: int = Field(1000, ge=0, description="sessions open at once")
+    body: int = Field(1_000_000, ge=1, description="largest request, in bytes")
+    sessions: int = Field(1000, ge=0, description="most sessions open at once")
     idle: float = Field(600.0, gt=0, description="seconds a session may be idle before it is closed")
     time: float = Field(30.0, gt=0, description="seconds a request may take")
-    length: int = Field(10_000, ge=1, description="symbols written, steps forecast or values pushed in one request")
+    length: int = Field(10_000, ge=1, description="most symbols, steps or values in one request")

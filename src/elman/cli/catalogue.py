@@ -130,10 +130,10 @@ def inspect(
     choices: dict[str, Any],
     data: Annotated[str, typer.Argument(help="A file, wave:sine, wave:combined, or fred:GS10.", show_default=False)],
     context: Annotated[int, typer.Option(help="Values in a window.")] = 24,
-    horizon: Annotated[int, typer.Option(help="Values after it.")] = 1,
+    horizon: Annotated[int, typer.Option(help="Values to forecast after it.")] = 1,
     json: Json = False,
 ) -> int:
-    """Show what is read from a series: its range, its step, its gaps, and the first windows.
+    """Show how a series is read: its range, step, gaps and first windows.
 
     Examples:
         elman inspect sales.csv

@@ -16,7 +16,7 @@ def check(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="An option or size of the cell, name=value; several.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the random weights and inputs.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the random weights and inputs.", min=0)] = 0,
     speed: Annotated[bool, typer.Option("--speed/--no-speed", help="Time it against a loop of operations.")] = True,
     json: Json = False,
 ) -> int:

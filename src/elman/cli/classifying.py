@@ -82,7 +82,7 @@ def classify(
     out: Annotated[Path | None, options.out("A CSV file. [the terminal]")] = None,
     json: Json = False,
 ) -> int:
-    """Say of which class each text or sequence is, and how probably.
+    """Classify texts or sequences, with probabilities.
 
     Examples:
         elman classify runs/reviews-gru 'a fine film' 'a dull one'

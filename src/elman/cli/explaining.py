@@ -25,7 +25,7 @@ def explain(
     ] = None,
     json: Json = False,
 ) -> int:
-    """Explain what a run's network remembers: numbers, pictures, and one page with a walk through its steps.
+    """Explain what a run's network remembers: numbers, pictures, and one interactive page.
 
     Examples:
         elman explain runs/sales-gru

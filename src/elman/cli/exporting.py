@@ -22,7 +22,7 @@ def export(
     check: Annotated[bool, options.option("Compare all forms of the network on the same values.", "--check")] = False,
     json: Json = False,
 ) -> int:
-    """Write a trained network as C, as ONNX or as a page; or check that all of them agree.
+    """Export a trained network as C, ONNX or a web page; or check that all agree.
 
     Examples:
         elman export runs/sales-gru --to c

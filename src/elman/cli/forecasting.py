@@ -146,7 +146,7 @@ def update(
     out: Annotated[Path | None, options.out("Where the new run goes. [RUN-2, RUN-3, ...]")] = None,
     json: Json = False,
 ) -> int:
-    """Go on training a run of a forecast with newer data, into a new run.
+    """Continue training a forecast on newer data, into a new run.
 
     Examples:
         elman update runs/sales-gru --data newer.csv
@@ -176,12 +176,12 @@ def backtest(
     horizon: Annotated[int, typer.Option(help="Values forecast from each origin.")] = 1,
     first: Annotated[int | None, option("Values before the first origin. [four fifths of them]")] = None,
     every: Annotated[int, typer.Option(help="Steps from one origin to the next.")] = 1,
-    refit: Annotated[bool, typer.Option("--refit", help="Train anew at every origin.")] = False,
+    refit: Annotated[bool, typer.Option("--refit", help="Retrain at every origin.")] = False,
     out: Annotated[Path | None, options.out("A .csv or .parquet file for every forecast.")] = None,
     plot: Annotated[Path | None, option("A picture, .png or .svg.")] = None,
     json: Json = False,
 ) -> int:
-    """Forecast from one origin after another, each from what stands before it, and score the forecasts.
+    """Forecast from many past origins, each from its own past, and score the forecasts.
 
     Examples:
         elman backtest sales.csv --horizon 12 --every 3 --plot backtest.png

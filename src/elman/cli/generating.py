@@ -49,11 +49,11 @@ def generate(
     choices: dict[str, Any],
     run: RunFolder,
     prompt: Annotated[str, option("What the text begins with. [a new line]")] = "",
-    length: Annotated[int, typer.Option(help="Symbols to write.")] = 200,
-    seed: Annotated[int, typer.Option(help="Seed of what is drawn.", min=0)] = 0,
+    length: Annotated[int, typer.Option(help="Symbols to generate.")] = 200,
+    seed: Annotated[int, typer.Option(help="Random seed.", min=0)] = 0,
     json: Json = False,
 ) -> int:
-    """Write on after a prompt, as it is made.
+    """Continue a prompt, printing as it generates.
 
     Examples:
         elman generate runs/book --prompt 'Once upon' --length 300 --temperature 0.7

@@ -27,14 +27,14 @@ def bench(
     ] = None,
     mode: Annotated[str | None, typer.Option(help="forward+backward or forward. [both]", show_default=False)] = None,
     peer: Annotated[
-        list[str] | None, typer.Option(help="Whom to measure beside elman; several. [all]", show_default=False)
+        list[str] | None, typer.Option(help="Peers to measure beside Elman; several. [all]", show_default=False)
     ] = None,
     threads: Annotated[int | None, typer.Option(help="Threads. [as torch has]", min=1, show_default=False)] = None,
     backend: Annotated[str, typer.Option(help="Elman's backend: auto, or one by name.")] = "auto",
     rounds: Annotated[
         int | None, typer.Option(help="Rounds, each through all peers of a case. [7]", min=1, show_default=False)
     ] = None,
-    processes: Annotated[int, typer.Option(help="Measure in so many processes and take medians.", min=1)] = 1,
+    processes: Annotated[int, typer.Option(help="Measure in this many processes and take medians.", min=1)] = 1,
     quick: Annotated[bool, typer.Option("--quick", help="The two smallest shapes, 3 rounds.")] = False,
     catalogue: Annotated[
         bool, typer.Option("--catalogue", help="Every cell against a loop of torch's operations, at 32,128,16,64.")

@@ -33,7 +33,7 @@ def plot(
     run: RunFolder,
     out: Annotated[Path | None, options.out("Folder for the pictures. [the run]")] = None,
     kind: Annotated[str, typer.Option("--format", help="png or svg.")] = "png",
-    steps: Annotated[int, typer.Option(help="Of a forecast: draw so many steps after the end, too.")] = 0,
+    steps: Annotated[int, typer.Option(help="Also draw this many forecast steps after the end.")] = 0,
     json: Json = False,
 ) -> int:
     """Draw a run: the loss of each epoch and, of a forecast, its predictions against the truth on its test part.

@@ -24,7 +24,7 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on; this machine alone unless told.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.", min=0, max=65535)] = 8000,
 ) -> int:
-    """Answer over HTTP: forecasts, classes, texts, and sessions that keep a state.
+    """Serve runs over HTTP: forecasts, classes, texts, and sessions that keep a state.
 
     With the environment variable ELMAN_TOKEN every request must carry that token.
 

@@ -27,11 +27,11 @@ def tune(
     choices: dict[str, Any],
     data: Source = None,
     out: Annotated[Path | None, options.out("Where the trials and the best run go. [runs/DATA-tuned]")] = None,
-    trials: Annotated[int, typer.Option(help="Ways to try; those of an earlier call count.", min=1)] = 20,
-    seed: Annotated[int, typer.Option(help="Seed of what is drawn.", min=0)] = 0,
+    trials: Annotated[int, typer.Option(help="Trials in total, earlier ones included.", min=1)] = 20,
+    seed: Annotated[int, typer.Option(help="Random seed.", min=0)] = 0,
     json: Json = False,
 ) -> int:
-    """Choose cell, size, context, strategy and rate of a forecast by trial; what is given stays as it is.
+    """Search for the best cell, size, context, strategy and rate of a forecast.
 
     Examples:
         elman tune sales.csv --horizon 12 --trials 30 -o runs/tuned

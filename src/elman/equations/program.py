@@ -190,7 +190,9 @@ class Program:
 
     @classmethod
     def from_json(cls, text: str) -> Program:
-        """Read :meth:`to_json`'s text back. Raises :class:`EquationError` where it is not a program.
+        """Read the text that :meth:`to_json` wrote.
+
+        Raises :class:`EquationError` if it is not a program.
 
         >>> import elman
         >>> gru = elman.cells.get("gru").program()

@@ -31,7 +31,9 @@ class Operand:
 
 
 def blocks(value: Any, count: int) -> Operand:
-    """Make the weight of ``value`` in a projection block-diagonal: ``p.i(x, blocks(h, heads))``.
+    """Make the weight of ``value`` in a projection block-diagonal.
+
+    As in ``p.i(x, blocks(h, heads))``.
 
     The weight has shape (H, H / count); block b of its rows sees units b H / count ... of ``value`` alone.
     """
@@ -41,7 +43,9 @@ def blocks(value: Any, count: int) -> Operand:
 
 
 def antisymmetric(value: Any) -> Operand:
-    """Make the weight of ``value`` in a projection antisymmetric: ``p.a(x, antisymmetric(h))`` is V x + (W - W^T) h.
+    """Make the weight of ``value`` in a projection antisymmetric.
+
+    ``p.a(x, antisymmetric(h))`` is V x + (W - W^T) h.
 
     What is learned is W, (H, H); the difference is formed once a call, so that a step has one product.
     """
@@ -66,7 +70,9 @@ def units(*values: Any) -> Any:
 
 
 def norm(*values: Any, epsilon: float = 1e-5) -> Any:
-    """The values less their common mean, divided by their common standard deviation (Ba et al. 2016).
+    """Normalise over all units: subtract the mean, divide by the standard deviation.
+
+    Layer normalisation without gain and bias (Ba et al. 2016).
 
     Layer normalisation without its gain and bias; these are learned vectors: ``p.gain() * norm(a) + p.shift()``.
     """

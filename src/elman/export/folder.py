@@ -51,7 +51,9 @@ KINDS: dict[str, Callable[..., Files]] = {"c": _c, "onnx": _onnx, "html": _html}
 def export(
     model: Model, kind: str, folder: str | os.PathLike[str], name: str = "network", **options: Any
 ) -> list[Path]:
-    """Write ``model`` as ``kind`` (c, onnx or html) into ``folder``, a new one, and return the files.
+    """Write ``model`` into the new folder ``folder`` and return the files.
+
+    ``kind`` is c, onnx or html.
 
     Of C ``int8`` keeps the weights in eight bits, and ``apart`` in a file to map. Raises :class:`ExportError` where the
     folder exists, and for a model that has no such form.

@@ -55,7 +55,7 @@ class Activity:
 
     @property
     def stuck(self) -> list[int]:
-        """The units that are at the same end at every step of every row: a gate that is always open, or always shut."""
+        """The units that are always at the same end: gates always open or always shut."""
         return torch.where((self.low == 1) | (self.high == 1))[0].tolist()
 
     @property
@@ -77,7 +77,9 @@ class Activity:
 
 @torch.no_grad()
 def activity(layer: Recurrent, x: Any, **given: Any) -> list[list[dict[str, Activity]]]:
-    """Follow every state, gate and candidate over ``x``: ``[layer][direction][name]``, the names the equations' own.
+    """Measure every state, gate and candidate over ``x``.
+
+    Returns ``[layer][direction][name]``, with the names of the equations.
 
     ``given``: state, lengths, reset and further inputs. The layer runs as in evaluation.
 

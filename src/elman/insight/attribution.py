@@ -41,7 +41,7 @@ def attribution(
     points: int = 64,
     **given: Any,
 ) -> Attribution:
-    """Say how much each step of ``x`` has to do with a number that is computed from the layer's output.
+    """Measure how much each step of ``x`` contributes to a number computed from the output.
 
     - ``output``: a function of the output (T, B, O), a head say, that gives that number for each row, (B,); the sum of
       the last step's units where None.

@@ -37,7 +37,7 @@ class GradientFlow:
 
 
 def gradient_flow(layer: Recurrent, x: Any, loss: Any = None, **given: Any) -> GradientFlow:
-    """Follow the gradient of the loss at each step back to each step before it, through the program's own adjoint.
+    """Measure the gradient of each step's loss at every earlier state.
 
     - ``x`` (T, B, I), or in any form the layer takes; ``given``: state, lengths, reset and further inputs, as for it.
     - ``loss``: a function of the output (T, B, O) that gives (T,), where L_t depends on the output of step t alone;

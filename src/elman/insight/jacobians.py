@@ -85,7 +85,9 @@ class Jacobians:
 
 @torch.no_grad()
 def jacobians(layer: Recurrent, x: Any, place: tuple[int, int] = (-1, 0), row: int = 0, **given: Any) -> Jacobians:
-    """The step Jacobians of one row at ``place``, (layer, direction), while ``layer`` runs over ``x``.
+    """Compute the Jacobian of every step while ``layer`` runs over ``x``.
+
+    Those of one row at ``place``, (layer, direction).
 
     Of a row that is over sooner, the steps that it has. ``given``: state, lengths, reset and further inputs.
     Raises :class:`ShapeError` for a row that is not there or has no step, :class:`ElmanError` for a run that is not
@@ -191,7 +193,9 @@ def verdict(
     horizon: int = 100,
     **given: Any,
 ) -> Verdict:
-    """Say whether gradients vanish or explode at ``place`` once the state has settled: see :class:`Verdict`.
+    """Say whether gradients vanish or explode, see :class:`Verdict`.
+
+    Measured at ``place``, (layer, direction), once the state has settled.
 
     The rate is a property of the network and of where ``x`` takes it: of the same weights, a tanh network that has
     saturated forgets where one at rest explodes.

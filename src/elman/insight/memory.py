@@ -23,7 +23,9 @@ MOST_BLOCKS = 64
 
 @dataclass(frozen=True)
 class Memory:
-    """How much the input of d steps before the last moves the last output: ``units`` (O, T), by unit and distance d.
+    """How much earlier inputs move the last output.
+
+    ``units`` (O, T), by unit and by distance d in steps.
 
     The *effective length* is the largest d at which that is still ``threshold`` times its largest. Where it is so at
     T - 1, the sequence was too short to see the end of it (:attr:`seen` is False).
@@ -60,7 +62,9 @@ def _reach(influence: Tensor, threshold: float) -> Tensor:
 
 
 def memory_by_gradient(layer: Recurrent, x: Any, threshold: float = 0.01, **given: Any) -> Memory:
-    """Measure by the gradient: ||dy_T/dx_{T-d}|| of each unit of y_T, the root of the mean square over the rows.
+    """Measure memory by gradients: how much the input d steps back moves the output.
+
+    ||dy_T/dx_{T-d}|| of each unit of y_T, the root of the mean square over the rows.
 
     It says how the output answers to the least disturbance. ``x`` has rows of one length; ``given``: state, reset and
     further inputs. Raises :class:`ShapeError` for rows of unlike lengths.
@@ -88,7 +92,9 @@ def memory_by_gradient(layer: Recurrent, x: Any, threshold: float = 0.01, **give
 def memory_by_perturbation(
     layer: Recurrent, x: Any, threshold: float = 0.01, scale: float = 1.0, seed: int = 0, **given: Any
 ) -> Memory:
-    """Measure by a push: one input at a time gets noise, and y_T moves, by the root of the mean square over the rows.
+    """Measure memory by perturbation: add noise to one input at a time.
+
+    How far y_T moves, as the root of the mean square over the rows.
 
     The noise is normal, ``scale`` times the standard deviation of each feature of ``x`` (1 where it is constant): as
     large as the data's own moves, which a gradient knows nothing of. Otherwise as :func:`memory_by_gradient`.
@@ -149,7 +155,9 @@ def layers_of_equal_size(
     parameters: int | None = None,
     **options: Any,
 ) -> dict[str, Recurrent]:
-    """One layer a cell, to be compared: of ``hidden_size`` units each, or of at most ``parameters`` numbers to learn.
+    """Make one layer per cell, of comparable size.
+
+    Each has ``hidden_size`` units, or at most ``parameters`` learned numbers.
 
     ``options`` go to every layer. Raises :class:`ElmanError` where ``parameters`` are too few for a single unit.
 

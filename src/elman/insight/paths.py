@@ -44,7 +44,7 @@ class Paths:
 
 
 def paths(layer: Recurrent, x: Any, step: int, loss: Any = None, **given: Any) -> Paths:
-    """Split the gradient of the loss at ``step``, of every weight, into what comes from each step.
+    """Split the gradient of one step's loss by the step it comes from.
 
     ``x``, ``loss`` and ``given`` as in :func:`~elman.insight.gradient_flow`.
 
@@ -67,7 +67,9 @@ def paths(layer: Recurrent, x: Any, step: int, loss: Any = None, **given: Any) -
 
 @dataclass(frozen=True)
 class Shares:
-    """How much of dL/dW, L the sum of all L_t, comes along paths of a distance less than ``within[i]``.
+    """How much of the gradient comes from nearby steps.
+
+    Part i is what comes along paths of a distance less than ``within[i]``; L is the sum of all L_t.
 
     ``parts[name][i]`` is that part of the gradient, cumulative: the last is the whole gradient. As a share of it:
 
@@ -98,7 +100,9 @@ class Shares:
 def gradient_shares(
     layer: Recurrent, x: Any, loss: Any = None, within: Sequence[int] | None = None, **given: Any
 ) -> Shares:
-    """Split the gradient of every weight by how many steps lie between the loss and the use of the weight.
+    """Split the gradient of every weight by distance in time.
+
+    The distance is how many steps lie between the loss and the use of the weight.
 
     ``within``: distances, ascending: 1 is the step itself; 1, 5, 10, 20, 50, 100, ... where None. T, which is all, is
     always the last. ``x``, ``loss`` and ``given`` as in :func:`~elman.insight.gradient_flow`.

@@ -27,7 +27,9 @@ DECILES = tuple(float(level) for level in range(10, 100, 10))  # levels whose bo
 
 @dataclass(frozen=True)
 class Backtest:
-    """Forecasts (n, K, C) of n origins in the series' units, beside the truth, (n, K, C), and plain forecasts by name.
+    """Forecasts from n origins, beside the truth and the plain forecasts.
+
+    Forecasts and truth are (n, K, C), in the units of the series.
 
     ``origins`` (n,) are the indices of the first value that each forecasts; ``widths`` hold half the width (n, K, C)
     of each level's interval; ``season`` is that of the series, 0 where it has none; ``every`` counts the
@@ -45,7 +47,7 @@ class Backtest:
     refitted: bool
 
     def scores(self) -> dict[str, Any]:
-        """The scores of the network and of every plain forecast, the verdict, and how well the intervals hold.
+        """Score the network, every plain forecast and the intervals, with a verdict.
 
         ``mase`` is a mean over origins, each scaled by what stands before it; ``crps`` twice the mean pinball loss over
         the deciles.
@@ -75,7 +77,7 @@ class Backtest:
         return [*shown.words(result), f"CRPS {result['crps']:.5g}"]
 
     def draw(self, path: str | Path) -> Path:
-        """Draw the forecasts that do not overlap beside the truth, as .png or .svg; return the file."""
+        """Draw non-overlapping forecasts beside the truth; return the .png or .svg file."""
         return shown.draw_backtest(self, Path(path))
 
     def _scores(self, prediction: Array) -> dict[str, float]:
@@ -97,7 +99,10 @@ class Backtest:
         return rows
 
     def table(self, levels: tuple[float, ...] = LEVELS) -> dict[str, list[Any]]:
-        """Every forecast as columns: series, origin, step, date (where there are dates), truth, mean, bounds."""
+        """Return every forecast as columns of a table.
+
+        Series, origin, step, date (if there are dates), truth, mean, bounds.
+        """
         n, steps, columns = self.truth.shape
         at = self.origins[:, None] + np.arange(steps)
         dates = None if self.series.times is None else self.series.written(self.series.times)

@@ -86,7 +86,7 @@ class TestPart:
 
 
 class Classifier(Job[ClassifyTask]):
-    """A recurrent network that tells whole sequences apart: texts, or steps of numbers, of any lengths.
+    """A recurrent network that classifies sequences: texts or numbers, of any lengths.
 
     ``choices`` are the fields of :class:`ClassifyConfig` (level, pooling, split, ...), of :class:`Recipe` (epochs,
     batch, lr, ...), and the options of the cell; ``options`` those of the cell again, where a name is one of the
@@ -210,7 +210,10 @@ class Classifier(Job[ClassifyTask]):
         return tuple(self.task.parts.data.notes)
 
     def test_part(self) -> TestPart:
-        """The test part's logits beside the truth. Raises :class:`DataError` where there is no test part."""
+        """Compute the logits of the test part, for comparison with the truth.
+
+        Raises :class:`DataError` if there is no test part.
+        """
         task = self.task
         part = task.parts.test
         if not len(part):
@@ -219,7 +222,10 @@ class Classifier(Job[ClassifyTask]):
         return TestPart(logits, task.truth[part], self.weighing.temperature)
 
     def test(self) -> dict[str, Any]:
-        """Scores on the test part beside plain baselines, by class, with the confusion and the calibration error."""
+        """Score the test part beside plain baselines, over all and by class.
+
+        With the confusion matrix and the calibration error.
+        """
         task, part = self.task, self.test_part()
         found = classification_scores(part.prediction, part.truth, len(self.classes))
         table = by_class(part.counts)
@@ -262,7 +268,9 @@ class Classifier(Job[ClassifyTask]):
         return found if scores is None else found | {"naive_bayes": scores.argmax(axis=1)}
 
     def predict(self, sequences: Sequence[Any]) -> Prediction:
-        """The labels of ``sequences`` and their calibrated probabilities; texts, or numbers (T,) or (T, C).
+        """Classify ``sequences``: labels and calibrated probabilities.
+
+        Each is a text, or numbers (T,) or (T, C).
 
         Raises :class:`DataError` where they are not of the kind trained on.
         """

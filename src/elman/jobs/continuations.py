@@ -26,7 +26,10 @@ class Continuation:
     widths: dict[float, Array] = field(default_factory=dict)
 
     def table(self) -> dict[str, list[Any]]:
-        """The columns of a table with a row a step: date (or step), each series, and the bounds of each level."""
+        """Return the forecast as columns of a table, one row per step.
+
+        Date (or step), each series, and the bounds of each level.
+        """
         found: dict[str, list[Any]] = {"step": list(range(1, len(self.values) + 1))}
         if self.dates is not None:
             found = {"date": self.dates}
@@ -55,7 +58,10 @@ class Continuations:
     widths: dict[float, Array] = field(default_factory=dict)
 
     def table(self) -> dict[str, list[Any]]:
-        """The columns of a tidy table: id, date (or step), mean, and the bounds of each level; a row a step."""
+        """Return the forecasts as columns of a tidy table, one row per series and step.
+
+        Id, date (or step), mean, and the bounds of each level.
+        """
         steps = self.values.shape[1]
         when: list[Any] = list(range(1, steps + 1)) * len(self.names)
         found: dict[str, list[Any]] = {"id": [name for name in self.names for _ in range(steps)]}

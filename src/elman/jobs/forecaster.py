@@ -79,7 +79,9 @@ class TestPart:
 
 
 class Forecaster(Job[ForecastTask]):
-    """A recurrent network that forecasts a series, on top of a linear forecast or, with ``network_alone``, by itself.
+    """A recurrent network that forecasts a series.
+
+    It builds on a linear forecast or, with ``network_alone``, works by itself.
 
     What is not told is found in the training and the validation part: the season, the context, the lines.
 
@@ -155,7 +157,9 @@ class Forecaster(Job[ForecastTask]):
         recipe: Mapping[str, Any] | None = None,
         **reading: Any,
     ) -> History:
-        """Go on training with ``data``, a newer series of the same columns and step, which holds the older, too.
+        """Continue training on newer data.
+
+        ``data`` has the same columns and step, and contains the older values too.
 
         It is read as the first was, and as ``reading`` says. The network begins at its weights; what was chosen (the
         context, the season, the lines' members, the scaler) stays; the parts are cut anew. ``recipe`` changes fields of
@@ -225,7 +229,10 @@ class Forecaster(Job[ForecastTask]):
         return self.task.series
 
     def test_part(self) -> TestPart:
-        """Forecasts of the test windows beside the truth. Raises :class:`DataError` where there is no test part."""
+        """Forecast the test windows, for comparison with the truth.
+
+        Raises :class:`DataError` if there is no test part.
+        """
         task = self.task
         part, config = task.split.test, self.config
         if not part:
@@ -236,7 +243,9 @@ class Forecaster(Job[ForecastTask]):
         return TestPart(task.scaler.invert(task.predict(part).cpu().double().numpy(), last), truth, last, first)
 
     def test(self) -> dict[str, Any]:
-        """Scores on the test windows, in the series' units, beside the plain baselines on the same windows.
+        """Score the test windows, beside the plain baselines on the same windows.
+
+        Scores are in the units of the series.
 
         >>> forecaster = Forecaster("rnn", hidden=4, context=20, epochs=1)
         >>> history = forecaster.fit("wave:sine")
@@ -284,7 +293,9 @@ class Forecaster(Job[ForecastTask]):
     def predict(
         self, steps: int | None = None, data: Any = None, *, levels: Sequence[float] = (), **reading: Any
     ) -> Continuation:
-        """The next ``steps`` values (10), each prediction fed back; after ``data`` where given, else after the series.
+        """Forecast the next ``steps`` values, each prediction fed back.
+
+        They follow ``data`` if given, else the series that the network was trained on; 10 steps unless told.
 
         With ``levels``, in per cent, intervals that so much of the truth should fall into, as wide as errors of
         forecasts within the series say.

@@ -75,7 +75,9 @@ class Generator(Job[GenerateTask]):
         self.network = NetworkConfig.of(cell, hidden, layers, own, dropout=_between(dropout, hidden, layers), **noise)
 
     def fit(self, data: Source, run: str | os.PathLike[str] | None = None, report: Progress | None = None) -> History:
-        """Train on ``data``: the path of a text in UTF-8 (or of any file, read as bytes), or the text as ``bytes``.
+        """Train on a text.
+
+        ``data`` is the path of a text in UTF-8 (or of any file, read as bytes), or the text as ``bytes``.
 
         With ``run`` everything is kept in that folder. Raises :class:`DataError` for a text that cannot be read,
         :class:`RunError` where ``run`` exists.
@@ -173,7 +175,10 @@ class Generator(Job[GenerateTask]):
     def write(
         self, prompt: str = "", length: int = 200, *, seed: int | None = None, state: Written | None = None, **how: Any
     ) -> Iterator[tuple[str, Written]]:
-        """:meth:`generate`, a symbol at a time: its text, which may be none, and the state after it."""
+        """Generate one symbol at a time, as an iterator.
+
+        Yields its text, which may be empty, and the state after it; otherwise as :meth:`generate`.
+        """
         task, alphabet = self.task, self.task.alphabet
         sampling = checked(Sampling, how)
         if not isinstance(length, SupportsIndex) or operator.index(length) < 1:

@@ -62,7 +62,10 @@ class Job(Generic[Task]):
 
     @property
     def task(self) -> Task:
-        """The data and the network, as training sees them. Raises :class:`ElmanError` before ``fit``."""
+        """The data and the network, as training sees them.
+
+        Raises :class:`ElmanError` before ``fit``.
+        """
         if self._task is None:
             name = type(self).__name__
             raise ElmanError(f"this {name.lower()} is not trained yet: call fit, or {name}.load(run)")
@@ -74,7 +77,10 @@ class Job(Generic[Task]):
         return ()
 
     def test(self) -> dict[str, Any]:
-        """Scores on the test part, as JSON can hold them: "test", "baselines" and, in words, "warnings"."""
+        """Score the test part.
+
+        Returns "test", "baselines" and, in words, "warnings", as JSON can hold them.
+        """
         raise NotImplementedError
 
     @staticmethod
@@ -83,7 +89,9 @@ class Job(Generic[Task]):
         return [f"{name} {value:.5g}" for name, value in result["test"].items()]
 
     def draw(self, folder: Path, kind: str = "png", steps: int = 0) -> dict[str, Path]:
-        """Draw the job into ``folder``, as png or svg: its test part, and the loss of each epoch; by caption.
+        """Draw the test part and the losses into ``folder``, as png or svg.
+
+        Returns the files by caption.
 
         With ``steps``, so many after the end are drawn too, where something follows it. Raises :class:`ElmanError`
         where nothing does.
@@ -106,7 +114,9 @@ class Job(Generic[Task]):
         return ()
 
     def sample(self, steps: int | None = None) -> Sample:
-        """The sequence of at most ``steps`` steps (200, or a forecast's context) that the network is explained on.
+        """Return the sequence that the network is explained on.
+
+        It has at most ``steps`` steps (200, or the context of a forecast).
 
         It is from the test part; where there is none from the validation part, else from training. Raises
         :class:`ElmanError` for fewer steps than 1, and a job that is not trained.
@@ -149,7 +159,10 @@ class Job(Generic[Task]):
 
     @classmethod
     def load(cls, run: str | os.PathLike[str]) -> Self:
-        """The job of a run folder, with its best weights. Raises :class:`RunError` where it cannot be read."""
+        """Load the job of a run folder, with its best weights.
+
+        Raises :class:`RunError` if it cannot be read.
+        """
         job, kept = cls._open(run, trained=True)
         try:
             job.task.model.load_state_dict(kept.weights())
@@ -162,7 +175,9 @@ class Job(Generic[Task]):
     def resume(
         cls, run: str | os.PathLike[str], report: Progress | None = None, choices: Mapping[str, Any] | None = None
     ) -> tuple[Self, History]:
-        """Go on with an interrupted training, to the same bits as if it had never stopped (unless time ends it).
+        """Resume an interrupted training.
+
+        The result has the same bits as if it had never stopped (unless a time limit ends it).
 
         ``choices`` that were given again must be those of the run; raises :class:`RunError` where they are not.
         """
@@ -236,7 +251,10 @@ def _blamed_on(run: Run[Any]) -> Iterator[None]:
 
 
 def load(run: str | os.PathLike[str]) -> Any:
-    """The trained job whose run folder is ``run``, whatever its task. Raises :class:`RunError` for what is none."""
+    """Load the trained job of a run folder, whatever its task.
+
+    Raises :class:`RunError` for a folder that is no run.
+    """
     task = task_of(run)
     if task not in JOBS:
         raise RunError(f"{run}: is a run of task {task!r}, which this Elman has not; {nearest(task, JOBS)}")

@@ -50,7 +50,9 @@ def tune(
     reading: Mapping[str, Any] | None = None,
     **choices: Any,
 ) -> Tuned:
-    """Try ``trials`` ways to forecast ``data``, a series, and train the best once more, into ``folder``/best.
+    """Search for the best settings to forecast ``data``, in ``trials`` trials.
+
+    The best is trained once more, into ``folder``/best.
 
     ``choices`` are those of :class:`Forecaster`: what is given is fixed. Of the cell, hidden, layers, context, rate
     and, of a horizon above 1, the strategy, what is not given is chosen, by a tree-structured Parzen estimator

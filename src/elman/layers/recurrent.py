@@ -135,7 +135,9 @@ class Recurrent(nn.Module):
             nn.init.zeros_(getattr(self, name))
 
     def rows(self, projection: str, layer: int = 0, reverse: bool = False) -> dict[str, Tensor]:
-        """The rows that belong to one projection (a gate, say), as views of the parameters that hold them.
+        """Return the rows of the parameters that belong to one projection (a gate, say).
+
+        They are views.
 
         >>> import elman
         >>> {name: tuple(rows.shape) for name, rows in elman.Recurrent("lstm", 3, 5).rows("f").items()}
@@ -208,7 +210,9 @@ class Recurrent(nn.Module):
         names: SequenceOf[str] | None = None,
         **extras: Tensor,
     ) -> Recording:
-        """:meth:`forward`, with the values of every step, layer and direction by the equations' own names.
+        """Run :meth:`forward` and keep every named value of every step.
+
+        By layer and direction, with the names of the equations.
 
         ``names``: which of the states, gates and candidates; all where None. Raises :class:`CellError` for others.
 

@@ -26,7 +26,9 @@ def accuracy(prediction: Ids, truth: Ids) -> float:
 
 
 def confusion(prediction: Ids, truth: Ids, classes: int) -> Ids:
-    """How many of each true class (row) were taken for each (column), (K, K). Raises :class:`ShapeError`.
+    """Count how often each true class (row) was taken for each class (column), (K, K).
+
+    Raises :class:`ShapeError`.
 
     >>> confusion(np.array([0, 1, 1, 1]), np.array([0, 1, 1, 0]), 2).tolist()
     [[1, 1], [0, 2]]

@@ -43,7 +43,7 @@ def mae(prediction: Array, truth: Array) -> float:
 
 
 def smape(prediction: Array, truth: Array) -> float:
-    """The symmetric mean absolute percentage error, 0 to 200 per cent, as the M4 competition's.
+    """Symmetric mean absolute percentage error, 0 to 200, as in the M4 competition.
 
     >>> smape(np.array([[[1.0]]]), np.array([[[3.0]]]))
     100.0
@@ -73,7 +73,9 @@ def mase(prediction: Array, truth: Array, history: Array, season: int = 1) -> fl
 
 
 def scores(prediction: Array, truth: Array, history: Array | None = None, season: int = 1) -> dict[str, float]:
-    """Every score by name; "mase" only with the training values ``history`` (N, C), and where it is defined.
+    """Compute every score, by name.
+
+    "mase" only with the training values ``history`` (N, C), and where it is defined.
 
     >>> scores(np.array([[[1.0]]]), np.array([[[3.0]]]))
     {'mse': 4.0, 'mae': 2.0, 'rmse': 2.0, 'smape': 100.0}
@@ -85,7 +87,9 @@ def scores(prediction: Array, truth: Array, history: Array | None = None, season
 
 
 def persistence(last: Array, horizon: int) -> Array:
-    """The last value of each window before its targets, ``last`` (n, C), for every step: (n, horizon, C).
+    """Forecast the last value for every step, (n, horizon, C).
+
+    ``last`` (n, C) are the values before the targets of each window.
 
     >>> persistence(np.array([[5.0]]), horizon=2).tolist()
     [[[5.0], [5.0]]]
@@ -94,7 +98,9 @@ def persistence(last: Array, horizon: int) -> Array:
 
 
 def seasonal_naive(values: Array, first: NDArray[np.int64], horizon: int, season: int) -> Array:
-    """For each step the value one season before, or the latest such that stands before the window's targets.
+    """Forecast the value one season earlier for each step.
+
+    Or the latest such value that is known before the targets of the window.
 
     ``values`` (N, C) is the series, ``first`` (n,) the index in it of each window's first target; only
     values before that are read. Returns (n, horizon, C); with ``season=1`` it is persistence. Raises
@@ -129,7 +135,7 @@ def drift(values: Array, first: NDArray[np.int64], horizon: int) -> Array:
 
 
 def standard_error(differences: Array, horizon: int = 1) -> float:
-    """The standard error of the mean of ``differences`` (n,) between overlapping windows, in their order.
+    """Standard error of the mean of ``differences`` (n,) between overlapping windows.
 
     Windows a step apart share all but one of their ``horizon`` targets, so covariances up to horizon - 1 windows apart
     count (Diebold & Mariano 1995), weighed as Newey & West 1987 do, so that the sum is never below 0.
@@ -146,7 +152,9 @@ def standard_error(differences: Array, horizon: int = 1) -> float:
 
 
 def repeats_last_value(prediction: Array, truth: Array, last: Array) -> bool:
-    """Whether the forecast's first step follows the last value seen, ``last`` (n, C), more than the truth.
+    """Whether a forecast merely repeats the last value.
+
+    Whether its first step follows the last value seen, ``last`` (n, C), more than the truth.
 
     Correlations over the windows, a mean over the columns. False where they say nothing: fewer than eight
     windows, or constants in every column.

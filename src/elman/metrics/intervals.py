@@ -68,7 +68,9 @@ def liveliness(values: Array, origins: NDArray[np.int64], season: int = 0) -> Ar
 
 
 def coverage(prediction: Array, truth: Array, widths: Array) -> float:
-    """The share of ``truth`` (n, K, C) within ``widths`` (..., K, C) of ``prediction`` (n, K, C), in per cent.
+    """How much of the truth lies within the intervals, in per cent.
+
+    ``truth`` and ``prediction`` are (n, K, C), the half ``widths`` (..., K, C).
 
     >>> coverage(np.zeros((4, 1, 1)), np.array([0.0, 1.0, 2.0, 3.0]).reshape(4, 1, 1), np.array([[2.0]]))
     75.0
@@ -77,7 +79,9 @@ def coverage(prediction: Array, truth: Array, widths: Array) -> float:
 
 
 def interval_score(prediction: Array, truth: Array, widths: Array, level: float) -> float:
-    """The mean interval score (Gneiting & Raftery 2007), in the data's units: the width, and what falls outside.
+    """Mean interval score (Gneiting & Raftery 2007), in the units of the data.
+
+    The width, plus a penalty for what falls outside.
 
     >>> interval_score(np.zeros((1, 1, 1)), np.full((1, 1, 1), 3.0), np.array([[2.0]]), level=50)
     8.0
@@ -103,7 +107,9 @@ def interval_scores(prediction: Array, truth: Array, widths: Mapping[float, Arra
 
 
 def pinball(prediction: Array, truth: Array, quantile: float) -> float:
-    """The mean pinball loss of a forecast of ``quantile``, between 0 and 1 (Koenker & Bassett 1978).
+    """Mean pinball loss of a forecast of ``quantile`` (Koenker & Bassett 1978).
+
+    ``quantile`` is between 0 and 1.
 
     >>> pinball(np.zeros((1, 1, 1)), np.full((1, 1, 1), 2.0), 0.9)
     1.8

@@ -11,7 +11,9 @@ Ids = NDArray[np.int64]
 
 
 def bits_per_char(nats: float, characters: float) -> float:
-    """Bits a character, of a text of so many ``characters`` whose symbols cost ``nats`` together.
+    """Bits per character of a text.
+
+    It has ``characters`` characters, and its symbols cost ``nats`` together.
 
     >>> bits_per_char(math.log(2), characters=1)
     1.0

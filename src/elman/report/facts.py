@@ -50,7 +50,9 @@ class Explanation:
 
 
 def explain(of: Any, steps: int | None = None, say: Callable[[str], None] = lambda text: None) -> Explanation:
-    """Explain a trained job (:class:`~elman.jobs.Forecaster`, Generator or Classifier) on a sequence of its own data.
+    """Explain a trained job on a sequence of its own data.
+
+    The job is a :class:`~elman.jobs.Forecaster`, Generator or Classifier.
 
     ``steps`` bounds its length, see :meth:`elman.jobs.Job.sample`. Or explain a layer of one's own on a sequence of
     one's own, which a :class:`Sample` holds: see :meth:`Sample.of`. ``say`` is told what is being done. What grows with

@@ -69,7 +69,9 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write ``data`` to ``path``: whoever looks, even after a crash, sees the old file or the new, whole.
+    """Write ``data`` to ``path`` atomically.
+
+    Whoever looks, even after a crash, sees the whole old file or the whole new one.
 
     The permissions are those the umask gives to any new file. Raises :class:`RunError` naming the file
     when it cannot be written, and then leaves nothing behind.

@@ -41,7 +41,9 @@ def fit(
     resume: bool = False,
     report: Progress | None = None,
 ) -> History:
-    """Train ``task.model`` in place, leaving it in eval mode with its best weights, and return the history.
+    """Train ``task.model`` in place and return the history.
+
+    The model is left in eval mode, with its best weights.
 
     With ``run`` each epoch's metrics, checkpoint and the best weights go to its folder; ``resume`` goes on
     from there to the same bits as if it had never stopped. Ctrl-C or SIGTERM drops the epoch it falls in

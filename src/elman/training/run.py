@@ -114,7 +114,10 @@ class Run(Generic[Config]):
         return run
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return the arrays given to :meth:`create`; :class:`RunError` for data of another run too."""
+        """Return the arrays given to :meth:`create`.
+
+        Raises :class:`RunError` for damaged data and for data of another run.
+        """
         tensors, _ = load_tensors(self.path / DATA)  # says first whether it is missing or damaged
         self._need_own(DATA)
         return {name: tensor.numpy() for name, tensor in tensors.items()}
@@ -163,7 +166,10 @@ class Run(Generic[Config]):
             write_synced(self.path / METRICS, line.encode(), "ab")
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Return the whole lines of metrics.jsonl, an epoch each; a last one cut short is left out."""
+        """Return the rows of metrics.jsonl, one per epoch.
+
+        A last line that was cut short is left out.
+        """
         path = self.path / METRICS
         if not is_there(path):
             return []
@@ -196,7 +202,10 @@ class Run(Generic[Config]):
             write_synced(self.path / LOG, line.encode(), "ab")
 
     def writing(self) -> AbstractContextManager[None]:
-        """Be the only one who trains here. Raises :class:`RunError`, saying who, where another does."""
+        """Lock the run for training.
+
+        Raises :class:`RunError`, naming the other process, if one trains here.
+        """
         return only_writer(self.path)
 
     def begun(self) -> bool:

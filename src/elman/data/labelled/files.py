@@ -81,7 +81,9 @@ def read_labelled(
 
 
 def read_sequences(source: str | os.PathLike[str], *, sequence: str | Sequence[str] | None = None) -> Sequence[Any]:
-    """Read sequences alone, to be classified: a text a line of a .txt file, or the columns ``sequence`` of a table.
+    """Read sequences without labels, to classify them.
+
+    One text per line of a .txt file, or the columns ``sequence`` of a table.
 
     A .ts file has its labels and is read with them. Raises DataError naming the file and the row.
     """

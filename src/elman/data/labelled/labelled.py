@@ -94,7 +94,9 @@ class Labelled:
         return "texts" if self.is_text else f"sequences of {self.channels} channel(s)"
 
     def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-        """Split into arrays and facts that JSON can hold: ``content`` end to end, where each ``ends``, its ``label``.
+        """Split into arrays and facts that JSON can hold.
+
+        ``content`` holds the sequences end to end, ``ends`` where each ends, ``label`` its class.
 
         >>> Labelled.from_arrays(*Labelled(("né", "so"), ("a", "b")).to_arrays()).sequences
         ('né', 'so')

@@ -45,7 +45,9 @@ def parted(
     validation: Labelled | None = None,
     test: Labelled | None = None,
 ) -> Parted:
-    """Share out ``data`` by percentages; of sequences with one ``key`` and one label the first is kept.
+    """Split ``data`` into parts by percentages, without duplicates.
+
+    Of sequences with the same ``key`` and label the first is kept.
 
     ``validation`` and ``test`` may be data of their own, for which nothing is cut off: their share goes to training.
     They stay whole, but what stands in them is left out of the rest (of validation, what stands in test).

@@ -42,7 +42,9 @@ WRITTEN = {
 
 @dataclass(frozen=True)
 class Step:
-    """A time step: ``count`` of ``unit``: 'us', 's', 'd' (exact), 'mo' (calendar months) or 'b' (business days).
+    """A time step of ``count`` units.
+
+    Units: 'us', 's', 'd' (exact), 'mo' (calendar months) or 'b' (business days).
 
     With ``hours`` (microseconds into the day, rising) each day, or business day, has values at those times of
     day alone, and a step leads to the next of them.

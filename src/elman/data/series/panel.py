@@ -23,7 +23,9 @@ from elman.errors import DataError
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """``series`` of one column each, named by what tells them apart, in the same steps and of any lengths.
+    """Many series with the same time step, of any lengths.
+
+    Each of ``series`` has one column, named by what tells it apart.
 
     Raises DataError for no series, two of one name, several columns in one, or unlike steps.
 

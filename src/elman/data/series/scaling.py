@@ -67,7 +67,10 @@ class Scaler:
             )
 
     def transform(self, values: Array) -> Array:
-        """Scale ``values`` (N, C) to z (N, C). Of differences, the first has none before it and is 0."""
+        """Scale ``values`` (N, C) to z (N, C).
+
+        The first of the differences has no value before it and is 0.
+        """
         values = np.asarray(values, dtype=np.float64)
         if self.kind == "differences":
             return np.diff(values, axis=0, prepend=values[:1]) / self.scale

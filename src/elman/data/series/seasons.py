@@ -40,7 +40,9 @@ def usual_seasons(step: Step) -> tuple[int, ...]:
 
 
 def find_season(values: Array, step: Step | None = None) -> int:
-    """The season of ``values`` (N,), in steps, or 0: only lengths that its dates suggest, any where there are none.
+    """Find the season of ``values`` (N,), in steps; 0 if there is none.
+
+    Only lengths that the dates suggest are tried; without dates, any length.
 
     A length counts where the means of its phases explain more of the changes from value to value than chance would
     (:func:`strength`); of several, the one whose seasonal naive forecast is best, and of those as good the shortest.

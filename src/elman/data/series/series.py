@@ -16,7 +16,9 @@ from elman.errors import DataError
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """``values`` (N, C) of float64, all finite, in columns ``names``, at ``times`` (N,) in equal steps.
+    """A series with equal time steps and no missing value.
+
+    ``values`` (N, C) are float64, in columns ``names``, at ``times`` (N,).
 
     ``times`` (datetime64[us]) and ``step`` are None where the data has no dates. With a ``zone`` ("+02:00",
     "Europe/Berlin") a step of days or months counts the days of that place, and ``times`` are read off its clocks;

@@ -53,7 +53,7 @@ def read_series(data: Any, **reading: Any) -> Series:
 
 
 def read_panel(data: Any, **reading: Any) -> Panel:
-    """The series in ``data``, of unlike lengths: what :func:`read_series` reads as one, this reads one by one.
+    """Read many series of unlike lengths from ``data``.
 
     ``data`` is a file or a dataframe: with ``id``, the column that tells the series apart, or names one a row; without,
     each column of values is a series. Or it is a dict of arrays (N,) by name, or a :class:`Panel`, which is returned.

@@ -33,7 +33,9 @@ WAVES: dict[str, Wave] = {"sine": np.sin, "combined": lambda x: np.sin(x) + np.c
 
 
 def wave(name: str, n: int = 1000) -> Series:
-    """The wave ``name`` ("sine" or "combined") at ``linspace(0, 0.1 n, n)``, one column of n values.
+    """Make the wave ``name``, "sine" or "combined", of n values.
+
+    The values are taken at ``linspace(0, 0.1 n, n)``.
 
     Raises DataError for an unknown name or n < 2.
 
@@ -49,7 +51,9 @@ def wave(name: str, n: int = 1000) -> Series:
 
 
 def sine_batch(batch: int, steps: int, generator: torch.Generator, step: float = 0.1) -> Tensor:
-    """``batch`` sines of ``steps`` values ``step`` apart, each from its own random phase: (T, B, 1).
+    """Make a batch of sines with random phases, (T, B, 1).
+
+    ``batch`` sines of ``steps`` values, ``step`` apart.
 
     >>> import torch
     >>> sine_batch(3, 7, torch.Generator().manual_seed(0)).shape

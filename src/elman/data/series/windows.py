@@ -58,7 +58,9 @@ def split_windows(length: int, context: int, horizon: int, split: Sequence[float
 
 
 def part_ends(length: int, split: Sequence[float]) -> tuple[int, int, int]:
-    """Where the training, the validation and the test part of a series of ``length`` values end, one past the last.
+    """Return where the training, validation and test parts of a series end.
+
+    ``length`` is the number of values; each end is one past the last.
 
     >>> part_ends(144, (70, 10, 20))
     (100, 115, 144)
@@ -84,7 +86,9 @@ def window_count(length: int, context: int, horizon: int) -> int:
 
 
 def windows(values: Tensor, context: int, horizon: int, every: bool = False) -> tuple[Tensor, Tensor]:
-    """All windows of ``values`` (N, C) as views: inputs (n, context, C) and targets (n, horizon, C).
+    """Cut ``values`` (N, C) into all windows.
+
+    Returns views: inputs (n, context, C) and targets (n, horizon, C).
 
     With ``every``, targets are the next ``horizon`` values after each step of the context,
     (n, context, horizon, C); those of the last step are the targets without ``every``. Both share the

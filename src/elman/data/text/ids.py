@@ -169,7 +169,9 @@ class Ids:
 
 
 def split_text(count: int, split: Sequence[float], source: str) -> tuple[range, range, range]:
-    """The positions of training, validation and test, in the order of the text, in per cent of its symbols.
+    """Return the positions of training, validation and test in a text.
+
+    The parts follow each other in the order of the text; sizes are percentages of its symbols.
 
     Raises :class:`DataError` for percentages that are none, and a text too short for a part that is asked for:
     training needs two symbols, of which one follows the other.
