@@ -99,6 +99,27 @@ def test_its_numbers_are_python_s(opened, pages, name):
     assert cell(page, "h[t-1]", units[0]) == pytest.approx(float(recorded["h"][-2, 0, units[0]]), rel=1e-3, abs=1e-6)
 
 
+def test_the_unrolled_network_shows_the_steps_around_this_one(opened, pages):
+    page, chosen = opened("short"), pages["short"][1].sample
+    for _ in range(5):
+        page.find_element("id", "on").click()
+    boxes = [group.text.split() for group in page.find_elements("css selector", "#unrolled g")]
+    assert [words[words.index("step") + 1] for words in boxes] == ["4", "5", "6", "7", "8"]
+    unit = int(page.find_element("id", "unit").text.split()[1].rstrip(","))
+    h = chosen.layer.record(chosen.x).values[0][0]["h"][:, 0, unit]
+    for t, words in enumerate(boxes, start=3):
+        assert float(words[words.index("h") + 1]) == pytest.approx(h[t].item(), rel=1e-3, abs=1e-6)
+    page.find_elements("css selector", "#unrolled g")[0].click()
+    assert step(page) == 4
+    assert "here" in page.find_elements("css selector", "#unrolled g")[2].get_attribute("class")
+
+
+def test_every_picture_says_what_it_shows(opened):
+    captions = [one.text for one in opened("short").find_elements("tag name", "figcaption")]
+    assert len(captions) >= 5
+    assert all("Normal:" in caption and "If not:" in caption for caption in captions)
+
+
 def test_the_equations_hold_the_chosen_unit_s_values(opened, pages):
     page, chosen = opened("short"), pages["short"][1].sample
     button = page.find_elements("css selector", 'button.cell[aria-label^="h[t],"]')[3]

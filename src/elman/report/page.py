@@ -15,6 +15,7 @@ from typing import Any
 from elman.report import sections
 from elman.report.drawing import draw
 from elman.report.facts import Explanation
+from elman.report.lessons import lesson
 from elman.report.walk import walk
 from elman.training import write_atomically
 
@@ -95,7 +96,17 @@ def _picture(caption: str, path: Path) -> str:
     data = b64encode(path.read_bytes()).decode()
     source = f"data:{KINDS[path.suffix]};base64,{data}"
     text = escape(caption)
-    return f'<figure><img src="{source}" alt="{text}"><figcaption>{text}</figcaption></figure>'
+    return (
+        f'<figure><img src="{source}" alt="{text}"><figcaption><b>{text}.</b>{_lesson(caption)}</figcaption></figure>'
+    )
+
+
+def _lesson(caption: str) -> str:
+    said = lesson(caption)
+    if said is None:
+        return ""
+    shows, normal, act = map(escape, said)
+    return f" {shows}<br><i>Normal:</i> {normal}<br><i>If not:</i> {act}"
 
 
 def _data(value: Any) -> str:

@@ -98,6 +98,7 @@
     at("step").value = at("slider").value = step + 1;
     at("first").disabled = at("back").disabled = step === 0;
     at("last").disabled = at("on").disabled = step === walk.steps - 1;
+    showUnrolled();
     if (walk.text) showTokens();
   }
 
@@ -137,6 +138,66 @@
     }
   }
 
+  // The unrolled network: the steps around the present one, the old state coming in from the left.
+  const SVG = "http://www.w3.org/2000/svg";
+  const SHOWN = 5;
+  const drawn = [];
+
+  function shape(parent, tag, attributes, text) {
+    const made = document.createElementNS(SVG, tag);
+    for (const [name, content] of Object.entries(attributes)) made.setAttribute(name, content);
+    if (text) made.textContent = text;
+    parent.append(made);
+    return made;
+  }
+
+  function buildUnrolled() {
+    const svg = at("unrolled");
+    const tip = shape(shape(svg, "defs", {}), "marker", {
+      id: "tip", viewBox: "0 0 10 10", refX: 9, refY: 5, markerWidth: 6, markerHeight: 6, orient: "auto",
+    });
+    shape(tip, "path", { d: "M0 0 10 5 0 10z", fill: "var(--faint)" });
+    for (let i = 0; i < SHOWN; i++) {
+      const x = 74 + 123 * i;
+      const group = shape(svg, "g", {});
+      const arrow = (d) => shape(group, "path", { d, class: "arrow", "marker-end": "url(#tip)" });
+      arrow(`M${x - 79} 96H${x - 42}`);
+      arrow(`M${x} 152V122`);
+      arrow(`M${x} 72V42`);
+      const box = shape(group, "rect", { x: x - 40, y: 72, width: 80, height: 48, rx: 7, class: "box" });
+      const fill = shape(group, "rect", { x: x - 40, y: 72, width: 80, height: 48, rx: 7 });
+      const name = shape(group, "text", { x, y: 91 });
+      const number = shape(group, "text", { x, y: 109 });
+      const input = shape(group, "text", { x, y: 170 });
+      const when = shape(group, "text", { x, y: 190, class: "faint" });
+      shape(group, "text", { x, y: 34 }, "output");
+      const one = { group, box, fill, name, number, input, when, step: 0 };
+      group.addEventListener("click", () => go(one.step));
+      drawn.push(one);
+    }
+  }
+
+  function showUnrolled() {
+    const state = [...rows].reverse().find((one) => one.choose && !one.old);
+    const { data, units, largest } = value(state.node);
+    const column = Math.max(0, units.indexOf(unit));
+    const backwards = place.name.includes("backwards");
+    const first = Math.max(0, Math.min(step - 2, walk.steps - SHOWN)); // the window stays within the sequence
+    drawn.forEach((one, i) => {
+      one.step = first + (backwards ? SHOWN - 1 - i : i);
+      one.group.style.display = one.step < walk.steps ? "" : "none";
+      if (one.step >= walk.steps) return;
+      const v = data[one.step * units.length + column];
+      one.group.setAttribute("class", one.step === step ? "here" : "");
+      one.fill.setAttribute("fill", colour(v, largest));
+      one.name.textContent = state.label.replace("[t]", "");
+      one.number.textContent = shown(v);
+      const label = walk.labels.length ? walk.labels[one.step].replace("\n", "↵").replace(" ", "␣") : "input";
+      one.input.textContent = label.length > 14 ? `${label.slice(0, 13)}…` : label;
+      one.when.textContent = `step ${one.step + 1}`;
+    });
+  }
+
   function go(to) {
     step = Math.min(walk.steps - 1, Math.max(0, Number.isFinite(to) ? Math.trunc(to) : step));
     show();
@@ -163,6 +224,7 @@
   at("step").max = at("slider").max = walk.steps;
   for (const one of walk.places) add(at("place"), "option", one.name);
   at("places").hidden = walk.places.length === 1;
+  buildUnrolled();
   build();
   show();
 })();
