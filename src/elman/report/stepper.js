@@ -139,7 +139,7 @@
   }
 
   // The unrolled network: the steps around the present one, the old state coming in from the left.
-  const SVG = "http://www.w3.org/2000/svg";
+  const SVG = at("unrolled").namespaceURI;
   const SHOWN = 5;
   const drawn = [];
 
