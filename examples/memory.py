@@ -1,7 +1,7 @@
 """What a network can hold in mind: the adding problem (Hochreiter & Schmidhuber 1997), here over few steps.
 
 Two of T numbers are marked; the answer is their sum. To answer 1 always has a squared error of 1/6 on average. Over 200
-steps the plain cell does no better; the LSTM does: tests/test_memory.py.
+steps the plain cell does no better; the LSTM does: tests/jobs/test_memory.py.
 """
 
 import torch

@@ -176,10 +176,15 @@ def pytest_configure(config):
     Reference.run = lambda self, call: (wrong if call.program.name == cell else right)(self, call)
 
 
+def found(name: str) -> str:
+    """Where the test file of that name is."""
+    return str(next(TESTS.rglob(name)))
+
+
 def caught_by(tests: list[str], environment: Mapping[str, str]) -> str | None:
     """The first of ``tests`` that fails in this environment; None where all pass."""
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "mutants", "-p", "no:cacheprovider", *tests],
+        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "mutants", "-p", "no:cacheprovider", *map(found, tests)],
         cwd=TESTS,
         env=os.environ | environment,
         capture_output=True,

@@ -1,7 +1,7 @@
 """Vector functions, derived from one exponential and one logarithm, in float32 or float64 as the code's vectors are.
 
 At most 2 units in the last place for exp, log, tanh and sigmoid over their whole range, both tails included;
-tests/test_cpu_maths.py measures them. Every function takes the code being written and vectors.
+tests/backends/test_cpu_maths.py measures them. Every function takes the code being written and vectors.
 """
 
 from __future__ import annotations

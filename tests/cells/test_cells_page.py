@@ -12,7 +12,7 @@ from elman.cells import REGISTRY
 from elman.cells.page import page
 from elman.cli import run
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 SPEED = DOCS / "cells_speed.json"
 
 

@@ -6,13 +6,13 @@ import json
 
 import pytest
 import torch
+from test_report import Read
 from torch import nn
 
 import elman
 from elman.errors import ElmanError, ShapeError
 from elman.insight import attribution
 from elman.report import Sample, draw, explain, write_page
-from test_report import Read
 
 
 def adding(T, rows):

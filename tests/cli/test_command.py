@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 
 import elman as package
-from elman.cli.app import app
-from elman.cli.commands import Group, Later
+from commands import COMMANDS
 
 HEAVY = {"torch", "polars"}
 
@@ -35,20 +34,6 @@ def loaded(*arguments: str, **environment: str) -> set[str]:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, **environment}
     )
     return set(done.stderr.splitlines()[-1].split())
-
-
-def every_command(group: Group = app) -> dict[str, Later]:
-    found = {}
-    for name, command in group.commands.items():
-        if isinstance(command, Group):
-            found |= {f"{name} {inner}": each for inner, each in every_command(command).items()}
-        else:
-            assert isinstance(command, Later)
-            found[name] = command
-    return found
-
-
-COMMANDS = every_command()
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from test_export_c import MODELS
 
 from browsing import chromium
 from elman.export.html import page
@@ -15,7 +16,6 @@ from elman.export.js import JsStep
 from elman.layers.flat import flat_step
 from elman.stepping.stream import Stream
 from exported_cells import CELLS, exactly, network, sequence
-from test_export_c import MODELS
 
 browser = chromium()
 

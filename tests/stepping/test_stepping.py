@@ -15,6 +15,7 @@ from elman.stepping.flat import LEAVES, WIDE
 from elman.stepping.interpret import Interpreted
 from elman.stepping.stream import Stream
 from exported_cells import CELLS, exactly, network, sequence
+from trained import FORECASTS, WAVES, forecaster
 
 
 def stepped(layer, x, extras, dtype=None):
@@ -150,32 +151,6 @@ def test_every_value_is_ordered_once_and_after_its_arguments(key):
 
 
 # Jobs
-
-WAVES = np.stack([np.exp(0.3 * np.sin(np.arange(260) / 6) + 0.002 * np.arange(260)), np.cos(np.arange(260) / 5)], 1)
-FORECASTS = {
-    "line alone": {},
-    "on a line": {"horizon": 3, "shares": (0.6, 0.3)},
-    "fed back": {"horizon": 2, "strategy": "recursive", "shares": (0.6, 0.3)},
-    "segments": {"horizon": 2, "context": 25, "segment": 4, "shares": (0.5, 0.5)},
-    "ensemble": {"horizon": 2, "ensemble": 2, "shares": (0.6, 0.3)},
-    "alone": {"horizon": 3, "network_alone": True},
-    "alone, fed back": {"horizon": 3, "network_alone": True, "strategy": "recursive"},
-    "carried": {"horizon": 2, "network_alone": True, "stateful": True, "targets": "every"},
-    "differences": {"horizon": 2, "scaler": "differences"},
-    "carried differences": {"network_alone": True, "stateful": True, "scaler": "differences"},
-}
-
-
-def forecaster(name, columns=2):
-    choices = dict(FORECASTS[name])
-    shares = choices.pop("shares", None)
-    made = Forecaster("gru", **{"hidden": 5, "epochs": 1, "context": 16, "season": 0} | choices)
-    made.fit(WAVES[:, :columns])
-    if shares is not None:
-        made.model.use(*shares)
-    elif made.config.on_line:
-        made.model.use(0, 0)
-    return made
 
 
 @pytest.mark.parametrize("columns", [1, 2])

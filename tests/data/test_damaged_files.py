@@ -13,10 +13,10 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from test_reading import PIECES, mutated
 
 from elman.data import read_alphabet, read_labelled, read_sequences, read_series, write_ids
 from elman.errors import ElmanError
-from test_reading import PIECES, mutated
 
 CASES = 10_000
 LONGEST_MESSAGE = 1000

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from commands import COMMANDS
 from conftest import DATA
 from pages import LEARN, ROOT, blocks, play
-from test_command import COMMANDS
 
 SITE = (ROOT / "docs" / "site.py").read_text(encoding="utf-8")
 TUTORIALS = sorted(LEARN.glob("[0-9]*.md"))

@@ -23,7 +23,7 @@ from elman.export.expressions import c_name
 from elman.jobs import Classifier, Generator
 from elman.layers.flat import flat_step
 from exported_cells import CELLS, exactly, network, sequence
-from test_stepping import FORECASTS, forecaster
+from trained import FORECASTS, forecaster
 
 COMPILERS = [path for name in ("gcc", "clang") if (path := shutil.which(name))]
 if not COMPILERS:

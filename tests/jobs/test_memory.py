@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 import elman
 from elman.training import Recipe, fit
 
-spec = importlib.util.spec_from_file_location("memory", Path(__file__).parents[1] / "examples" / "memory.py")
+spec = importlib.util.spec_from_file_location("memory", Path(__file__).parents[2] / "examples" / "memory.py")
 memory = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(memory)
 

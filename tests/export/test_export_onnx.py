@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from test_export_c import classifier, generator
 
 import elman
 from elman.errors import ExportError
@@ -16,8 +17,7 @@ from elman.export.onnx_model import sequence_model, step_model
 from elman.jobs import Classifier
 from elman.stepping.stream import Stream
 from exported_cells import CELLS, exactly, network, sequence
-from test_export_c import classifier, generator
-from test_stepping import FORECASTS, WAVES, forecaster
+from trained import FORECASTS, WAVES, forecaster
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
