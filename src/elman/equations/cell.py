@@ -19,6 +19,9 @@ class Cell:
     with their defaults.
     """
 
+    states: tuple[str, ...]
+    options: dict[str, Any]
+
     def __init__(
         self, function: Callable[..., Any], sizes: Mapping[str, str], inputs: Mapping[str, Any], bias: str
     ) -> None:

@@ -31,6 +31,10 @@ class Arguments:
 class Part(Code):
     """``pack`` or ``run`` of a kernel: code with the kernel's arguments at hand."""
 
+    table: Any
+    member: Any
+    members: Any
+
     def __init__(self, module: ir.Module, arguments: Arguments, name: str, vectors: Vectors) -> None:
         super().__init__(module, name, [PTR, I64, I64], vectors, internal=True)
         self.arguments = arguments
@@ -61,7 +65,7 @@ class Kernel:
     def __init__(self, address: int, names: list[str]) -> None:
         self.address: int = address
         self.names: list[str] = names
-        self.call = threads.caller(address)
+        self.call: Callable[[Any], None] = threads.caller(address)
         self.table: Any = threads.table(len(names))
 
     def __call__(self, values: Sequence[int]) -> None:
@@ -94,7 +98,7 @@ class Entry(Code):
     def __init__(self, module: ir.Module, arguments: Arguments, vectors: Vectors) -> None:
         super().__init__(module, "entry", [PTR], vectors)
         self.arguments: Arguments = arguments
-        self.table = self.function.args[0]
+        self.table: Any = self.function.args[0]
 
     def number(self, name: str) -> Any:
         """An argument that is a whole number."""

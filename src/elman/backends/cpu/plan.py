@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from elman.backends.cpu.lowering import LOWERINGS
-from elman.backends.cpu.parts import Piece, Refused, Run, Store, offsets
+from elman.backends.cpu.parts import Gather, Job, Piece, Refused, Run, Store, offsets
 from elman.backends.cpu.schedule import ROWS, Schedule, Values
 from elman.backends.cpu.sums import Sum, find_sums
 from elman.backends.cpu.uses import Uses
-from elman.equations import TABLE, Program, adjoint
+from elman.equations import TABLE, Adjoint, Program, adjoint
+from elman.equations.program import Node, Parameter
 
 # Rows that cost more to compute again than to keep.
 _COSTLY = frozenset(LOWERINGS) & {
@@ -26,21 +27,24 @@ _COSTLY = frozenset(LOWERINGS) & {
 class Plan:
     """The plan of a program at given sizes; ``with_reset`` where rows may start anew inside the sequence."""
 
+    saved: dict[int, int]
+    saved_width: int
+
     def __init__(self, program: Program, sizes: Mapping[str, int], with_reset: bool) -> None:
         _check(program)
         self.program: Program = program
         self.sizes: dict[str, int] = dict(sizes)
-        self.adjoint = adjoint(program)
-        self.nodes = self.adjoint.nodes
+        self.adjoint: Adjoint = adjoint(program)
+        self.nodes: tuple[Node, ...] = self.adjoint.nodes
         self.count: int = len(program.nodes)
-        self.parameters = {p.name: p for p in program.parameters}
+        self.parameters: dict[str, Parameter] = {p.name: p for p in program.parameters}
         uses = Uses(self.adjoint, self.sizes)
         self.columns: dict[int, int] = uses.columns
         self.width: int = uses.width
-        self.jobs = uses.jobs
+        self.jobs: tuple[Job, ...] = uses.jobs
         self.column_vectors: tuple[tuple[str, int, int, int], ...] = uses.column_vectors
-        self.gathers = uses.gathers
-        self.sums_of_columns = uses.sums
+        self.gathers: tuple[Gather, ...] = uses.gathers
+        self.sums_of_columns: dict[Job, int] = uses.sums
         self.sum_of_column: dict[int, int] = uses.sum_of
         self.wanted: list[int] = self._wanted()
         results = [program.output, *(s.new for s in program.states), *self.wanted]
