@@ -3,16 +3,17 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test test-slow test-mutants check docs notebooks format clean
+.PHONY: help setup demo test test-all test-slow test-mutants check docs notebooks format clean
 
 help:
 	@echo "make demo       set up, then train on a wave, test it and draw it"
-	@echo "make test       set up, then run the tests"
-	@echo "make test-slow  the long tests too"
+	@echo "make test       set up, then run the everyday tests"
+	@echo "make test-all   the rest of the tests, format, lint and types"
+	@echo "make test-slow  every test, the long ones too, kernels optimised"
 	@echo "make test-mutants  plants errors in the source and in a backend, one at a time, and shows which test fails"
 	@echo "make docs       the site, in build/site: tutorials, reference, cells, kernels, benchmarks"
 	@echo "make notebooks  the tutorials as notebooks, in build/notebooks"
-	@echo "make check      format, lint, types, layers, tests, examples"
+	@echo "make check      all of them, and the site"
 
 setup: $(BIN)/.ready
 
@@ -28,8 +29,14 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest -q -n auto --maxprocesses 4
 
+test-all: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 -m "full and not slow"
+
 test-slow: setup
-	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 -m "slow or not slow"
+	ELMAN_OPTIMISED=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 4 -m "slow or not slow"
 
 test-mutants: setup
 	$(BIN)/python tests/mutants.py
@@ -44,11 +51,7 @@ docs: $(VENV)/.docs
 notebooks: $(VENV)/.docs
 	$(BIN)/python docs/site.py notebooks
 
-check: setup
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -n auto --maxprocesses 4
+check: test test-all docs
 
 format: setup
 	$(BIN)/ruff format .

@@ -19,6 +19,7 @@ import torch
 from hypothesis import settings
 
 from elman.backends.cpu import compiler, engine
+from elman.cells import REGISTRY
 from elman.cli import run
 
 torch.set_num_threads(1)
@@ -48,6 +49,25 @@ def pytest_configure(config):
     """All workers, and the commands they start, share the kernels that one of them compiled; no other run does."""
     if not hasattr(config, "workerinput"):
         config.kernels = os.environ["ELMAN_CACHE"] = tempfile.mkdtemp(prefix="elman-kernels-")
+
+
+# In these files `make test` takes the cells KEPT alone: one of each kind of state, gate and block.
+EVERY_CELL = {
+    *("test_padding", "test_contract", "test_recompute", "test_extras", "test_layers", "test_stepping", "test_fork"),
+    *("test_insight_memory", "test_insight_activity", "test_insight_paths", "test_insight_flow"),
+    *("test_insight_jacobians", "test_export_c", "test_export_onnx", "test_cpu_backend", "test_cpu_torch"),
+}
+KEPT = {"lstm", "gru", "rnn", "slstm", "peephole"}
+LONG_EXAMPLES = ("elman.checks.cell.check",)
+
+
+def pytest_collection_modifyitems(items):
+    """Mark what `make test-all` runs besides: see the marker `full`."""
+    for item in items:
+        named = set(item.name.partition("[")[2].rstrip("]").split("-")) & REGISTRY.keys()
+        every_cell = item.path.stem in EVERY_CELL and bool(named - KEPT)
+        if every_cell or item.name in LONG_EXAMPLES:
+            item.add_marker(pytest.mark.full)
 
 
 def pytest_unconfigure(config):

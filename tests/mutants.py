@@ -184,7 +184,20 @@ def found(name: str) -> str:
 def caught_by(tests: list[str], environment: Mapping[str, str]) -> str | None:
     """The first of ``tests`` that fails in this environment; None where all pass."""
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "mutants", "-p", "no:cacheprovider", *map(found, tests)],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-x",
+            "-q",
+            "-p",
+            "mutants",
+            "-p",
+            "no:cacheprovider",
+            "-m",
+            "not slow and not full",
+            *map(found, tests),
+        ],
         cwd=TESTS,
         env=os.environ | environment,
         capture_output=True,

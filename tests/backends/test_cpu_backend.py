@@ -123,6 +123,7 @@ def test_every_vector_width(chosen, width):
         assert_matches_reference(chosen, CPU, dtype=torch.float64, **shape)
 
 
+@pytest.mark.full
 @settings(max_examples=12, deadline=None)
 @given(st.sampled_from(["rnn", "gru"]), st.integers(1, 9), st.integers(1, 6), st.integers(1, 40), st.integers(1, 70))
 def test_any_shape(name, B, T, I, H):

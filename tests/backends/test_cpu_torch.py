@@ -41,6 +41,7 @@ def test_auto_takes_it_and_says_why_not():
     assert "bfloat16" in report(make_call(cells.get("lstm"), dtype=torch.bfloat16))["cpu"]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", ["rnn", "lstm", "gru", "peephole"])
 def test_compiles_without_a_graph_break(name):
     torch._dynamo.reset()
@@ -54,6 +55,7 @@ def test_compiles_without_a_graph_break(name):
         assert torch.equal(compiled(x)[0], module(x)[0])
 
 
+@pytest.mark.full
 def test_compiles_for_any_shape():
     torch._dynamo.reset()
     module = layer("gru")
@@ -167,6 +169,7 @@ def test_many_threads_call_one_layer():
     assert not wrong
 
 
+@pytest.mark.full
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_forked_child_runs_on_one_thread():
     code = """

@@ -36,6 +36,7 @@ sys.exit(os.waitstatus_to_exitcode(status))
 """
 
 
+@pytest.mark.full
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.parametrize("cell", ["lstm", "gru_cho"])
 def test_a_forked_child_runs_on_one_thread_and_does_not_hang(cell):

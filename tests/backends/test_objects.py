@@ -43,12 +43,14 @@ def trained(*arguments):
     return done.stdout
 
 
+@pytest.mark.full
 def test_the_next_process_compiles_nothing_and_has_equal_bits(kernels):
     first = trained()
     assert list(kernels.iterdir())
     assert trained("kept") == first
 
 
+@pytest.mark.full
 def test_two_processes_at_once(kernels):
     command = [sys.executable, "-c", TRAIN]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]

@@ -229,6 +229,7 @@ def test_several_processes():
     assert result["cases"][0]["peers"].keys() == {"elman", "torch.nn"}
 
 
+@pytest.mark.full
 def test_the_doctor(capsys):
     code = run(["doctor", "--json"])
     result = json.loads(capsys.readouterr().out)

@@ -20,6 +20,7 @@ def verdicts(result):
     return {each["name"]: each["verdict"] for each in result["checks"]}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("name", "options"),
     [
@@ -64,6 +65,7 @@ def test_a_gradient_that_is_stopped_on_purpose_is_no_fault():
     assert verdicts(check(Subject(straight)))["gradient"] == "skipped"
 
 
+@pytest.mark.full
 def test_a_wrong_derivative_is_found(monkeypatch):
     # Cells of its own: the kernels of the catalogue's were perhaps made before.
     @cell
@@ -154,6 +156,7 @@ def file(tmp_path):
     return f"{tmp_path}/mine.py"
 
 
+@pytest.mark.full
 def test_the_command_says_yes(file, capsys):
     assert run(["check", f"{file}:fine", "--set", "k=0.5", "--seed", "3", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)

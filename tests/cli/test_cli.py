@@ -26,6 +26,7 @@ def days(count, skip=()):
     return [f"{date(2024, 1, 1) + timedelta(d)},{d % 7}" for d in range(count) if d not in skip]
 
 
+@pytest.mark.full
 def test_train_test_plot_forecast(elman):
     code, out, err = elman("train", "forecast", "wave:sine", *QUICK, "-o", "r", "--json")
     assert code == 0
@@ -238,6 +239,7 @@ def command(*arguments):
     return [sys.executable, "-m", "elman", *map(str, arguments)]
 
 
+@pytest.mark.full
 def test_an_interrupted_training_resumes_to_the_same_bits(tmp_path):
     arguments = [
         "wave:sine",
@@ -359,6 +361,7 @@ def test_inspect_shows_a_series_shorter_than_a_window(elman):
     assert "fewer values than context + horizon" in out
 
 
+@pytest.mark.full
 def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
     subprocess.run(
         command("train", "forecast", "wave:sine", *QUICK, "-o", "r"), cwd=tmp_path, check=True, capture_output=True

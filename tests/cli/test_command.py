@@ -135,6 +135,7 @@ def test_any_text_goes_to_any_stdout(tmp_path, encoding):
     assert json.loads(done.stdout)["columns"][0]["name"] == "температура 温度 😀"
 
 
+@pytest.mark.full
 def test_a_closed_stdout_is_no_fault():
     done = subprocess.run(
         [
@@ -148,6 +149,7 @@ def test_a_closed_stdout_is_no_fault():
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+@pytest.mark.full
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
 def test_a_full_disk_says_one_line():
     with Path("/dev/full").open("w") as full:
@@ -158,6 +160,7 @@ def test_a_full_disk_says_one_line():
     assert done.stderr == "elman: stdout: cannot be written: No space left on device\n"
 
 
+@pytest.mark.full
 def test_a_reader_that_has_seen_enough_is_no_fault():
     shown = subprocess.run(
         f"{sys.executable} -m elman cells --markdown | head -c 1", shell=True, capture_output=True, check=False
@@ -181,6 +184,7 @@ def on_terminal(*arguments: str) -> bytes:
     return found
 
 
+@pytest.mark.full
 def test_what_would_steer_a_terminal_is_escaped_there_alone(tmp_path):
     file = series_named(tmp_path, '"x\x1b[2J\u202e"')
     assert b"\x1b[2J" not in on_terminal("inspect", str(file))

@@ -476,6 +476,7 @@ def number_text(value: Decimal, comma: bool, grouped: bool) -> str:
     return text.translate(str.maketrans(",.", ".,")) if comma else text
 
 
+@pytest.mark.full
 @settings(deadline=None, max_examples=300)
 @given(data=st.data())
 def test_a_series_written_in_any_way_is_read_back_or_refused(tmp_path_factory, data):
@@ -594,6 +595,7 @@ def damaged_files(folder: Path, count: int, seed: int) -> None:
     assert read > count / 50  # the damage leaves enough that is read
 
 
+@pytest.mark.full
 def test_damaged_files_are_read_or_refused(tmp_path):
     damaged_files(tmp_path, 800, seed=1)
 

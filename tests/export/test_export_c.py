@@ -145,6 +145,7 @@ def models():
 WAYS = [(name, options) for name in ("on a line", "text") for options in ({}, {"int8": True}, {"apart": True})]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("name", "options"), [*WAYS, *((name, {}) for name in MODELS if (name, {}) not in WAYS)])
 def test_the_test_that_is_written_passes_under_the_sanitizers(models, name, options, tmp_path):
     export(models(name), "c", tmp_path / "c", "net_1", **options)
@@ -204,6 +205,7 @@ def test_eight_bits_are_a_quarter():
     assert small < 0.35 * whole
 
 
+@pytest.mark.full
 def test_all_forms_agree(models):
     pytest.importorskip("onnxruntime")
     for name in ("on a line", "carried", "text", "class"):

@@ -91,6 +91,7 @@ def test_typing_changes_what_comes_next(opened):
     assert driver.title.startswith("hostile </script>")
 
 
+@pytest.mark.full
 def test_a_report_holds_the_network_to_try_it(browser, elman, tmp_path):
     (tmp_path / "text.txt").write_text("to be or not to be " * 20)
     assert elman("train", "generate", "text.txt", "--hidden", 8, "--epochs", 1, "-o", "r")[0] == 0

@@ -40,6 +40,7 @@ EXAMPLES = [
 ]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_examples_run(example, tmp_path):
     settings = {**os.environ, "ELMAN_DATA": str(DATA.resolve()), "ELMAN_QUICK": "1"}
@@ -57,6 +58,7 @@ def test_examples_of_classifying_stay_short(name):
     assert len((ROOT / "examples" / f"{name}.py").read_text().splitlines()) < 40
 
 
+@pytest.mark.full
 def test_readme_commands_are_real(tmp_path, monkeypatch, capsys):
     """Each `elman ...` line of the README's shell blocks, training made short, in order, in one folder."""
     monkeypatch.chdir(tmp_path)

@@ -114,6 +114,7 @@ def test_the_layer_test_can_fail():
         assert not below(file, source), source
 
 
+@pytest.mark.full
 def test_importing_elman_stays_light():
     check = f"import sys, elman; print([m for m in {HEAVY!r} if m in sys.modules])"
     # What torch itself loads is not ours.

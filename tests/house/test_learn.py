@@ -24,6 +24,7 @@ OTHERS = re.compile(r"\b(python|pip|pytest|make|git|ruff|mypy|gcc)\b")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("page", TUTORIALS, ids=lambda p: p.stem)
 def test_it_runs_and_prints_what_it_says(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -37,6 +37,7 @@ def texts(figure):
     return [text.get_text() for axis in figure.axes for text in axis.texts]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("ending", ["png", "svg"])
 def test_every_picture_is_written(tmp_path, ending):
     net, x = layer(), torch.randn(20, 2, 2)

@@ -45,6 +45,7 @@ def test_without_refitting_it_is_one_network_that_goes_on():
         assert np.array_equal(found.prediction[i], forecaster.predict(6, known).values)
 
 
+@pytest.mark.full
 @settings(deadline=None, max_examples=5)
 @given(refit=st.booleans(), cut=st.integers(90, 113), seed=st.integers(0, 9))
 def test_no_value_after_an_origin_changes_its_forecast(refit, cut, seed):

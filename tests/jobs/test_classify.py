@@ -360,6 +360,7 @@ def test_config_json_holds_all_that_reading_needs(tmp_path):
     assert config["recipe"]["epochs"] == 2
 
 
+@pytest.mark.full
 def test_epochs_follow_from_the_size_of_the_data():
     assert default_epochs(3000, 32) == 16
     classifier = Classifier("rnn", hidden=2, embedding=2, batch=50)

@@ -135,6 +135,7 @@ def test_scores_are_in_the_series_own_units(scaler):
     assert result["baselines"]["persistence"]["mse"] == pytest.approx(np.mean((part.last[:, None] - part.truth) ** 2))
 
 
+@pytest.mark.full
 def test_a_network_that_repeats_the_last_value_is_warned_about():
     walk = Series(np.cumsum(np.random.default_rng(0).normal(size=(400, 1)), axis=0), ("walk",))
     forecaster = Forecaster("rnn", hidden=8, context=10, epochs=20)
@@ -151,6 +152,7 @@ def test_a_network_that_beats_persistence_is_not_said_to_repeat_the_last_value(m
     assert not any("repeats" in warning for warning in result["warnings"])
 
 
+@pytest.mark.full
 def test_a_run_is_loaded_to_the_same_predictions(tmp_path):
     forecaster = Forecaster("peephole", **CHOICES, horizon=2, season=12)
     forecaster.fit(ramp(150, columns=2), run=tmp_path / "r")

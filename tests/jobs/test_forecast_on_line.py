@@ -133,6 +133,7 @@ def test_a_recursive_forecast_feeds_one_step_back():
         x = torch.cat([x[1:], one.unsqueeze(0)])
 
 
+@pytest.mark.full
 def test_noise_earns_no_share_and_a_square_wave_does():
     walk = Series(np.cumsum(np.random.default_rng(1).normal(size=(600, 1)), axis=0), ("walk",))
     forecaster = Forecaster("gru", hidden=8, epochs=10)
@@ -180,6 +181,7 @@ CHOICES = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.full
 @settings(deadline=None, max_examples=12)
 @given(choices=CHOICES, cut=st.integers(0, 30), seed=st.integers(0, 9))
 def test_no_value_after_an_origin_changes_the_forecast_made_at_it(choices, cut, seed):
@@ -203,6 +205,7 @@ def test_no_value_after_an_origin_changes_the_forecast_made_at_it(choices, cut, 
     assert np.array_equal(first.test_part().prediction[made_before], second.test_part().prediction[made_before])
 
 
+@pytest.mark.full
 @given(st.integers(0, 200))
 def test_the_shares_are_the_best_of_those_allowed(seed):
     random = np.random.default_rng(seed)

@@ -128,6 +128,7 @@ def test_scores_are_held_a_few_at_a_time(tmp_path, monkeypatch):
 # --- the network
 
 
+@pytest.mark.full
 def test_tied_embeddings_are_one_weight(tmp_path):
     task = make(tmp_path, tied=True, embedding=8)
     assert task.model.head.weight is task.model.embedding.weight

@@ -130,6 +130,7 @@ def test_a_panel_is_the_same_after_being_kept(tmp_path):
 # Lines of many
 
 
+@pytest.mark.full
 def test_lines_chosen_apart_are_chosen_in_order_and_as_alone(monkeypatch):
     columns = list(waves({f"s{i}": 40 + i for i in range(40)}).values())
     monkeypatch.setattr(many_lines.os, "cpu_count", lambda: 2)
@@ -282,6 +283,7 @@ def test_what_many_series_have_not_is_refused(choice):
         PanelForecaster(**choice)
 
 
+@pytest.mark.full
 @settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(["a", "b", "c"]), st.integers(1, 40), st.floats(-50, 50))
 def test_nothing_after_an_origin_is_known_at_it(name, back, value):
@@ -307,6 +309,7 @@ def test_nothing_after_an_origin_is_known_at_it(name, back, value):
     assert training[i] <= known[i]
 
 
+@pytest.mark.full
 def test_the_command_line_from_a_table_to_parquet(tmp_path, elman):
     file = long_table(tmp_path, waves())
     how = ["--id", "shop", "--target", "sales", "--time", "day", "--horizon", 3]

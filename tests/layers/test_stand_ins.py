@@ -141,6 +141,7 @@ def test_the_other_gru_equals_ours_after_negating_z():
 # Against torch.nn.
 
 
+@pytest.mark.full
 @settings(max_examples=30, deadline=None)
 @given(
     name=st.sampled_from(LAYERS), T=SIZES, B=SIZES, I=SIZES, H=SIZES, layers=st.integers(1, 3), two=st.booleans(),
@@ -157,6 +158,7 @@ def test_stand_ins_equal_torch(name, T, B, I, H, layers, two, bias, batch_first,
     assert_equals_torch(ours, theirs, *inputs)
 
 
+@pytest.mark.full
 @settings(max_examples=20, deadline=None)
 @given(
     name=st.sampled_from(["RNNCell", "LSTMCell", "GRUCell"]), B=SIZES, I=SIZES, H=SIZES, bias=st.booleans(),

@@ -36,6 +36,7 @@ def error_cases(name: str) -> list[Any]:
     return function(info, device="cpu", dtype=torch.float32, requires_grad=False, training=True)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", LAYERS + STEPS)
 def test_torch_s_own_module_inputs(name):
     more = {"with_packed_sequence": True} if name in LAYERS else {}

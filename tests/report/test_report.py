@@ -223,6 +223,7 @@ class Read(HTMLParser):
         self._in = None
 
 
+@pytest.mark.full
 def test_the_page_and_pictures(job, tmp_path, capsys):
     path, folder = tmp_path / "page.html", tmp_path / "pictures"
     arguments = ["explain", str(job.run.path), "--steps", "9", "-o", str(path), "--pictures", str(folder), "--json"]
@@ -242,6 +243,7 @@ def test_the_page_and_pictures(job, tmp_path, capsys):
     assert names | ({"text.png"} if job.task.name != "forecast" else set()) <= {p.name for p in folder.iterdir()}
 
 
+@pytest.mark.full
 def test_bad_input_is_one_line(forecaster, tmp_path, capsys):
     run, empty = str(forecaster.run.path), tmp_path / "empty"
     empty.mkdir()

@@ -68,6 +68,7 @@ def test_an_open_forget_gate_remembers_longer_on_the_same_data():
     assert gated["length"] >= 5 * plain["length"] > 0
 
 
+@pytest.mark.full
 def test_the_command_compares_a_run_with_a_run_and_with_a_cell(runs, tmp_path, capsys):
     other = str(runs["lstm"].run.path)
     arguments = ["explain", str(runs["rnn"].run.path), "--compare", other, "--compare", "gru", "--json"]

@@ -58,6 +58,7 @@ def cell(page, label, unit):
     return float(said.split(": ")[1])
 
 
+@pytest.mark.full
 def test_it_steps_by_button_and_key(opened):
     from selenium.webdriver.common.keys import Keys
 
@@ -84,6 +85,7 @@ def test_it_steps_by_button_and_key(opened):
     assert not page.find_element("id", "on").is_enabled()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", ["short", "long"])
 def test_its_numbers_are_python_s(opened, pages, name):
     page, chosen = opened(name), pages[name][1].sample

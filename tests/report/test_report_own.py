@@ -74,6 +74,7 @@ def expect_the_marked_steps(numbers, text, x, least):
     assert "Steps that matter for the sum" in text
 
 
+@pytest.mark.full
 def test_the_page_shows_the_marked_steps_of_the_adding_problem_by_hand(tmp_path):
     torch.manual_seed(0)
     x, target = adding(12, 1)
@@ -83,6 +84,7 @@ def test_the_page_shows_the_marked_steps_of_the_adding_problem_by_hand(tmp_path)
     expect_the_marked_steps(numbers, text, x, least=0.99999)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("T", "cell", "steps"), [(30, "gru", 800), pytest.param(200, "lstm", 3000, marks=pytest.mark.slow)]
 )
@@ -153,6 +155,7 @@ def test_a_layer_that_has_the_batch_first():
     assert facts["attribution"]["top"][0]["label"] in "abcdef"
 
 
+@pytest.mark.full
 def test_it_is_explained_without_the_noise_of_training():
     torch.manual_seed(0)
     layer = elman.Recurrent("lstm", 2, 4, 2, zoneout=0.5, dropout=0.5)

@@ -245,6 +245,7 @@ def test_the_schema_names_what_the_task_declares(served):
     assert {"temperature", "top_k", "top_p", "prompt", "length", "seed"} <= asked.keys()
 
 
+@pytest.mark.full
 def test_the_command_drains_and_a_new_server_knows_no_old_session(folders):
     pytest.importorskip("uvicorn")
 

@@ -36,6 +36,7 @@ def test_it_is_drawn(run, elman):
     assert "--steps: nothing follows the end of a run of task 'add'" in err
 
 
+@pytest.mark.full
 def test_it_is_explained(run, elman):
     code, out, _ = elman("explain", str(run), "--compare", "rnn")
     assert code == 0

@@ -430,6 +430,7 @@ fit(RecallTask(die), RECIPE, Run.create({path!r}, ToyConfig()))
 """
 
 
+@pytest.mark.full
 def test_killed_without_warning_and_resumed_is_the_same_bits(tmp_path, whole):
     path = str(tmp_path / "killed")
     script = KILLED.format(tests=[str(Path(__file__).parents[k]) for k in (0, 1)], path=path)

@@ -419,6 +419,7 @@ with only_writer(Path(sys.argv[1])):
     time.sleep(600)"""
 
 
+@pytest.mark.full
 def test_a_second_writer_is_told_who_writes_and_the_lock_dies_with_its_process(tmp_path):
     from elman.jobs import Forecaster
 
