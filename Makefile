@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test test-all test-slow test-mutants check docs notebooks format clean
+.PHONY: help setup demo test test-all test-slow test-mutants check docs notebooks release format clean
 
 help:
 	@echo "make demo       set up, then train on a wave, test it and draw it"
@@ -52,6 +52,16 @@ notebooks: $(VENV)/.docs
 	$(BIN)/python docs/site.py notebooks
 
 check: test test-all docs
+
+# The wheel and the source archive, checked, and installed where nothing else is.
+release: setup
+	rm -rf dist build/release
+	$(BIN)/python -m pip install --quiet build twine
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m twine check --strict dist/*
+	$(PYTHON) -m venv build/release
+	build/release/bin/python -m pip install --quiet --constraint constraints.txt dist/*.whl
+	cd build/release && bin/elman demo
 
 format: setup
 	$(BIN)/ruff format .
