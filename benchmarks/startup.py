@@ -1,17 +1,25 @@
-"""What beginning costs: ``import elman`` against ``import torch``, and the first use of a cell, in fresh processes."""
+"""What beginning costs: importing, the first use of a cell, compiled and from the cache, and the memory of many sizes.
+
+Each is measured in fresh processes."""
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 from statistics import median
+from typing import Any
 
-from elman.bench import interleave, ratio
+from elman.bench import interleave
+from elman.checks import facts
 
 FIRST_USE = """
 import sys, time, torch, elman
-cell, ours = sys.argv[1], sys.argv[2] == "elman"
+cell, ours = sys.argv[1], sys.argv[2] != "torch.nn"
 layer = elman.Recurrent(cell, 16, 64) if ours else getattr(torch.nn, cell.upper())(16, 64)
 x = torch.randn(20, 8, 16, requires_grad=True)
 for _ in range(2):
@@ -19,37 +27,66 @@ for _ in range(2):
     layer(x)[0].sum().backward()
     print(time.perf_counter() - begun)
 """
+SIZES = """
+import sys, torch, elman
+def used():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096 / 2**20
+def train(hidden):
+    layer = elman.LSTM(3, hidden)
+    layer(torch.randn(4, 2, 3))[0].sum().backward()
+train(8)
+before = used()
+for hidden in range(9, 9 + int(sys.argv[1])):
+    train(hidden)
+print(used() - before)
+"""
 
 
-def importing(name: str) -> None:
-    """Import a package in a process of its own."""
-    subprocess.run([sys.executable, "-c", f"import {name}"], check=True)
+def run(code: str, *arguments: str, cache: str) -> list[float]:
+    """The numbers that a process of its own prints."""
+    command, settings = [sys.executable, "-c", code, *arguments], {**os.environ, "ELMAN_CACHE": cache}
+    text = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=settings).stdout
+    return [float(line) for line in text.split()]
 
 
-def first_use(cell: str, layer: str) -> tuple[float, float]:
-    """Seconds of the first and the second training step of a layer, in a process of its own."""
-    command = [sys.executable, "-c", FIRST_USE, cell, layer]
-    text = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    first, second = map(float, text.split())
-    return first, second
+def first_uses(cell: str, rounds: int) -> dict[str, list[float]]:
+    """Medians of the first and the second training step: compiled, from the cache, and torch.nn's."""
+    found: dict[str, list[list[float]]] = {}
+    for _ in range(rounds):
+        with tempfile.TemporaryDirectory() as cache:
+            for way in ("compiled", "from the cache", *(["torch.nn"] if cell in ("rnn", "gru", "lstm") else [])):
+                found.setdefault(way, []).append(run(FIRST_USE, cell, way, cache=cache))
+    return {way: [median(one) for one in zip(*times, strict=True)] for way, times in found.items()}
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure, print, and write the log."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--cell", nargs="+", default=["rnn", "gru", "lstm", "peephole"])
+    parser.add_argument("--sizes", type=int, default=300)
+    parser.add_argument("--log", type=Path)
     options = parser.parse_args()
-    times = interleave({name: lambda name=name: importing(name) for name in ("torch", "elman")}, options.rounds, 0)
-    for name, seconds in times.items():
-        print(f"import {name:10}{median(seconds):8.3f} s")
-    print(f"import elman takes {ratio(times['elman'], times['torch']):.2f} times as long as import torch\n")
-    print(f"{'first use, then second':24}{'s':>10}{'s':>10}")
+    names = ("torch", "elman")
+    importing = {name: lambda name=name: run(f"import {name}", cache="off") for name in names}
+    seconds = {name: median(times) for name, times in interleave(importing, options.rounds, 0).items()}
+    log: dict[str, Any] = {"machine": facts(), "import": seconds, "first use": {}}
+    for name in names:
+        print(f"import {name:10}{seconds[name]:8.3f} s")
+    print(f"\n{'first use, then second':30}{'s':>10}{'s':>10}")
     for cell in options.cell:
-        for layer in ("elman", "torch.nn"):
-            if layer == "elman" or cell in ("rnn", "gru", "lstm"):
-                first, second = zip(*(first_use(cell, layer) for _ in range(options.rounds)), strict=True)
-                print(f"{layer + ' ' + cell:24}{median(first):10.4f}{median(second):10.4f}")
+        log["first use"][cell] = first_uses(cell, options.rounds)
+        for way, (first, second) in log["first use"][cell].items():
+            print(f"{cell + ', ' + way:30}{first:10.4f}{second:10.4f}")
+    with tempfile.TemporaryDirectory() as cache:
+        ways = {"compiled": cache, "from the cache": cache}
+        log["MiB of further sizes"] = {
+            way: run(SIZES, str(options.sizes), cache=place)[0] for way, place in ways.items()
+        }
+    for way, memory in log["MiB of further sizes"].items():
+        print(f"{options.sizes} more sizes in one process, {way}: {memory:.0f} MiB")
+    if options.log:
+        options.log.write_text(json.dumps(log, indent=1) + "\n")
 
 
 if __name__ == "__main__":

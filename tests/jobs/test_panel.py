@@ -350,3 +350,13 @@ def test_a_fit_that_fails_leaves_the_forecaster_as_it_was(tmp_path):
     assert np.array_equal(forecaster.predict(2).values, before)
     with pytest.raises(ElmanError, match="`steps`: of many series"):
         forecaster.draw(tmp_path, steps=3)
+
+
+def test_straight_lines_that_drift_forecasts_without_error():
+    lines = {name: np.arange(80.0) * slope for name, slope in (("a", 1.0), ("b", -2.0), ("c", 0.5))}
+    forecaster = PanelForecaster(**QUICK, horizon=3, season=0)
+    forecaster.fit(lines)
+    result = forecaster.test()
+    assert result["baselines"]["drift"]["mase"] < 1e-9
+    assert np.isfinite(result["verdict"]["ratio"])
+    assert "good" in result["verdict"]["words"] or "worse" in result["verdict"]["words"]

@@ -80,5 +80,14 @@ def _words(found: Mapping[str, Any], windows: int) -> str:
         return f"{said}; one window cannot say whether that is chance"
     if distance is None:
         return f"{said}; the same in every window"
+    return f"{said}; {beside_chance(distance)}"
+
+
+def beside_chance(distance: float) -> str:
+    """Say whether a difference of so many of its standard errors is more than chance.
+
+    >>> beside_chance(-0.5)
+    'the difference is 0.5 of its standard errors, no more than chance would give'
+    """
     sure = "more than" if abs(distance) > SURE else "no more than"
-    return f"{said}; the difference is {abs(distance):.2g} of its standard errors, {sure} chance would give"
+    return f"the difference is {abs(distance):.2g} of its standard errors, {sure} chance would give"

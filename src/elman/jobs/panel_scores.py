@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elman.errors import DataError
+from elman.jobs.baselines import beside_chance
 from elman.linear import choose_many
-from elman.metrics import SURE, drift, interval_scores, mase, persistence, seasonal_naive, smape
+from elman.metrics import drift, interval_scores, mase, persistence, seasonal_naive, smape
 from elman.tasks.panel import PanelTask, Part
 
 Array = NDArray[np.float64]
 WORST = 5  # series named
+ROUNDING = 1e-9  # of a scaled error: a straight line is forecast without any
 AS_GOOD = 0.0005  # of the mean scaled errors, below which two forecasts are as good
 
 
@@ -34,7 +36,7 @@ def score_of_panel(
 
     own, others = by_series(prediction), {name: by_series(made) for name, made in plain.items()}
     best, verdict = _verdict(own["mase"], {name: found["mase"] for name, found in others.items()})
-    worst = np.argsort(-np.nan_to_num(own["mase"] / others[best]["mase"]))[:WORST]
+    worst = np.argsort(-np.nan_to_num(own["mase"] / (others[best]["mase"] + ROUNDING)))[:WORST]
     names = [task.panel.names[s] for s in series]
     means, score = {name: _means(found) for name, found in others.items()}, _means(own)["mase"]
     return {
@@ -128,7 +130,7 @@ def _verdict(own: Array, others: Mapping[str, Array]) -> tuple[str, dict[str, An
             "words": "not comparable: every series is constant",
         }
     gained = others[best][there] - own[there]
-    ratio = float(own[there].mean() / others[best][there].mean())
+    ratio = float((own[there].mean() + ROUNDING) / (others[best][there].mean() + ROUNDING))
     error = float(gained.std(ddof=1) / np.sqrt(len(gained))) if len(gained) > 1 else 0.0
     distance = float(gained.mean() / error) if error else None
     name = best.replace("_", " ")
@@ -140,6 +142,5 @@ def _verdict(own: Array, others: Mapping[str, Array]) -> tuple[str, dict[str, An
             f"{100 * ratio:.3g} % of its, better in {int((gained > 0).sum())} of {len(gained)} series"
         )
         if distance is not None:
-            sure = "more than" if abs(distance) > SURE else "no more than"
-            words += f"; the difference is {abs(distance):.2g} of its standard errors, {sure} chance would give"
+            words += f"; {beside_chance(distance)}"
     return best, {"best": best, "ratio": ratio, "standard_errors": distance, "words": words}
