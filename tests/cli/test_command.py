@@ -207,7 +207,10 @@ main()
 
 @pytest.mark.parametrize("seconds", [0.02, 0.05, 0.1, 0.3, 0.6, 1.0, 2.0, 4.0, 8.0])
 def test_an_interrupt_at_any_time_says_what_happened_and_no_more(tmp_path, seconds):
-    words = ["train", "forecast", "wave:combined", "--batch", "1", "--epochs", "100000", "-o", str(tmp_path / "run")]
+    # So long that no epoch ends meanwhile, however fast the machine.
+    series = tmp_path / "long.csv"
+    series.write_text("value\n" + "\n".join(str(n * n % 97) for n in range(50_000)))
+    words = ["train", "forecast", str(series), "--network-alone", "--batch", "1", "-o", str(tmp_path / "run")]
     command = [sys.executable, "-c", INTERRUPTED, str(seconds), *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode in (130, -signal.SIGINT)
