@@ -168,6 +168,31 @@ def test_public_names_have_docstrings(name):
     assert not bare, f"{name}: no docstring on {', '.join(bare)}"
 
 
+# Words that begin a riddle and no description.
+RIDDLES = ("Of ", "To ", "Whom ", "The same", "What there is")
+
+
+def exported() -> Iterator[tuple[str, object]]:
+    """What users import: the names in the ``__all__`` of packages, and the methods of these classes."""
+    for path in sorted(ROOT.glob("*/__init__.py")):
+        module = importlib.import_module(f"elman.{path.parent.name}")
+        for name in getattr(module, "__all__", ()):
+            value = getattr(module, name)
+            if inspect.isclass(value) or inspect.isfunction(value):
+                yield f"{module.__name__}.{name}", value
+            if inspect.isclass(value) and value.__module__.startswith("elman"):
+                members = ((n, v) for n, v in vars(value).items() if not n.startswith("_"))
+                yield from ((f"{module.__name__}.{name}.{n}", v) for n, v in members if inspect.isfunction(v))
+
+
+def test_first_lines_say_in_a_line_what_a_name_is_or_does():
+    for name, value in exported():
+        first = (inspect.getdoc(value) or "").partition("\n")[0]
+        assert len(first) <= 88, f"{name}: {first}"
+        assert not first or first.endswith((".", "::", ":", "?")), f"{name}: {first}"
+        assert not first.startswith(RIDDLES), f"{name}: {first}"
+
+
 def test_all_names_what_is_there():
     for name in ("elman", "elman.equations", "elman.cells", "elman.backends", "elman.layers"):
         module = importlib.import_module(name)

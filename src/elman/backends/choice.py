@@ -22,7 +22,9 @@ def known(name: str) -> str:
 
 
 def choose(call: Call, name: str = "auto") -> Backend:
-    """The backend for ``call``: the one named, or with ``auto`` the fastest that does not refuse.
+    """Choose the backend for ``call``.
+
+    The one that is named, or with ``auto`` the fastest that does not refuse.
 
     Raises :class:`BackendError` with the reason where the one named refuses.
     """

@@ -37,7 +37,10 @@ class Call:
 
 @dataclass(frozen=True)
 class Result:
-    """``output`` (T, B, O), the final ``states``, one (B, n) each, and for each node recorded its (T, B, n)."""
+    """What a run computes: output, final states and recorded values.
+
+    ``output`` is (T, B, O), each of ``states`` (B, n), and each recorded node (T, B, n).
+    """
 
     output: Tensor
     states: tuple[Tensor, ...]

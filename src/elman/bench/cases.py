@@ -56,7 +56,9 @@ MODES = {"forward+backward": 3, "forward": 1}
 
 
 def flops(program: Program, sizes: Mapping[str, int], shape: Shape, mode: str) -> int:
-    """Floating-point operations of the program's products over a sequence: two for each multiply-add.
+    """Count the floating-point operations of a sequence.
+
+    Those of the program's products: two for each multiply-add.
 
     Pointwise work is not counted.
 

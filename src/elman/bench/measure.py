@@ -24,8 +24,10 @@ LONG = 0.1  # seconds of a call from which warming up before it changes nothing
 
 @dataclass(frozen=True)
 class Plan:
-    """What to measure. ``rounds`` per case; in each, a peer is called for at least ``seconds``, then all wait for
-    ``pause`` seconds."""
+    """What to measure, and how often.
+
+    ``rounds`` per case; in each, a peer is called for at least ``seconds``, then all wait for ``pause`` seconds.
+    """
 
     cells: tuple[str, ...] = THREE
     shapes: tuple[Shape, ...] = GRID
@@ -49,7 +51,9 @@ class Plan:
 
     @classmethod
     def catalogue(cls, **choices: Any) -> Plan:
-        """Every cell of the catalogue, forward and backward at one shape, against a loop of torch's operations.
+        """The plan for every cell of the catalogue, against a loop of torch's operations.
+
+        Forward and backward, at one shape.
 
         >>> len(Plan.catalogue().cases()) == len(REGISTRY)
         True
@@ -142,7 +146,9 @@ def _arrays(values: Sequence[Any]) -> list[Any]:
 def interleave(
     runs: Mapping[str, Callable[[], Any]], rounds: int = 7, seconds: float = 0.05, pause: float = 0.02
 ) -> dict[str, list[float]]:
-    """Seconds of a call, for each of ``runs`` one median a round; each round calls all of them in turn.
+    """Time several functions in turn.
+
+    Returns the seconds of a call: for each of ``runs`` one median per round; each round calls all of them.
 
     >>> times = interleave({"sum": lambda: sum(range(10)), "nothing": lambda: None}, rounds=3, seconds=0, pause=0)
     >>> [len(each) for each in times.values()]
@@ -189,7 +195,7 @@ def ratio(theirs: Sequence[float], ours: Sequence[float]) -> float:
 
 
 def median_of(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Several measurements of one plan, each of its own process, as one: the median of each figure.
+    """Merge measurements of one plan, made in several processes: the median of each figure.
 
     >>> one, two, three = ({"cases": [{"peers": {"a": {"ms": ms, "note": ""}}}]} for ms in (1.0, 9.0, 2.0))
     >>> median_of([one, two, three])["cases"][0]["peers"]["a"]["ms"]

@@ -27,8 +27,10 @@ STEP = 1e-5  # of a central difference, which errs about its square
 
 
 def check(subject: Subject, say: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
-    """Put ``subject`` through every check: for each its name, verdict (ok, failed, skipped), what it shows, and the
-    first counter-example: shape, seed, tensor, entry, the value found and the one wanted.
+    """Put ``subject`` through every check.
+
+    For each: its name, verdict (ok, failed, skipped), what it shows, and the first counter-example: shape, seed,
+    tensor, entry, the value found and the one wanted.
 
     Raises :class:`EquationError` where the cell does not trace, :class:`CellError` for an option it has not.
 

@@ -15,7 +15,9 @@ from elman.backends.cpu import machine, threads
 
 
 def facts() -> dict[str, Any]:
-    """Versions, the processor, the width of its vectors in float32, its load of the last minute, the threads used.
+    """Describe this machine.
+
+    Versions, the processor, the width of its vectors in float32, its load of the last minute, the threads used.
 
     >>> facts()["torch"] == torch.__version__
     True

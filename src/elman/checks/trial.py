@@ -28,7 +28,9 @@ class Shape:
         return f"B={self.B}, T={self.T}, I={self.I}, H={self.H}"
 
     def fitting(self, program: Program) -> Shape:
-        """The shape with H a multiple of the cell's blocks, and I equal to it where x is used as it is.
+        """Adapt the shape to a program.
+
+        H becomes a multiple of the cell's blocks, and I equal to H if x is used as it is.
 
         >>> from elman.cells import get
         >>> str(Shape(3, 7, 2, 5).fitting(get("slstm").program(heads=3)))
@@ -54,7 +56,10 @@ class Subject:
         return self.cell.program(**{k: v for k, v in self.options.items() if k in self.cell.options})
 
     def layer(self, shape: Shape, dtype: torch.dtype = torch.float64, backend: str = "auto") -> Recurrent:
-        """One layer with the same weights in every dtype, at a scale where the cell is not nearly linear."""
+        """Make a layer with the same weights in every dtype.
+
+        They are of a scale at which the cell is not nearly linear.
+        """
         layer = Recurrent(self.cell, shape.I, shape.H, backend=backend, dtype=dtype, **self.options)
         generator = torch.Generator().manual_seed(self.seed)
         with torch.no_grad():

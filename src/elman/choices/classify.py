@@ -73,7 +73,7 @@ class ClassifyConfig(BaseModel):
         return USUAL.get(str(values.get("level")), {}) | values if isinstance(values, dict) else values
 
     def of_numbers(self) -> ClassifyConfig:
-        """The same with what is usual of numbers wherever nothing else was asked for.
+        """Return the settings with the defaults for numbers where nothing else was given.
 
         >>> ClassifyConfig(smoothing=0.2).of_numbers().smoothing, ClassifyConfig().of_numbers().head_dropout
         (0.2, 0.0)

@@ -16,7 +16,7 @@ NO_TIME = "none"
 
 
 class ReadConfig(BaseModel):
-    """What is said of how a series is read; everything else is found in the file, and said in the notes.
+    """How a series is to be read; what is not said here is found in the file.
 
     >>> ReadConfig(target="x").target
     ('x',)

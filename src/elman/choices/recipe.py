@@ -54,7 +54,9 @@ class Recipe(BaseModel):
         return name
 
     def torch_device(self) -> torch.device:
-        """Return the device to train on, with its index; :class:`ElmanError` if it is not in this machine.
+        """Return the device to train on, with its index.
+
+        Raises :class:`ElmanError` if it is not in this machine.
 
         A recipe may name a device that this machine lacks: its run can still be read here.
 

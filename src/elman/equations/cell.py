@@ -48,7 +48,9 @@ class Cell:
 
     @property
     def when(self) -> str:
-        """When one would use it: the paragraph of the docstring that begins with ``When:``, or nothing.
+        """When to use the cell.
+
+        The paragraph of the docstring that begins with ``When:``, or nothing.
 
         >>> import elman
         >>> elman.cells.get("mgu").when
@@ -141,7 +143,9 @@ def cell(
     inputs: Mapping[str, Any] | None = None,
     bias: str = "one",
 ) -> Any:
-    """Make a cell of a function ``f(x, *states, p, *, options)`` that is one step of a recurrent network.
+    """Turn a function into a cell.
+
+    ``f(x, *states, p, *, options)`` is one step of a recurrent network.
 
     ``p.name(a, b)`` is the affine projection W a + U b + bias, ``p.name()`` a learned vector; the rest is
     pointwise. It returns the new states, the first of which is the output, or an output and then the states.

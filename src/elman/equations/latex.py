@@ -36,7 +36,10 @@ def equations(program: Program, latex: bool = False) -> list[str]:
 
 @dataclass(frozen=True)
 class Equation:
-    """One equation as ``text``, the ``node`` it computes, and its right side with ``{index}`` for each value in it."""
+    """One equation of a step.
+
+    As ``text``, with the ``node`` it computes, and its right side with ``{index}`` for each value in it.
+    """
 
     node: int
     text: str

@@ -135,7 +135,10 @@ class Program:
 
     @functools.cached_property
     def values(self) -> dict[str, int]:
-        """The named values of the equations and their nodes; a state's name stands for its new value."""
+        """The named values of the equations and their nodes.
+
+        The name of a state stands for its new value.
+        """
         return {name: i for i, name in self.names} | {state.name: state.new for state in self.states}
 
     def parameter(self, name: str) -> Parameter:
@@ -143,8 +146,11 @@ class Program:
         return next(p for p in self.parameters if p.name == name)
 
     def weights(self, parameters: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """What the products of the step take for the ``parameters``: an antisymmetric one is W - W^T, others are as
-        they are. Whoever runs a program with the parameters of a layer asks here first."""
+        """Return the weights that the products of a step use.
+
+        An antisymmetric parameter becomes W - W^T, others stay as they are. Ask here before running a program
+        with the parameters of a layer.
+        """
         skew = [p for p in self.parameters if p.antisymmetric]
         return {**parameters, **{p.name: _skew(parameters[p.name], len(p.rows)) for p in skew}} if skew else parameters
 
@@ -155,7 +161,10 @@ class Program:
 
     @functools.cached_property
     def levels(self) -> tuple[int, ...]:
-        """For each node inside the loop, how many products deep it lies; 0 for what is hoisted out."""
+        """How many products deep each node lies inside the loop.
+
+        0 for what is hoisted out.
+        """
         levels: list[int] = []
         for i, node in enumerate(self.nodes):
             above = max((levels[a] for a in node.args), default=0)
@@ -164,7 +173,9 @@ class Program:
 
     @functools.cached_property
     def stages(self) -> tuple[Stage, ...]:
-        """The plan of one step: stage k is its products, then its pointwise work; stage 0 has no product.
+        """The stages of one step.
+
+        Stage k is its products, then its pointwise work; stage 0 has no product.
 
         What depends on no state stands in no stage: it is computed for all steps at once, before the loop.
         """
@@ -180,7 +191,10 @@ class Program:
 
     @property
     def kind(self) -> str:
-        """``linear`` or ``elementwise`` recurrence (no product in the loop), or how many stages it has."""
+        """The kind of recurrence.
+
+        ``linear`` or ``elementwise`` (no product in the loop), or how many stages it has.
+        """
         count = len(self.stages) - 1
         return "elementwise" if count == 0 else "one stage" if count == 1 else f"{count} stages"
 

@@ -35,7 +35,10 @@ COMPILERS = ("cc", "gcc", "clang")
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far one form is from the step in float64, as a share of the largest value; or why it was left out."""
+    """How far one exported form is from the step in float64.
+
+    As a fraction of the largest value; or why it was left out.
+    """
 
     form: str
     difference: float | None

@@ -23,7 +23,10 @@ PROMPT = 60  # symbols of a text that it begins with
 
 
 def page(model: Model, title: str) -> str:
-    """The page. Raises :class:`ExportError` for a network without a step, and a cell with further inputs."""
+    """Write the page of a model.
+
+    Raises :class:`ExportError` for a network without a step, and for a cell with further inputs.
+    """
     steps = [JsStep(flat) for flat in model.networks]
     for flat in model.networks:
         further = [name for name in flat.inputs if name not in ("x", "symbol")]

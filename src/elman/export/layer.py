@@ -18,7 +18,9 @@ REALS = {torch.float32: "float", torch.float64: "double"}
 
 
 def layer_as_c(layer: Recurrent, name: str = "layer") -> str:
-    """One step of ``layer`` as C99, in the layer's dtype: ``NAME_state``, ``NAME_reset(s)`` and ``NAME_step(s, x, y)``.
+    """Write one step of ``layer`` as C99, in the dtype of the layer.
+
+    The functions are ``NAME_reset(s)`` and ``NAME_step(s, x, y)``, the state ``NAME_state``.
 
     The cell's further inputs come after x, by name. Raises :class:`ExportError` for a layer of two directions.
 
@@ -57,8 +59,10 @@ def layer_as_c(layer: Recurrent, name: str = "layer") -> str:
 
 
 def layer_as_onnx(layer: Recurrent) -> Any:
-    """``layer`` as an ONNX model: ``x`` (T, B, I), ``lengths`` (B,), the states (B, n) and the cell's further inputs
-    (T, B, n) by name, to ``y`` (T, B, O) and the states, called ``NAME_out``.
+    """Write ``layer`` as an ONNX model.
+
+    From ``x`` (T, B, I), ``lengths`` (B,), the states (B, n) and the cell's further inputs (T, B, n) by name, to
+    ``y`` (T, B, O) and the states, called ``NAME_out``.
 
     >>> import elman
     >>> model = layer_as_onnx(elman.Recurrent("peephole", input_size=3, hidden_size=5))

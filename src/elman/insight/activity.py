@@ -40,12 +40,18 @@ class Activity:
 
     @property
     def low(self) -> Tensor:
-        """(n,): the share of steps and rows in which a unit is at its lower end; 0 of what has none."""
+        """How often each unit is at its lower end, (n,); 0 if it has none.
+
+        As a fraction of steps and rows.
+        """
         return self._share(self.values < self.bounds[0] + self._margin)
 
     @property
     def high(self) -> Tensor:
-        """(n,): the share of steps and rows in which a unit is at its upper end; 0 of what has none."""
+        """How often each unit is at its upper end, (n,); 0 if it has none.
+
+        As a fraction of steps and rows.
+        """
         return self._share(self.values > self.bounds[1] - self._margin)
 
     @property

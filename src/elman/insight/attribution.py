@@ -24,7 +24,10 @@ class Attribution:
 
     @property
     def mass(self) -> Tensor:
-        """(T, B): the share of each step, the sum of its absolute values over that of the whole row."""
+        """How much each step contributes, (T, B).
+
+        The sum of its absolute values, as a fraction of that of the whole row.
+        """
         size = self.values.abs().sum(2)
         return size / size.sum(0)
 

@@ -15,7 +15,9 @@ from elman.layers import Recurrent
 
 @dataclass(frozen=True)
 class GradientFlow:
-    """The norms ||dL_t/ds_k||, over rows and units, of every state s of every layer and direction.
+    """How the gradient flows back through time.
+
+    The norms ||dL_t/ds_k||, over rows and units, of every state s of every layer and direction.
 
     ``norms[layer][direction][state]`` is (T, T), row t and column k: at 0.5 each step back halves the gradient.
     dL_t/ds_k is the whole derivative, as autograd has it: through what s_k does within its own step too.
@@ -29,7 +31,10 @@ class GradientFlow:
         return next(iter(self.norms[-1][0].values()))
 
     def by_distance(self, layer: int = -1, direction: int = 0, state: str | None = None) -> Tensor:
-        """(T,): the mean over t of ||dL_t/ds_{t-d}|| for each distance d; towards later steps, in reverse."""
+        """Mean gradient by distance, (T,).
+
+        The mean over t of ||dL_t/ds_{t-d}|| for each distance d; towards later steps, in reverse.
+        """
         named = self.norms[layer][direction]
         norms = named[next(iter(named)) if state is None else state]
         sign = -1 if direction else 1

@@ -30,7 +30,9 @@ def part_of(parameter: str) -> str:
 
 
 class Health:
-    """Watches one training. The loop calls :meth:`step` after each backward pass and :meth:`epoch` at each epoch's end.
+    """Watches one training.
+
+    The loop calls :meth:`step` after each backward pass and :meth:`epoch` at the end of each epoch.
 
     Between, it keeps what each module was last called with, so that :meth:`explain` can say where a number first
     was none.
@@ -66,7 +68,10 @@ class Health:
         return enter
 
     def step(self, loss: float) -> float:
-        """Note a step's loss and each part's gradient; return the norm of the whole gradient, before it is clipped."""
+        """Note the loss and gradients of a step; return the norm of the whole gradient.
+
+        Before it is clipped.
+        """
         self._losses.append(loss)
         norms = gradient_norms(self._parameters)
         for part, places in self._parts.items():
@@ -74,14 +79,17 @@ class Health:
         return math.hypot(*norms)
 
     def epoch(self) -> dict[str, Any]:
-        """Each part's norm at every step since the last epoch, to 4 digits, and the steps (from 1) that spiked."""
+        """Return the norms of every step since the last epoch, by part.
+
+        To 4 digits, with the steps (from 1) that spiked.
+        """
         rounded = {part: [float(f"{norm:.4g}") for norm in norms] for part, norms in self._gradients.items()}
         found = {"gradients": rounded, "spikes": spikes(self._losses)}
         self._losses, self._gradients = [], {part: [] for part in self._parts}
         return found
 
     def explain(self, compute_loss: Callable[[], Tensor]) -> str:
-        """Say where the first number that is not finite appeared in the step just taken, and what heals it.
+        """Say where the first non-finite number of a step appeared, and what helps.
 
         ``compute_loss`` computes that step's loss once more, where the gradient is to blame and not the loss.
         """

@@ -29,7 +29,9 @@ HEALING = {
 
 @dataclass(frozen=True)
 class Jacobians:
-    """``matrices[t]`` (S, S) is ds_t/ds_{t-1} of one row, in the order in which the steps are run (T, S, S).
+    """The Jacobians of all steps of one row.
+
+    ``matrices`` (T, S, S): ``matrices[t]`` is ds_t/ds_{t-1}, in the order in which the steps are run.
 
     ``spans`` says which of the S numbers of the whole state are a state's, by name.
     """
@@ -38,7 +40,10 @@ class Jacobians:
     spans: dict[str, slice]
 
     def block(self, new: str, old: str) -> Tensor:
-        """d(new)_t/d(old)_{t-1}, (T, n, m): of an LSTM, ``block("c", "c")`` holds the forget gates on its diagonal."""
+        """Return the block d(new)_t/d(old)_{t-1} of every step, (T, n, m).
+
+        For an LSTM, ``block("c", "c")`` holds the forget gates on its diagonal.
+        """
         return self.matrices[:, self.spans[new], self.spans[old]]
 
     def norms(self) -> Tensor:
@@ -52,7 +57,10 @@ class Jacobians:
         return values.gather(1, order)
 
     def product_log_norms(self) -> Tensor:
-        """(T,): ln ||ds_T/ds_{T-d}|| for d = 1 ... T, the products of the last d steps; -inf where all is lost."""
+        """Log norms of the products of the last d steps, (T,).
+
+        ln ||ds_T/ds_{T-d}|| for d = 1 ... T; -inf where everything is lost.
+        """
         product = torch.eye(self.matrices.shape[-1], dtype=self.matrices.dtype, device=self.matrices.device)
         logs, scale = [], 0.0
         for matrix in self.matrices.flip(0):

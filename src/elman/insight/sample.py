@@ -17,7 +17,9 @@ from elman.sequences import Batch
 
 @dataclass(frozen=True)
 class Sample:
-    """One sequence as the ``layer`` is given it, ``x`` (T, 1, I), and three gradients to its output, (T, 1, O).
+    """One sequence that a network is explained on.
+
+    ``x`` (T, 1, I) as the ``layer`` reads it, and three gradients with respect to its output, (T, 1, O).
 
     ``loss`` is that of the loss of every step, ``trained`` that of the loss trained on, ``explained`` that of the
     number which attribution asks about. What comes after the layer is linear in each, so they say all of it.
@@ -61,7 +63,9 @@ class Sample:
         labels: Sequence[str] = (),
         training: Sequence[Mapping[str, Any]] = (),
     ) -> Sample:
-        """A sequence ``x`` of one's own, of one row, that a layer of one's own reads; what follows it are functions.
+        """Make a sample of your own sequence ``x`` and your own layer.
+
+        It has one row; the arguments after it are functions of the output.
 
         - ``output``: of the layer's output (T, 1, O), a head say, the number that ``question`` names; the sum of the
           last step's units where None.
@@ -132,7 +136,10 @@ class Watched:
         return kept[0], result
 
     def number(self, name: str, of: Callable[[Tensor], Tensor]) -> Tensor:
-        """The sum of what the function ``name`` makes of the output. Raises :class:`ShapeError` where it is none."""
+        """Evaluate the function ``name`` of the output, and sum.
+
+        Raises :class:`ShapeError` if it gives no number.
+        """
         made = of(self.output)
         if not isinstance(made, Tensor) or not made.requires_grad:
             raise ShapeError(f"{name}: what it gives does not depend on the output it was given")

@@ -135,7 +135,9 @@ def backtest(
     reading: Mapping[str, Any] | None = None,
     **choices: Any,
 ) -> Backtest:
-    """Forecast ``horizon`` steps from value ``first`` on (unless told, the last fifth), then from every ``every``-th.
+    """Forecast from many past origins, each from its own past.
+
+    ``horizon`` steps from value ``first`` on (unless told, the last fifth), then from every ``every``-th.
 
     ``choices`` are those of :class:`Forecaster`, ``reading`` those of :func:`elman.read_series`. The network, its
     scaler, its lines and whatever it finds in the data know only what stands before the first origin, or, with

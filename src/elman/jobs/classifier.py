@@ -133,7 +133,9 @@ class Classifier(Job[ClassifyTask]):
         test: Any = None,
         **reading: Any,
     ) -> History:
-        """Train on ``data``: a file or folder, a dataframe, sequences and their labels as a pair, or a
+        """Train on labelled sequences.
+
+        ``data`` is a file or folder, a dataframe, sequences and their labels as a pair, or a
         :class:`elman.data.Labelled`. ``validation`` and ``test`` may be data of their own.
 
         ``reading`` (sequence, label, id) says how to read them. With ``run`` everything is kept in that folder.

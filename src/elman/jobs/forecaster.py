@@ -319,7 +319,9 @@ class Forecaster(Job[ForecastTask]):
         levels: Sequence[float],
         before: int | None = None,
     ) -> dict[float, Array]:
-        """Half the width of intervals around forecasts of ``values`` (N, C) from ``origins`` (n,), by level.
+        """Return half the width of intervals around forecasts, by level.
+
+        The forecasts are of ``values`` (N, C), from ``origins`` (n,).
 
         (n, steps, C) each. The errors of forecasts made within the series, before its value ``before`` where that is
         given, say how wide; each counts in units of how lively the values before it were.

@@ -124,8 +124,10 @@ class Generator(Job[GenerateTask]):
         return (f"words beyond the {len(alphabet) - 1} most frequent are read as {RARE}, and never written",)
 
     def test(self) -> dict[str, Any]:
-        """Nats a symbol and bits a character of the test part, or of the validation part where there is none, beside
-        n-grams counted in the training part. Raises :class:`DataError` where there is neither.
+        """Score the test part in nats per symbol and bits per character.
+
+        Or the validation part, if there is no test part; beside n-grams counted in the training part. Raises
+        :class:`DataError` if there is neither.
 
         >>> generator = Generator("rnn", hidden=4, layers=1, dropout=0, epochs=1)
         >>> history = generator.fit(b"to be or not to be, " * 50)
@@ -195,8 +197,10 @@ class Generator(Job[GenerateTask]):
     def generate(
         self, prompt: str = "", length: int = 200, *, seed: int | None = None, state: Written | None = None, **how: Any
     ) -> tuple[str, Written]:
-        """``length`` symbols after ``prompt``, each drawn from the network's odds and fed back; and the state, from
-        which a further call goes on. ``how``: temperature, top_k, top_p, see :class:`Sampling`.
+        """Continue ``prompt`` by ``length`` symbols; return the text and the state.
+
+        Each symbol is drawn from the probabilities and fed back; a further call continues from the state.
+        ``how``: temperature, top_k, top_p, see :class:`Sampling`.
 
         ``seed`` is of what is drawn; without it the numbers go on with the state's, or begin at seed 0. Without a
         prompt a text begins after a line's end, or as the training text began. Raises :class:`DataError` naming a

@@ -51,7 +51,9 @@ class PanelRun(JobRun):
 
 
 class PanelForecaster(Job[PanelTask]):
-    """One recurrent network that forecasts many series of unlike lengths, each on the linear forecast of its own.
+    """A recurrent network that forecasts many series of unlike lengths.
+
+    Each stands on a linear forecast of its own.
 
     ``choices`` are fields of :class:`ForecastConfig` (context, horizon, split, season, segment, short), of
     :class:`Recipe`, and the options of the cell. Raises :class:`ElmanError` for what is none of these.
@@ -185,7 +187,10 @@ class PanelForecaster(Job[PanelTask]):
         return (*self.panel.notes, *own, *shown.found(self, self._asked), *shown.gain(self.model))
 
     def test_part(self) -> tuple[Part, Array, Array]:
-        """The test windows, the forecasts after them and the truth (n, K). Raises :class:`DataError` without any."""
+        """Forecast the test windows: the windows, the forecasts and the truth (n, K).
+
+        Raises :class:`DataError` if there are none.
+        """
         task = self.task
         if not len(task.test):
             raise DataError(
@@ -194,7 +199,9 @@ class PanelForecaster(Job[PanelTask]):
         return task.test, task.predict(task.test, "known"), task.truth(task.test)
 
     def test(self) -> dict[str, Any]:
-        """Scores on the test windows: means over the series, beside plain baselines, and of each series.
+        """Score the test windows: means over the series, and each series.
+
+        Beside the plain baselines.
 
         >>> panel = {name: np.sin(np.arange(n) / 3 + n) for name, n in (("a", 60), ("b", 80))}
         >>> forecaster = PanelForecaster("rnn", hidden=4, epochs=1)
@@ -222,7 +229,9 @@ class PanelForecaster(Job[PanelTask]):
     def predict(
         self, steps: int | None = None, data: Any = None, *, levels: Sequence[float] = (), **reading: Any
     ) -> Continuations:
-        """The next ``steps`` values of every series, or of those in ``data``, newer ones of the same names.
+        """Forecast the next ``steps`` values of every series.
+
+        Of those in ``data``, if given: newer ones of the same names.
 
         As many as the horizon unless told; more are made by feeding forecasts back. With ``levels``, in per cent,
         intervals. Raises :class:`DataError` for a series that was not trained on, and one shorter than its line reads.
@@ -266,7 +275,10 @@ class PanelForecaster(Job[PanelTask]):
         return np.array([number[name] for name in panel.names])
 
     def widths(self, series: NDArray[np.int64], steps: int, levels: Sequence[float]) -> dict[float, Array]:
-        """Half the width (n, steps) of each level's interval around forecasts of these ``series`` (n,)."""
+        """Return half the width (n, steps) of each level's interval.
+
+        Around forecasts of these ``series`` (n,).
+        """
         if not check_levels(levels):
             return {}
         task = self.task

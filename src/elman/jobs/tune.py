@@ -27,8 +27,11 @@ RATES = (0.002, 0.05)
 
 @dataclass(frozen=True)
 class Tuned:
-    """The ``trials`` in their order, each with its choices and, where it could be trained, its validation MSE; and the
-    ``best`` of them, trained once more as ``forecaster``. ``interrupted`` before all were done."""
+    """The result of a search.
+
+    The ``trials`` in their order, each with its choices and, if it could be trained, its validation MSE; and the
+    ``best`` of them, trained once more as ``forecaster``. ``interrupted`` before all were done.
+    """
 
     trials: list[dict[str, Any]]
     best: dict[str, Any]

@@ -36,7 +36,9 @@ class Recording:
 
 
 class Recurrent(nn.Module):
-    """Any cell over a sequence: stacked, in one direction or two, of any lengths. The loop it stands for is::
+    """Any cell over sequences: stacked, in one direction or two, of any lengths.
+
+    The loop it stands for is::
 
         for t in range(T):
             h = f(x[t], h)
@@ -186,7 +188,9 @@ class Recurrent(nn.Module):
         return Stepper(self, rows)
 
     def step(self, x: Tensor, state: Any = None, **extras: Tensor) -> tuple[Tensor, Any]:
-        """One step: x (B, I) and the state to y (B, D O) and the next state; as :meth:`forward` on a sequence of one.
+        """Run one step: from x (B, I) and the state to y (B, D O) and the next state.
+
+        As :meth:`forward` on a sequence of one step.
 
         Gradients flow. Where they need not, and many steps follow, :meth:`stepper` is a hundred times as fast.
 
@@ -232,7 +236,9 @@ class Recurrent(nn.Module):
     def calls(
         self, x: Any, state: Any = None, lengths: Any = None, reset: Tensor | None = None, **extras: Tensor
     ) -> tuple[list[list[Call]], Tensor]:
-        """What :meth:`forward` gives the backend for each layer and direction in evaluation, and its output (T, B, O).
+        """Return the calls that :meth:`forward` makes to the backend, and its output (T, B, O).
+
+        One for each layer and direction, as in evaluation.
 
         >>> import torch, elman
         >>> calls, output = elman.Recurrent("lstm", 3, 5, num_layers=2).calls(torch.zeros(7, 4, 3))

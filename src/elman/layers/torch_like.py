@@ -127,7 +127,9 @@ class RNN(_StandIn, nn.RNN):
 
 
 class LSTM(_StandIn, nn.LSTM):
-    """``torch.nn.LSTM`` on Elman's equations, with ``proj_size`` (Gers et al. 2000; Sak et al. 2014).
+    """``torch.nn.LSTM`` on Elman's equations, with ``proj_size``.
+
+    Gers et al. 2000; Sak et al. 2014.
 
     >>> import torch, elman
     >>> output, (h_n, c_n) = elman.LSTM(3, 5, proj_size=2, batch_first=True)(torch.zeros(4, 7, 3))
@@ -230,7 +232,9 @@ def _one_state(module: nn.RNNCellBase, program: Program, input: Tensor, hx: Tens
 
 
 class LSTMCell(nn.LSTMCell):
-    """``torch.nn.LSTMCell`` on Elman's equations: one step, x (B, I) or (I,), (h, c) each (B, H) or (H,).
+    """``torch.nn.LSTMCell`` on Elman's equations: one step.
+
+    x is (B, I) or (I,), (h, c) each (B, H) or (H,).
 
     >>> import torch, elman
     >>> h, c = elman.LSTMCell(3, 5)(torch.zeros(4, 3))

@@ -104,7 +104,9 @@ class Blend:
         families: Sequence[str] = (),
         folds: int = FOLDS,
     ) -> Blend:
-        """Choose on rolling origins within ``values`` (N,), in ``folds``; no member reads more than ``longest`` values.
+        """Choose the members on rolling origins within ``values`` (N,), in ``folds``.
+
+        No member reads more than ``longest`` values.
 
         ``families`` are bases to choose among, on the values as they are and with coefficients; all, and on
         logarithms too where every value is above 0, unless told. Raises :class:`DataError` for fewer than two values,
@@ -151,7 +153,10 @@ class Blend:
 
     @classmethod
     def from_dict(cls, facts: dict[str, Any]) -> Blend:
-        """The blend that :meth:`to_dict` wrote. Raises :class:`DataError` when it is no such thing."""
+        """Read what :meth:`to_dict` wrote.
+
+        Raises :class:`DataError` if it is no blend.
+        """
         try:
             members = tuple(Member(**member) for member in facts["members"])
             blend = cls(int(facts["horizon"]), int(facts["season"]), members)

@@ -39,7 +39,9 @@ def confusion(prediction: Ids, truth: Ids, classes: int) -> Ids:
 
 
 def by_class(counts: Ids) -> dict[str, Array]:
-    """Precision, recall, F1 and support (K,) of each class of a :func:`confusion`; 0 where there is nothing to divide.
+    """Precision, recall, F1 and support (K,) of each class of a :func:`confusion`.
+
+    0 where there is nothing to divide.
 
     >>> {name: values.round(3).tolist() for name, values in by_class(np.array([[1, 1], [0, 2]])).items()}
     {'precision': [1.0, 0.667], 'recall': [0.5, 1.0], 'f1': [0.667, 0.8], 'support': [2.0, 2.0]}
@@ -65,8 +67,10 @@ def macro_f1(counts: Ids) -> float:
 
 
 def calibration_error(probabilities: Array, truth: Ids, bins: int = BINS) -> float:
-    """The expected calibration error of ``probabilities`` (n, K): how far confidence is from accuracy, on average
-    over ``bins`` of equal width (Naeini et al. 2015; Guo et al. 2017).
+    """Expected calibration error of ``probabilities`` (n, K).
+
+    How far confidence is from accuracy, on average over ``bins`` of equal width (Naeini et al. 2015; Guo et al.
+    2017).
 
     >>> calibration_error(np.array([[0.9, 0.1], [0.9, 0.1]]), np.array([0, 1]))
     0.4
@@ -78,8 +82,9 @@ def calibration_error(probabilities: Array, truth: Ids, bins: int = BINS) -> flo
 
 
 def best_temperature(logits: Array, truth: Ids) -> float:
-    """The temperature T for which softmax(logits / T) of ``logits`` (n, K) gives ``truth`` (n,) most likely (Guo et
-    al. 2017), within 1/8 and 8.
+    """Find the temperature that calibrates ``logits`` (n, K) best.
+
+    The T within 1/8 and 8 for which softmax(logits / T) makes ``truth`` (n,) most likely (Guo et al. 2017).
 
     >>> round(best_temperature(np.array([[2.0, 0.0]] * 4), np.array([0, 0, 0, 1])), 3)  # softmax gives 3/4
     1.82
@@ -88,8 +93,10 @@ def best_temperature(logits: Array, truth: Ids) -> float:
 
 
 def best_mixture(logits: Array, beside: Array | None, truth: Ids) -> tuple[float, float]:
-    """The temperature T, within 1/8 and 8, and the weight w of 0 or more for which softmax((logits + w beside) / T) of
-    ``logits`` and ``beside`` (n, K) gives ``truth`` (n,) most likely; w is 0 where there is nothing beside.
+    """Find the temperature and weight with which two classifiers are mixed best.
+
+    The T within 1/8 and 8 and the w of 0 or more for which softmax((logits + w beside) / T) of ``logits`` and
+    ``beside`` (n, K) makes ``truth`` (n,) most likely; w is 0 if there is nothing beside.
 
     The likelihood is concave in 1 / T and w / T, which are found in turn (stacking, Wolpert 1992).
 

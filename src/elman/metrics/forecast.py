@@ -118,7 +118,9 @@ def seasonal_naive(values: Array, first: NDArray[np.int64], horizon: int, season
 
 
 def drift(values: Array, first: NDArray[np.int64], horizon: int) -> Array:
-    """The line through the first and the last value before each window's targets, gone on with: (n, horizon, C).
+    """Forecast by a straight line through the first and the last value, (n, horizon, C).
+
+    Of the values before the targets of each window.
 
     ``values`` (N, C) is the series, ``first`` (n,) the index in it of each window's first target; only values before
     that are read. Raises DataError where a window has fewer than two values before it.

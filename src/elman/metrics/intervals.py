@@ -27,7 +27,9 @@ def check_levels(levels: Sequence[float]) -> tuple[float, ...]:
 
 
 def half_widths(errors: Array, levels: Sequence[float]) -> Array:
-    """How far an interval reaches to each side, (levels, K, C), from ``errors`` (n, K, C) of earlier forecasts.
+    """Half widths of intervals, (levels, K, C), from earlier errors.
+
+    ``errors`` (n, K, C) are those of earlier forecasts.
 
     Split conformal prediction (Lei et al. 2018): of n errors the k-th smallest in size, k = ceil((n + 1) level). Those
     of all K steps count together, each in units of its own step's root mean square, which never falls with the step:
@@ -49,7 +51,9 @@ def half_widths(errors: Array, levels: Sequence[float]) -> Array:
 
 
 def liveliness(values: Array, origins: NDArray[np.int64], season: int = 0) -> Array:
-    """How lively ``values`` (N, C) are before each of ``origins`` (n,): (n, C), in the values' units.
+    """How much ``values`` (N, C) move before each of ``origins`` (n,): (n, C).
+
+    In the units of the values.
 
     The root mean square of the changes from value to value, over the last two seasons or 24 values, whichever is more,
     and never below a tenth of that of all values before the origin.
@@ -91,7 +95,9 @@ def interval_score(prediction: Array, truth: Array, widths: Array, level: float)
 
 
 def interval_scores(prediction: Array, truth: Array, widths: Mapping[float, Array]) -> dict[str, dict[str, float]]:
-    """Of each level in per cent, its ``widths`` (..., K, C): coverage, mean width from bound to bound, interval score.
+    """Score intervals by level: coverage, mean width and interval score.
+
+    ``widths`` (..., K, C) of each level in per cent; a width is from bound to bound.
 
     >>> interval_scores(np.zeros((1, 1, 1)), np.ones((1, 1, 1)), {80.0: np.array([[2.0]])})
     {'80': {'coverage': 100.0, 'width': 4.0, 'score': 4.0}}

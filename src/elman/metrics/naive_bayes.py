@@ -25,7 +25,9 @@ def ngrams(tokens: Tokens, longest: int) -> list[tuple[str, ...]]:
 
 
 class NaiveBayes:
-    """Multinomial naive Bayes: a class's prior times the chance of each n-gram of a text in it.
+    """Multinomial naive Bayes.
+
+    The prior of a class times the probability of each n-gram of a text in it.
 
     ``texts`` (n) are sequences of tokens and ``classes`` (n,) numbers; ``smoothing`` is added to every count. An
     n-gram that training never saw counts for nothing.

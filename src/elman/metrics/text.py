@@ -22,7 +22,9 @@ def bits_per_char(nats: float, characters: float) -> float:
 
 
 class NGrams:
-    """Counts of the 1- to ``order``-grams of ``training`` ids (N,), each less than ``symbols``, interpolated.
+    """An interpolated n-gram model.
+
+    Counts of the 1- to ``order``-grams of ``training`` ids (N,), each less than ``symbols``.
 
     The probability of w after the context h is (c(h w) + t(h) p(w after h without its first)) / (c(h) + t(h)), with c
     the counts and t(h) how many symbols were seen after h; below the unigrams all are alike (Witten & Bell 1991).
@@ -53,7 +55,10 @@ class NGrams:
         return grams
 
     def probabilities(self, ids: Ids, first: int) -> NDArray[np.float64]:
-        """The probability of each of ``ids`` (T,) from ``first`` on, (T - first,), after those before it."""
+        """Probabilities of ``ids`` (T,) from ``first`` on, (T - first,).
+
+        Each given those before it.
+        """
         p = np.full(len(ids) - first, 1 / self.symbols)
         for n, (grams, counts, contexts, totals, kinds) in enumerate(self._tables, start=1):
             skipped = max(0, n - 1 - first)  # the first have too few before them for an n-gram

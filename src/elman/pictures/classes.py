@@ -12,7 +12,10 @@ from elman.pictures.figures import save, short
 
 
 def draw_confusion(path: str | Path, counts: NDArray[np.int64], classes: Sequence[str], title: str) -> Path:
-    """Draw how many of each true class (row) of ``counts`` (K, K) were taken for each; the shade is a row's share."""
+    """Draw a confusion matrix, ``counts`` (K, K).
+
+    How many of each true class (row) were taken for each; the shade is a fraction of the row.
+    """
     from matplotlib.figure import Figure
 
     size = len(classes)

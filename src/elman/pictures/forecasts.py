@@ -154,7 +154,9 @@ def draw_panel(
 def draw_residuals(
     path: str | Path, residuals: Array, names: Sequence[str], where: NDArray[Any], correlations: Array, title: str
 ) -> Path:
-    """Draw ``residuals`` (n, C) at ``where`` (n,) and, beside them, their ``correlations`` (lags, C) from lag 1 on.
+    """Draw ``residuals`` (n, C) over time and their autocorrelation.
+
+    At ``where`` (n,); the ``correlations`` (lags, C) are from lag 1 on.
 
     What a good forecast leaves has no pattern: its correlations stay within the grey band, two standard errors of none.
     """

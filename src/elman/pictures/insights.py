@@ -23,7 +23,9 @@ NAMED, NOTABLE = 4, 0.1  # steps of an attribution that are named: so many, of a
 
 
 def draw_gradient_flow(path: str | Path, heat: Any, title: str, state: str = "h", first: int = 1) -> Path:
-    """Draw ||dL_t/ds_k|| (T, T), row t and column k, as a heat map on a logarithmic scale; grey where it is 0.
+    """Draw the gradient flow ||dL_t/ds_k|| (T, T) as a heat map.
+
+    Row t and column k, on a logarithmic scale; grey where it is 0.
 
     ``first`` is what the first step is called. Where one step alone has a loss, its row is drawn as a line.
     """
@@ -75,7 +77,9 @@ def _draw_one_loss(path: str | Path, norms: NDArray[np.float64], step: int, titl
 
 
 def draw_attribution(path: str | Path, mass: Any, title: str, labels: Sequence[str] = ()) -> Path:
-    """Draw each step's share (T,) of what an output comes from as a line up; the largest are named, by step from 1.
+    """Draw how much each step (T,) contributes to an output, as upright lines.
+
+    The largest are named, by step from 1.
 
     ``labels`` (T,) are said beside the number. A share that is no number, of an output that nothing moves, is none.
     """
@@ -110,7 +114,10 @@ def _apart(shares: NDArray[np.float64]) -> list[int]:
 
 
 def draw_memories(path: str | Path, memories: Mapping[str, Memory], title: str) -> Path:
-    """Draw how far back an input moves the output, one line a network, and where each one's effective length ends."""
+    """Draw how far back an input moves the output, one line per network.
+
+    And where the effective length of each ends.
+    """
     drawn, (axis,) = figure(1, height=4.0)
     for i, (name, memory) in enumerate(memories.items()):
         influence = numbers(memory.influence)
@@ -135,7 +142,9 @@ def draw_memories(path: str | Path, memories: Mapping[str, Memory], title: str) 
 
 
 def draw_activity(path: str | Path, values: Mapping[str, Activity], title: str, row: int = 0, first: int = 1) -> Path:
-    """Draw named values of one row over time, units under each other: one panel each, gates from 0 to 1.
+    """Draw named values of one row over time, one panel each.
+
+    Units stand under each other; gates go from 0 to 1.
 
     ``first`` is what the first step is called.
     """
@@ -171,7 +180,9 @@ def _scale(found: Activity, shown: NDArray[np.float64]) -> tuple[float, float, s
 
 
 def draw_shares(path: str | Path, shares: Mapping[str, Shares], title: str) -> Path:
-    """Draw how much of the whole gradient comes from within so many steps, by projection, one line a network.
+    """Draw how much of the gradient comes from nearby steps.
+
+    By projection, one line per network.
 
     The dotted line is the share by norm, which passes 1 where paths cancel.
     """

@@ -23,7 +23,9 @@ def draw_text(
     label: str,
     bounds: tuple[float, float] | None = None,
 ) -> Path:
-    """Draw ``tokens`` (characters or words) one after another, each on the colour of its own of the ``values`` (T,).
+    """Draw ``tokens`` (characters or words), each on the colour of its value.
+
+    ``values`` are (T,).
 
     The colours span ``bounds``, or the largest of the values either way; ``label`` says what the values are. A line
     ends after 72 characters, and where the text has one end. Raises :class:`ShapeError` for another number of values.

@@ -16,7 +16,9 @@ THIS = "this one"
 
 
 def compare(explanation: Explanation, others: Mapping[str, Any]) -> Explanation:
-    """The explanation with the memory by gradient of ``others`` beside its own: ``beside``, and facts "compared".
+    """Compare the memory of an explained network with that of ``others``.
+
+    Returns the explanation with their memory by gradient ``beside``, and facts "compared".
 
     Each of ``others``, by name, is a trained job or a :class:`Sample`, measured on so many steps of its own data; or a
     cell, by name or itself: a fresh layer of it, with at most as many numbers to learn, reads the same sequence.

@@ -14,7 +14,9 @@ COLOURED = 720  # characters of a text, the first
 
 
 def draw(explanation: Explanation, folder: Path, kind: str = "png") -> dict[str, Path]:
-    """Draw what matters, gradient flow, memory, gates, shares, of a text its characters too: caption and file.
+    """Draw the pictures of an explanation; return the files by caption.
+
+    What matters, gradient flow, memory, gates, and for a text its characters.
 
     The files go into ``folder``, each a PNG or, where ``kind`` says so, an SVG.
     """

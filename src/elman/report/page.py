@@ -29,7 +29,9 @@ def write_page(
     title: str = "A network, explained",
     live: str = "",
 ) -> Path:
-    """Write ``explanation`` as one HTML file, ``pictures`` (by caption, PNG or SVG) inside it: its own where None.
+    """Write ``explanation`` as one HTML file.
+
+    ``pictures`` (by caption, PNG or SVG) stand inside it: its own if None.
 
     ``live`` is a page of its own that stands in it, to try the network on (``elman.export.page``).
     Raises :class:`RunError` where the file cannot be written.

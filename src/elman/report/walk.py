@@ -22,7 +22,7 @@ AT_ONCE = 1 << 20  # numbers of one value computed together
 
 @torch.no_grad()
 def walk(layer: Recurrent, x: Tensor, units: int = UNITS, **given: Any) -> list[dict[str, Any]]:
-    """Each layer and direction of a run over ``x`` (T, 1, I): its equations, and the values that stand in them.
+    """Collect the equations and values of every layer over ``x`` (T, 1, I).
 
     ``given`` may be the state before it. ``values[node]`` has the ``units`` that are kept, ``data``, (T, units) or
     (1, units) where it is the same at every step, as float32 in base64, and of what has more units ``summary``, (T, 3).

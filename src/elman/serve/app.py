@@ -168,7 +168,10 @@ class Server:
 
 
 def application(runs: Mapping[str, Served], limits: Limits | None = None, token: str = "") -> FastAPI:
-    """The server of ``runs`` by name. With a ``token`` every request must carry it (``Authorization: Bearer ...``)."""
+    """Make the server of ``runs``, by name.
+
+    With a ``token`` every request must carry it (``Authorization: Bearer ...``).
+    """
     server = Server(runs, limits or Limits.model_validate({}), token)
     app = FastAPI(title="Elman", version=__version__, description="Recurrent networks, trained.", responses=REFUSALS)
     guarded = APIRouter(dependencies=[Depends(server.allowed)])

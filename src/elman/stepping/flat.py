@@ -44,7 +44,7 @@ class Value:
 
 @dataclass(frozen=True)
 class Memory:
-    """A state: the values that are its old and its new one, and what it begins with (zeros where None)."""
+    """A state: its old and new value, and what it begins with (None: zeros)."""
 
     name: str
     size: int
@@ -159,8 +159,11 @@ class Writer:
         suffix: str = "",
         initial: Sequence[Tensor] | None = None,
     ) -> int:
-        """A cell's step on the value ``x``, and its output. ``parameters`` by the program's names, ``extras`` the
-        values of further inputs; ``suffix`` tells the states and tensors of one layer from another's."""
+        """Add a cell's step on the value ``x``; return its output.
+
+        ``parameters`` by the program's names, ``extras`` the values of further inputs; ``suffix`` tells the
+        states and tensors of one layer from another's.
+        """
         weights = {name: self.tensor(name + suffix, w) for name, w in program.weights(parameters).items()}
         owner = {p.name: p for p in program.parameters}
         names = dict(program.names)

@@ -10,7 +10,10 @@ from elman.stepping.flat import LEAVES, WIDE, Flat
 
 @dataclass(frozen=True)
 class Products:
-    """Rows of one matrix times one value, taken together: the values ``parts`` follow each other in its rows."""
+    """Products of one matrix with one value, taken together.
+
+    The values ``parts`` follow each other in its rows.
+    """
 
     parts: tuple[int, ...]
 
@@ -35,7 +38,9 @@ Stage = Products | Single | Loop
 
 @dataclass(frozen=True)
 class Order:
-    """The stages of a step, and which values must be kept whole (``kept``): the others live inside one loop.
+    """The stages of a step, and which values are kept as arrays.
+
+    ``kept`` are whole; the others live inside one loop.
 
     ``in_place`` are memories (by position) whose new value may be written over the old one as it is computed: nothing
     reads the old one afterwards.
@@ -47,7 +52,10 @@ class Order:
 
 
 def order_of(flat: Flat) -> Order:
-    """Order the step: whatever is ready and whole, then whatever is ready and pointwise, and again."""
+    """Order the values of a step into stages.
+
+    Whatever is ready and whole, then whatever is ready and pointwise, and again.
+    """
     values = flat.values
     done = {i for i, v in enumerate(values) if v.op in LEAVES}
     left = [i for i in range(len(values)) if i not in done]

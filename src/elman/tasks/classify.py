@@ -57,7 +57,9 @@ def pool_max(output: Tensor, valid: Tensor) -> Tensor:
 
 
 class ClassifyNetwork(nn.Module):
-    """Sequences to logits: ``recurrent`` between an embedding of ``tokens`` (0: numbers come as they are) and a head.
+    """A network from sequences to logits.
+
+    ``recurrent`` stands between an embedding of ``tokens`` (0: numbers come as they are) and a head.
 
     ``runs`` of several tokens, whose ids follow the tokens', have a weight a class each.
 
@@ -93,7 +95,10 @@ class ClassifyNetwork(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """The logits (B, K) of x: ids (T, B, N), or numbers (T, B, C); ``lengths`` (B,) from 1 to T."""
+        """Compute the logits (B, K) of x.
+
+        x holds ids (T, B, N), or numbers (T, B, C); ``lengths`` (B,) are from 1 to T.
+        """
         valid = running(lengths, x.shape[0])
         bagged = 0.0 if self.bag is None else self._bagged(self.bag, x, valid)
         if self.embedding is not None:
@@ -102,7 +107,9 @@ class ClassifyNetwork(nn.Module):
         return self.head(self.drop_head(self._pooled(output, valid))) + bagged
 
     def flat(self) -> Flat:
-        """One step: from a ``symbol`` or numbers ``x`` (C,) to the ``logits`` (K,) of the sequence up to it.
+        """Write one step as a flat.
+
+        From a ``symbol`` or numbers ``x`` (C,) to the ``logits`` (K,) of the sequence up to it.
 
         Raises :class:`ExportError` where runs of tokens are read beside.
         """
@@ -168,7 +175,7 @@ class Batch:
 
 
 class ClassifyTask:
-    """A network, labelled sequences and the way one is trained on the other: what :func:`elman.training.fit` takes.
+    """Training of a network on labelled sequences, for :func:`elman.training.fit`.
 
     ``reader`` makes numbers of sequences: a :class:`Vocabulary` of texts, a :class:`Scaler` of channels.
     """
@@ -222,7 +229,10 @@ class ClassifyTask:
         return -(-len(self.parts.train) // self.batch)
 
     def batches(self, generator: torch.Generator) -> Iterator[Batch]:
-        """One epoch: sequences in random order, of like length together, the batches in random order again."""
+        """Yield the batches of one epoch.
+
+        Sequences in random order, of like length together, the batches in random order again.
+        """
         order = self.parts.train[torch.randperm(len(self.parts.train), generator=generator).numpy()]
         batches: list[NDArray[np.int64]] = []
         for start in range(0, len(order), POOL * self.batch):
@@ -247,7 +257,10 @@ class ClassifyTask:
         return cross_entropy(logits, labels, weight=weights, label_smoothing=smoothing)
 
     def validate(self) -> float | None:
-        """The cross entropy of the validation part, or what its accuracy or macro-F1 lacks of 1; None without one."""
+        """Return the validation loss; None without a validation part.
+
+        Cross entropy, or 1 minus accuracy or macro-F1.
+        """
         if not len(self.parts.validation):
             return None
         logits = self.logits([self.inputs[i] for i in self.parts.validation])
@@ -259,7 +272,10 @@ class ClassifyTask:
     # Use
 
     def portable(self) -> Model:
-        """The network in a form that can leave Python. Raises :class:`ExportError` where naive Bayes counts beside."""
+        """Return the network in a form that can leave Python.
+
+        Raises :class:`ExportError` if naive Bayes counts beside it.
+        """
         model, sequence = self.model.eval(), self.inputs[0]
         if float(model.bayes_weight):
             raise ExportError("naive Bayes counts beside the network and cannot leave; train with `network_alone`")

@@ -49,7 +49,7 @@ class Batch:
 
 
 class ForecastTask:
-    """A network, a series and the way one is trained on the other: what :func:`elman.training.fit` takes."""
+    """Training of a network on a series, for :func:`elman.training.fit`."""
 
     name = "forecast"
 
@@ -112,7 +112,7 @@ class ForecastTask:
 
     @torch.no_grad()
     def judge(self) -> None:
-        """Find the shares of the network's two parts that help on the validation windows, and use them.
+        """Find how much of the network's two parts helps on the validation windows; use it.
 
         They are the best of least squares above 0 with a sum of at most 1, shrunk the more the less certain their gain
         over the line alone is (as James & Stein 1961 shrink): by a factor 1 - (2 e / gain)^2, e its standard error over
@@ -169,10 +169,10 @@ class ForecastTask:
         return self._stream_batches(generator) if self.config.stateful else self._window_batches(generator)
 
     def loss(self, batch: Batch, state: Any = None) -> tuple[Tensor, Any]:
-        """Mean squared error of the scaled forecasts, and the state after them where the network carries it on.
+        """Return the mean squared error of the scaled forecasts, and the state after them.
 
-        Of a network on a line it is the sum of both its parts' errors, each as a multiple of what the line, or the last
-        value, leaves in training.
+        The state is None unless the network carries it on. Of a network on a line the loss is the sum of both its
+        parts' errors, each as a multiple of what the line, or the last value, leaves in training.
         """
         if isinstance(self.model, NetworkOnLine):
             each = self.model.parts_of_each(batch.inputs)
@@ -296,8 +296,7 @@ class ForecastTask:
 
     @torch.no_grad()
     def errors_before(self, end: int, steps: int) -> tuple[Tensor, list[int]]:
-        """The scaled errors (n, steps, C) of forecasts that were over before value ``end``, as they would have been
-        made, and the first value (n) that each forecast.
+        """Return scaled errors (n, steps, C) of forecasts before ``end``, and their starts (n).
 
         Where the network counts, only origins behind its training part, if there are enough; else from the middle on.
         They lie in blocks; before each the line is fitted anew. Fewer steps than asked where the series is too short.
@@ -327,7 +326,7 @@ class ForecastTask:
 
     @torch.no_grad()
     def continue_series(self, series: Series, steps: int) -> Tensor:
-        """The scaled closed-loop forecast (steps, C) after the end of ``series``: each prediction is fed back.
+        """Forecast after the end of ``series``, each prediction fed back: (steps, C), scaled.
 
         The linear forecast is fitted to the whole series that was trained on, its last part too.
         """

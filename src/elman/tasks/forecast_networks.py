@@ -23,7 +23,9 @@ LEAST_UNIT = 1e-6  # standard deviations: what a line leaves below this is round
 
 
 class ForecastNetwork(nn.Module):
-    """A recurrent network and a linear head that reads the next ``horizon`` values off its output.
+    """A recurrent network and a linear head that reads a forecast off its output.
+
+    The forecast is of the next ``horizon`` values.
 
     >>> network = ForecastNetwork(Recurrent("gru", 1, 8), horizon=3)
     >>> prediction, state = network(torch.zeros(5, 2, 1))
@@ -38,7 +40,10 @@ class ForecastNetwork(nn.Module):
         self.head = nn.Linear(recurrent.output_size, horizon * recurrent.input_size)
 
     def forward(self, x: Tensor, state: Any = None, last: bool = False) -> tuple[Tensor, Any]:
-        """Forecast after every step of x (T, B, C): (T, B, horizon, C); with ``last`` after the last, (1, B, ...)."""
+        """Forecast after every step of x (T, B, C): (T, B, horizon, C).
+
+        With ``last`` only after the last step, (1, B, ...).
+        """
         output, state = self.recurrent(x, state)
         output = output[-1:] if last else output
         return self.head(output).unflatten(-1, (self.horizon, self.recurrent.input_size)), state
@@ -138,13 +143,18 @@ class NetworkOnLine(nn.Module):
         self.register_buffer("gain", torch.tensor([1.0, 0.0]))
 
     def stand_on(self, line: Lines, units: NDArray[Any] | None = None, spread: NDArray[Any] | None = None) -> None:
-        """Take ``line``; with ``units`` (2, C), the root mean squares of what it leaves and of what the last value
-        leaves, and the contexts' usual ``spread`` (C,), all scaled."""
+        """Take the linear forecast ``line``.
+
+        ``units`` (2, C) are the root mean squares of what it leaves and of what the last value leaves, ``spread`` (C,)
+        the usual spread of a context, all scaled."""
         self.line = line.to(self.gain.device)
         self.measure(units, spread)
 
     def measure(self, units: NDArray[Any] | None = None, spread: NDArray[Any] | None = None) -> None:
-        """Take the ``units`` and the ``spread`` of :meth:`stand_on` alone, of columns whose line is computed apart."""
+        """Take the ``units`` and the ``spread`` of :meth:`stand_on` alone.
+
+        For columns whose line is computed apart.
+        """
         device = self.gain.device
         for name, value in {"units": units, "spread": spread}.items():
             if value is not None:
@@ -153,7 +163,10 @@ class NetworkOnLine(nn.Module):
 
     @property
     def shares(self) -> tuple[float, float]:
-        """The shares that are used of what it adds to the line, and of what it forecasts beside it."""
+        """How much of the network's two parts is used.
+
+        Of what it adds to the line, and of what it forecasts beside it.
+        """
         added, beside = self.gain.tolist()
         return added, beside
 
@@ -162,16 +175,22 @@ class NetworkOnLine(nn.Module):
         self.gain.copy_(torch.tensor([added, beside]))
 
     def forward(self, x: Tensor, state: Any = None, last: bool = True) -> tuple[Tensor, Any]:
-        """Forecast after the last step of x (T, B, C): (1, B, horizon, C); there is no state to carry."""
+        """Forecast after the last step of x (T, B, C): (1, B, horizon, C).
+
+        There is no state to carry.
+        """
         line, (added, beside) = self.line(x), self.parts(x)
         return (line + self.gain[0] * added + self.gain[1] * (beside - line)).unsqueeze(0), None
 
     def parts(self, x: Tensor) -> Tensor:
-        """What the network adds to the line after x (T, B, C), and what it forecasts itself: (2, B, horizon, C)."""
+        """Compute the network's two parts after x (T, B, C): (2, B, horizon, C).
+
+        What it adds to the line, and what it forecasts itself.
+        """
         return self.parts_of_each(x).mean(0)
 
     def parts_of_each(self, x: Tensor) -> Tensor:
-        """The same of each network of an ensemble, (N, 2, B, horizon, C)."""
+        """Compute the parts of each network of an ensemble, (N, 2, B, horizon, C)."""
         read, size = self.sequences(x)
         made = []
         for recurrent, head in [(self.recurrent, self.head), *self.others]:
@@ -187,7 +206,10 @@ class NetworkOnLine(nn.Module):
         return tuple(Part(recurrent, head) for recurrent, head in pairs) if any(self.shares) else ()
 
     def flats(self) -> tuple[Flat, ...]:
-        """One step of each of :meth:`networks`: from what it reads, ``x``, to its ``both`` forecasts (2 * horizon,)."""
+        """Write one step of each of :meth:`networks` as a flat.
+
+        From what it reads, ``x``, to its ``both`` forecasts (2 * horizon,).
+        """
         found = []
         for part in self.networks():
             w = Writer()
@@ -204,12 +226,17 @@ class NetworkOnLine(nn.Module):
         return Standing(**numbers, **own, **bounds, segment=self.segment)
 
     def used(self, x: Tensor) -> Tensor:
-        """The network's own part of the forecast after x, (B, horizon, C); of one that is not used, what it adds."""
+        """Return the network's own part of the forecast after x, (B, horizon, C).
+
+        If it is not used, what it would add.
+        """
         added, beside = self.parts(x)
         return self.gain[0] * added + self.gain[1] * beside if bool(self.gain.any()) else added
 
     def sequences(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """What the network reads, (S, B * C, 2 * segment + 1), and the spread of each context (B, C), 1 usual.
+        """Return what the network reads, (S, B * C, 2 * segment + 1).
+
+        And the spread of each context (B, C); 1 is usual.
 
         In a step: the values of a segment from the last one of the context on, in units of the context's spread; the
         same values as they are; and the logarithm of the spread.

@@ -110,7 +110,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class Written:
-    """Where a text stands: the ``states`` (1, n) after all but the ``last`` symbol, and of the random numbers."""
+    """Where a text stands while it is generated.
+
+    The ``states`` (1, n) after all but the ``last`` symbol, and the random numbers.
+    """
 
     states: tuple[NDArray[Any], ...]
     last: int
@@ -118,7 +121,7 @@ class Written:
 
 
 class GenerateTask:
-    """A network, a text and the way one is trained on the other: what :func:`elman.training.fit` takes."""
+    """Training of a network on a text, for :func:`elman.training.fit`."""
 
     name = "generate"
 
@@ -184,7 +187,10 @@ class GenerateTask:
         return cross_entropy(scores.flatten(0, 1), batch.targets.flatten()), detached(after)
 
     def validate(self) -> float | None:
-        """Nats a symbol of the validation part, or of its beginning where it is long; None without one."""
+        """Return the validation loss in nats per symbol; None without a validation part.
+
+        Of its beginning, if it is long.
+        """
         part = self.validation[:VALIDATED]
         return self.nats(part, agree=False) / len(part) if part else None
 
@@ -192,7 +198,9 @@ class GenerateTask:
 
     @torch.no_grad()
     def nats(self, part: range, agree: bool = True) -> float:
-        """What the symbols of ``part`` cost together, in nats: read as one text, the state carried from end to end.
+        """Sum the nats of all symbols of ``part``.
+
+        Read as one text, the state carried from end to end.
 
         It is read in streams at once, each after a run-up of the symbols before it. To ``agree``, each stream is read
         again from the state in which the one before it ended, until the whole costs the same to 1e-6 a symbol.
@@ -249,7 +257,9 @@ class GenerateTask:
     def write(
         self, prompt: Sequence[int], written: Written | None, length: int, sampling: Sampling, random: torch.Generator
     ) -> Iterator[tuple[int, Written]]:
-        """The closed loop: ``length`` symbols after ``prompt``, each fed back, and where the text stands after each.
+        """Generate ``length`` symbols after ``prompt``, each fed back.
+
+        With where the text stands after each.
 
         ``written`` is a text to go on with; there must be that or a prompt.
         """

@@ -27,7 +27,9 @@ def _own_version() -> str:
 
 
 class RunConfig(BaseModel):
-    """What config.json holds for every task; a task's own config adds its fields and names itself.
+    """What config.json holds for every task.
+
+    A task's own config adds its fields and names itself.
 
     ``data_checksum`` is set by :meth:`Run.create <elman.training.run.Run.create>`: the SHA-256 of
     data.safetensors, or None where the run keeps no data.

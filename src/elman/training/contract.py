@@ -19,13 +19,18 @@ class Trainable(Protocol):
         """The network that is trained, in place."""
 
     def batches(self, generator: torch.Generator) -> Iterable[Any]:
-        """Yield one epoch's training batches, in this epoch's order, drawn from ``generator`` alone."""
+        """Yield the training batches of one epoch.
+
+        In this epoch's order, drawn from ``generator`` alone.
+        """
 
     def batch_count(self) -> int:
         """Return how many batches an epoch has."""
 
     def loss(self, batch: Any, state: Any) -> tuple[Tensor, Any]:
-        """Return the mean loss of ``batch``, a scalar, and the state that the next batch goes on from.
+        """Return the mean loss of ``batch``, a scalar, and the state after it.
+
+        The next batch continues from that state.
 
         ``state`` is what the batch before gave, and None at the beginning of an epoch; a task that carries none gives
         None. The model is in train mode.
@@ -37,7 +42,9 @@ class Trainable(Protocol):
 
 @dataclass
 class History:
-    """What happened: a row an epoch, and which was best by validation loss (training loss without one).
+    """The history of a training: one row per epoch, and the best epoch.
+
+    The best by validation loss, or by training loss if there is no validation.
 
     ``rows`` hold epoch, train_loss (the mean over steps), validation_loss, lr (at the last step), grad_norm
     (before clipping, the mean over steps), clipped (share of steps), seconds, and what

@@ -106,7 +106,9 @@ def write_synced(path: Path, data: bytes, mode: str = "xb") -> None:
 def save_tensors(
     path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write ``tensors`` (any shapes, views and shared storage included) and ``metadata`` to ``path``.
+    """Write ``tensors`` and ``metadata`` to ``path``.
+
+    Of any shapes, views and shared storage included.
 
     Equal content gives equal bytes. Raises :class:`RunError` when the file cannot be written.
 

@@ -42,7 +42,10 @@ class Progress:
         self.close()
 
     def start(self, epochs: int, done: int, max_time: float = 0.0, spent: float = 0.0) -> None:
-        """Begin to report ``epochs`` epochs, the first ``done`` of them behind us; or ``max_time`` seconds, if any."""
+        """Begin to report a training.
+
+        Of ``epochs`` epochs, the first ``done`` of them behind us; or of ``max_time`` seconds, if any.
+        """
         self._epochs, self._max_time, self._spent = epochs, max_time, spent
         if not self._silent and self._out().isatty():
             self._bar = _bar(self._out(), "second" if max_time else "epoch")

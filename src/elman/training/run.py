@@ -83,7 +83,9 @@ class Run(Generic[Config]):
         arrays: Mapping[str, NDArray[Any]] | None = None,
         write: Callable[[Path], None] | None = None,
     ) -> Run[Config]:
-        """Make the folder ``path``, whole or not at all, holding ``config`` and the ``arrays`` (any shapes).
+        """Make the run folder ``path``, whole or not at all.
+
+        It holds ``config`` and the ``arrays`` (any shapes).
 
         ``write`` stands for arrays that do not fit into memory: it writes data.bin, at the path it is given. Raises
         :class:`RunError` when there is something at ``path`` already.
@@ -123,7 +125,10 @@ class Run(Generic[Config]):
         return {name: tensor.numpy() for name, tensor in tensors.items()}
 
     def large(self) -> Path:
-        """Return the path of what :meth:`create` was given to write; :class:`RunError` for that of another run."""
+        """Return the path of the data that :meth:`create` was given to write.
+
+        Raises :class:`RunError` for that of another run.
+        """
         if not is_there(self.path / LARGE):
             raise RunError(f"{self.path / LARGE}: is missing")
         self._need_own(LARGE)
@@ -156,7 +161,10 @@ class Run(Generic[Config]):
         self._save(CHECKPOINT, tensors, metadata)
 
     def checkpoint(self) -> tuple[dict[str, Tensor], dict[str, str]] | None:
-        """Return the tensors and metadata of checkpoint.safetensors; None before the first epoch's end."""
+        """Return the tensors and metadata of the checkpoint.
+
+        None before the end of the first epoch.
+        """
         return self._load(CHECKPOINT) if is_there(self.path / CHECKPOINT) else None
 
     def append_metrics(self, row: Mapping[str, Any]) -> None:

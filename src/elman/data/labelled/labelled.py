@@ -112,7 +112,10 @@ class Labelled:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> Labelled:
-        """Put together again what :meth:`to_arrays` split. Raises DataError when the parts do not fit."""
+        """Join what :meth:`to_arrays` split.
+
+        Raises DataError if the parts do not fit.
+        """
         content, classes = arrays["content"], facts["classes"]
         parts = [content[start:end] for start, end in pairwise([0, *arrays["ends"].tolist()])]
         sequences = [part.tobytes().decode() for part in parts] if content.dtype == np.uint8 else parts

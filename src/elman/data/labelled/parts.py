@@ -24,7 +24,10 @@ Key = Callable[[Any], Hashable]
 
 @dataclass(frozen=True, eq=False)
 class Parted:
-    """``data``, and which of its members (indices, rising) are for training, validation and test."""
+    """Labelled sequences, split into parts.
+
+    ``data``, and which of its members (rising indices) are for training, validation and test.
+    """
 
     data: Labelled
     train: Indices

@@ -88,7 +88,10 @@ class Step:
 
     @property
     def microseconds(self) -> int:
-        """The length in microseconds; of months and business days, their mean length; within the opening hours."""
+        """The length in microseconds, within the opening hours.
+
+        Months and business days count with their mean length.
+        """
         if self.hours:
             return int(np.median(np.diff(self.hours)))
         mean = {"mo": MEAN_MONTH, "b": 7 * MICROSECONDS["d"] // 5}
@@ -101,7 +104,10 @@ class Step:
 
     @property
     def keeps_to_the_day(self) -> bool:
-        """Whether the step is counted in days or months of a place, whatever its clocks do in between."""
+        """Whether the step is counted in days or months of a place.
+
+        Whatever its clocks do in between.
+        """
         return self.unit in ("d", "b", "mo")
 
     def __str__(self) -> str:

@@ -101,7 +101,10 @@ class Panel:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> Panel:
-        """Put together again what :meth:`to_arrays` split. Raises DataError when the parts do not fit."""
+        """Join what :meth:`to_arrays` split.
+
+        Raises DataError if the parts do not fit.
+        """
         ends = np.cumsum(arrays["lengths"])
         if len(facts["names"]) != len(ends) or not len(ends) or ends[-1] != len(arrays["values"]):
             raise DataError("a panel that cannot be read: its lengths are not those of its values")

@@ -20,7 +20,9 @@ ROUNDING = 64 * np.finfo(np.float64).eps  # a spread below this share of the val
 
 @dataclass(frozen=True, eq=False)
 class Scaler:
-    """``z = (values - shift) / scale`` for each column, ``shift`` and ``scale`` (C,); or its differences.
+    """A linear scaling of each column, or differences.
+
+    ``z = (values - shift) / scale``, with ``shift`` and ``scale`` (C,).
 
     Of kind "standard" (mean 0, deviation 1), "minmax" (0 to 1), "none", or "differences": each value less
     the one before, over the deviation of the training differences. The scale of a constant column is 1.
@@ -77,7 +79,9 @@ class Scaler:
         return (values - self.shift) / self.scale
 
     def invert(self, z: Array, last: Array) -> Array:
-        """Values from ``z`` (..., horizon, C); ``last`` (..., C) is the value just before the horizon.
+        """Scale ``z`` (..., horizon, C) back to values.
+
+        ``last`` (..., C) is the value just before the horizon.
 
         Only differences use ``last``: their sum is added to it.
         """

@@ -66,7 +66,9 @@ def find_season(values: Array, step: Step | None = None) -> int:
 
 
 def season_of_many(columns: Sequence[Array], step: Step | None = None) -> int:
-    """The season of several series of one kind, (N,) each: that of most, or a longer one that has it within.
+    """Find the common season of several series, (N,) each.
+
+    That of most, or a longer one that contains it.
 
     A week of hours, say, has the day within. It is taken where the changes over the shorter season follow it: where
     those of one long season before foretell them better than none at all do, in the geometric mean over the series.

@@ -63,7 +63,9 @@ class Series:
         return calendar.advance(self.times[-1], self.step, np.arange(1, steps + 1), calendar.anchor_day(self.times))
 
     def written(self, times: NDArray[np.datetime64]) -> list[str]:
-        """``times`` (K,) of this series' clock as text: as short as all of them can be, with the zone's offset.
+        """Write ``times`` (K,) of this series' clock as text.
+
+        As short as all of them can be, with the zone's offset.
 
         >>> times = np.array(["2024-07-01", "2024-07-02"], "M8[us]")
         >>> Series([[1.0], [2.0]], ("x",), times, zone="+02:00").written(times)
@@ -80,7 +82,9 @@ class Series:
         return zones.wall(times, self.zone)
 
     def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-        """Split into numpy arrays (``times`` as int64 microseconds since 1970) and facts that JSON can hold.
+        """Split into numpy arrays and facts that JSON can hold.
+
+        ``times`` become int64 microseconds since 1970.
 
         >>> arrays, facts = Series([[1.0], [2.0]], ("a",)).to_arrays()
         >>> Series.from_arrays(arrays, facts).values.tolist()
@@ -95,7 +99,10 @@ class Series:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> Series:
-        """Put together again what :meth:`to_arrays` split. Raises DataError when the parts do not fit."""
+        """Join what :meth:`to_arrays` split.
+
+        Raises DataError if the parts do not fit.
+        """
         times = arrays["times"].astype("M8[us]") if "times" in arrays else None
         step = None
         if facts["step"]:

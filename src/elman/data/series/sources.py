@@ -74,7 +74,7 @@ def read_panel(data: Any, **reading: Any) -> Panel:
 
 
 def panel_in(data: Any, **reading: Any) -> Panel | None:
-    """The panel that ``data`` holds, where its series are not side by side, in the same rows; else None."""
+    """Find the panel in ``data``, if its series are not side by side; else None."""
     config = read_choices(reading)
     if isinstance(data, Panel | Mapping):
         return read_panel(data, **reading)

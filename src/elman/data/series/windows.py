@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Split:
-    """Ranges of window numbers, and ``last_training_value``: one past the last training target.
+    """Which windows are for training, validation and test.
+
+    Ranges of window numbers, and ``last_training_value``: one past the last training target.
 
     Window w reads values w to w + context - 1 and its targets are the ``horizon`` values after those.
     A scaler may see ``values[:last_training_value]`` and nothing later.

@@ -85,7 +85,9 @@ def _decoded(source: Source, size: int) -> Iterator[str]:
 
 
 def read_alphabet(source: Source, level: str, words: int = 30_000) -> tuple[Alphabet, int]:
-    """The alphabet of a text and how many symbols it has: the first pass. Raises :class:`DataError` for an empty one.
+    """Read the alphabet of a text and count its symbols.
+
+    Raises :class:`DataError` for an empty text.
 
     >>> alphabet, count = read_alphabet(b"hello", "char")
     >>> alphabet.tokens, count
@@ -125,7 +127,9 @@ def id_type(symbols: int) -> np.dtype:
 
 @dataclass(frozen=True)
 class Ids:
-    """The ids of a text in the file ``path``, ``count`` of them in an alphabet of so many ``symbols``.
+    """A text as ids, in a file that is mapped.
+
+    ``count`` ids in the file ``path``, of an alphabet of ``symbols`` symbols.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -159,7 +163,10 @@ class Ids:
         return np.array(self._mapped()[start:stop], dtype=np.int64)
 
     def streams(self, firsts: NDArray[np.integer], length: int) -> NDArray[np.int64]:
-        """``length`` ids from each of ``firsts`` (B,) on, (B, length), a copy; past the end they are 0."""
+        """Return ``length`` ids from each of ``firsts`` (B,) on, as a copy (B, length).
+
+        Past the end they are 0.
+        """
         whole = self._mapped()
         streams = np.zeros((len(firsts), length), dtype=np.int64)
         for stream, first in zip(streams, firsts.tolist(), strict=True):

@@ -34,7 +34,9 @@ FEWEST_RUNS = 2  # a run of tokens that stands there once says nothing of other 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The ``tokens`` of training texts and their ``runs`` of several, whose ids are 1, 2, ... one after another.
+    """The known tokens of training texts, and runs of several.
+
+    Their ids are 1, 2, ...: first the ``tokens``, then the ``runs``.
 
     Any other is :data:`UNKNOWN`. With ``ngrams`` N above 1 each step has the ids of the runs of 1 to N tokens that end
     there, and there is a last step, the text's end.
@@ -56,7 +58,10 @@ class Vocabulary:
 
     @classmethod
     def of(cls, texts: Iterable[str], level: str, fewest: int = 1, ngrams: int = 1) -> Vocabulary:
-        """What stands in ``texts``, training texts alone, at least ``fewest`` times; runs of several tokens twice."""
+        """Build the vocabulary of training texts.
+
+        Tokens that occur at least ``fewest`` times; runs of several tokens at least twice.
+        """
         counts: Counter[tuple[bool, str]] = Counter()
         for text in texts:
             for token, *longer in runs_of(text, level, ngrams):
