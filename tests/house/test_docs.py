@@ -32,6 +32,11 @@ def test_python_blocks_run(page, tmp_path, monkeypatch):
         exec(compile(block, str(page), "exec"), {"__name__": "docs"})
 
 
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda p: p.name)
+def test_every_page_has_an_example(page):
+    assert blocks(page, "python") or blocks(page, "sh")
+
+
 # Trainings of several seconds each, of which the tests hold the like elsewhere.
 LONG = ("counting", "reber", "memory", "explain_own")
 EXAMPLES = [

@@ -12,7 +12,17 @@ from elman.equations.program import Parameter
 INTRODUCTION = """# The catalogue of cells
 
 Written by `elman cells --markdown`, from the equations that run. `elman cells lstm` shows one of them as text, and
-[CONTRIBUTING](../CONTRIBUTING.md) how one is added.
+[CONTRIBUTING](../CONTRIBUTING.md) how one is added. Any of them makes a layer:
+
+```python
+import torch
+
+import elman
+
+layer = elman.Recurrent("gru", input_size=3, hidden_size=16)
+output, state = layer(torch.randn(5, 2, 3))  # (T, B, I) to (T, B, H)
+print("\\n".join(elman.equations.equations(elman.cells.get("gru").program())))
+```
 
 $W_{fx}$ is the weight of projection f for x, $b_f$ its bias, $\\odot$ the product unit by unit, $\\sigma$ the logistic
 function. Shapes are by letter: I input, H hidden size; other names are sizes that a layer takes by keyword. A stage is
