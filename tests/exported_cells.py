@@ -20,16 +20,16 @@ def network(key, dtype=torch.float64, **more):
     return elman.Recurrent(CELLS[key], 12, 12, num_layers=2, dtype=dtype, **more).eval()
 
 
-def exactly(layer, x, extras, state=None, lengths=None):
+def exactly(layer, x, extras, state=None, lengths=None, times=8):
     """The output (T, B, O) and the states in float64, each with how far a form in float32 may be from it: 1e-5 of its
-    largest value, or a few times what torch errs by itself, where that is more."""
+    largest value, or some ``times`` what torch errs by itself, where that is more."""
     exact, double = copy.deepcopy(layer).double(), torch.Tensor.double
     given = state if state is None else tuple(map(double, state)) if isinstance(state, tuple) else double(state)
     with torch.no_grad():
         want, wanted = exact(double(x), given, lengths, **{name: double(value) for name, value in extras.items()})
         own, ends = layer(x, state, lengths, **extras)
     pairs = [(want, own), *zip(*(part if isinstance(part, tuple) else (part,) for part in (wanted, ends)), strict=True)]
-    return [(a.numpy(), max(1e-5 * float(a.abs().max()), 8 * float((b - a).abs().max()))) for a, b in pairs]
+    return [(a.numpy(), max(1e-5 * float(a.abs().max()), times * float((b - a).abs().max()))) for a, b in pairs]
 
 
 def sequence(layer, steps=20, rows=2):
