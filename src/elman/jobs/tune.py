@@ -78,10 +78,7 @@ def tune(
     if not fixed.config.split[1]:
         raise ElmanError("`split`: leaves nothing to validate choices on; give one such as 70,10,20")
     space = _space(series, fixed, choices)
-    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(_kept_in(folder))))
-    study = optuna.create_study(storage=storage, study_name="elman", load_if_exists=True)
-    _check_same(study, Path(folder), series, choices)
-    study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.trials))
+    study = _study(optuna, folder, series, choices, seed)
     before = len(_rows(study))
     stopped = False
 
@@ -111,6 +108,15 @@ def tune(
     if stopped:
         return Tuned(rows, best, None, interrupted=True)
     return Tuned(rows, best, _trained(series, data, Path(folder) / BEST, {**choices, **best}, reading or {}))
+
+
+def _study(optuna: Any, folder: str | os.PathLike[str], series: Series, choices: Mapping[str, Any], seed: int) -> Any:
+    """The study kept in ``folder``: a new one, or the same one to go on with."""
+    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(_kept_in(folder))))
+    study = optuna.create_study(storage=storage, study_name="elman", load_if_exists=True)
+    _check_same(study, Path(folder), series, choices)
+    study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.trials))
+    return study
 
 
 def validation_error(forecaster: Forecaster) -> float:

@@ -126,15 +126,21 @@
     filled.textContent = `= ${right} = ${shown(number(node, column))}`;
   }
 
-  function showTokens() {
+  // The last state of the equations: its name, and the chosen unit's value at each step.
+  function chosen() {
     const state = [...rows].reverse().find((one) => one.choose && !one.old);
     const { data, units, largest } = value(state.node);
     const column = Math.max(0, units.indexOf(unit));
+    return { name: state.label.replace("[t]", ""), of: (t) => data[t * units.length + column], largest };
+  }
+
+  function showTokens() {
+    const state = chosen();
     at("tokens").replaceChildren();
     for (let t = Math.max(0, step - AROUND); t < Math.min(walk.steps, step + AROUND + 1); t++) {
       const text = walk.labels[t].replace(/\n/g, "↵\n") + (walk.apart ? " " : "");
       const token = add(at("tokens"), "span", text, t === step ? "now" : "");
-      token.style.backgroundColor = colour(data[t * units.length + column], largest);
+      token.style.backgroundColor = colour(state.of(t), state.largest);
     }
   }
 
@@ -178,19 +184,17 @@
   }
 
   function showUnrolled() {
-    const state = [...rows].reverse().find((one) => one.choose && !one.old);
-    const { data, units, largest } = value(state.node);
-    const column = Math.max(0, units.indexOf(unit));
+    const state = chosen();
     const backwards = place.name.includes("backwards");
     const first = Math.max(0, Math.min(step - 2, walk.steps - SHOWN)); // the window stays within the sequence
     drawn.forEach((one, i) => {
       one.step = first + (backwards ? SHOWN - 1 - i : i);
       one.group.style.display = one.step < walk.steps ? "" : "none";
       if (one.step >= walk.steps) return;
-      const v = data[one.step * units.length + column];
+      const v = state.of(one.step);
       one.group.setAttribute("class", one.step === step ? "here" : "");
-      one.fill.setAttribute("fill", colour(v, largest));
-      one.name.textContent = state.label.replace("[t]", "");
+      one.fill.setAttribute("fill", colour(v, state.largest));
+      one.name.textContent = state.name;
       one.number.textContent = shown(v);
       const label = walk.labels.length ? walk.labels[one.step].replace("\n", "↵").replace(" ", "␣") : "input";
       one.input.textContent = label.length > 14 ? `${label.slice(0, 13)}…` : label;
