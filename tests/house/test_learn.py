@@ -13,7 +13,7 @@ import pytest
 
 from commands import COMMANDS
 from conftest import DATA
-from pages import LEARN, ROOT, blocks, play
+from pages import ABOUT, EXACT, LEARN, ROOT, blocks, compare, play
 
 SITE = (ROOT / "docs" / "site.py").read_text(encoding="utf-8")
 TUTORIALS = sorted(LEARN.glob("[0-9]*.md"))
@@ -37,6 +37,16 @@ def test_it_runs_and_prints_what_it_says(page, tmp_path, monkeypatch):
         lines = (f"ROMEO: the {n} night was {n % 7} long.\n" for n in range(400))
         Path("shakespeare.txt").write_text("".join(lines))
     play(page)
+
+
+@pytest.mark.parametrize(
+    ("found", "within"),
+    [("mse 0.217 of 13", EXACT), ("mse 0.218 of 12", ABOUT), ("mae 0.218 of 13", ABOUT), ("", ABOUT)],
+)
+def test_what_a_page_prints_otherwise_is_noticed(found, within):
+    compare("mse 0.218 of 13", "mse 0.218 of 13", within, "page")
+    with pytest.raises(AssertionError):
+        compare(found, "mse 0.218 of 13", within, "page")
 
 
 def test_there_are_ten_in_both_languages():
