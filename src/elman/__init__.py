@@ -39,10 +39,10 @@ PLACES = {
 
 
 def __getattr__(name: str) -> Any:
-    for place, names in PLACES.items():
+    for module, names in PLACES.items():
         if name in names:
-            globals()[name] = found = getattr(importlib.import_module(place), name)
-            return found
+            globals()[name] = value = getattr(importlib.import_module(module), name)
+            return value
     if name in ("cells", "equations"):
         return importlib.import_module(f"elman.{name}")
     raise AttributeError(f"module 'elman' has no attribute {name!r}")

@@ -39,23 +39,23 @@ def checked(
         raise error(worded(found, model, name or argument)) from found
 
 
-def argument(place: Place) -> str:
+def argument(location: Place) -> str:
     """Name a field as an argument of Python's, which the command line words as its option.
 
     >>> argument(("date_format",)), argument(("split", 0))
     ('`date_format`', '`split`')
     """
-    names = [part for part in place if isinstance(part, str)] or place
+    names = [part for part in location if isinstance(part, str)] or location
     return f"`{names[-1]}`"
 
 
-def field(place: Place) -> str:
+def field(location: Place) -> str:
     """Name a field as a path into a file.
 
     >>> field(("recipe", "lr"))
     'recipe.lr'
     """
-    return ".".join(str(part) for part in place)
+    return ".".join(str(part) for part in location)
 
 
 def worded(error: ValidationError, model: type[BaseModel], name: Callable[[Place], str] = field) -> str:
@@ -64,13 +64,13 @@ def worded(error: ValidationError, model: type[BaseModel], name: Callable[[Place
 
 
 def _problem(detail: Any, model: type[BaseModel], name: Callable[[Place], str]) -> str:
-    place, message = detail["loc"], detail["msg"]
+    location, message = detail["loc"], detail["msg"]
     # A check on the model as a whole has no place; its message must say which fields it is about.
-    where = f"{name(place)}: " if place else ""
+    where = f"{name(location)}: " if location else ""
     if detail["type"] == "missing":
         return f"{where}is missing"
     if detail["type"] == "extra_forbidden":
-        hint = f"; {nearest(place[0], model.model_fields)}" if len(place) == 1 else ""
+        hint = f"; {nearest(location[0], model.model_fields)}" if len(location) == 1 else ""
         return f"{where}is not known{hint}"
     if detail["type"] == "value_error":
         return where + message.removeprefix("Value error, ")

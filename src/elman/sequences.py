@@ -56,9 +56,9 @@ class Batch:
             one = None if lengths is None else torch.as_tensor(lengths, device=x.device).reshape(1)
             return cls(x.unsqueeze(1), _checked(one, 1, x.shape[0]), "unbatched")
         sizes = expect(x, "B T I" if batch_first else "T B I", name="x", sizes={"I": input_size})
-        given = None if lengths is None else torch.as_tensor(lengths, device=x.device)
+        counts = None if lengths is None else torch.as_tensor(lengths, device=x.device)
         rows = x.transpose(0, 1) if batch_first else x
-        return cls(rows, _checked(given, sizes["B"], sizes["T"]), "padded", batch_first)
+        return cls(rows, _checked(counts, sizes["B"], sizes["T"]), "padded", batch_first)
 
     @classmethod
     def _of_list(cls, sequences: Sequence[Tensor], input_size: int, batch_first: bool) -> Batch:

@@ -30,8 +30,8 @@ def expect(tensor: Tensor, letters: str, name: str, sizes: dict[str, int] | None
     want = letters.split()
     shape = tuple(tensor.shape)
     if len(shape) == len(want):
-        found = known.copy()
-        if all(found.setdefault(letter, size) == size for letter, size in zip(want, shape, strict=True)):
-            return found
-    given = ", ".join(f"{letter}={known[letter]}" for letter in want if letter in known)
-    raise ShapeError(f"{name}: got {shape}, want ({', '.join(want)})" + (f" with {given}" if given else ""))
+        agreed = known.copy()
+        if all(agreed.setdefault(letter, size) == size for letter, size in zip(want, shape, strict=True)):
+            return agreed
+    known_sizes = ", ".join(f"{letter}={known[letter]}" for letter in want if letter in known)
+    raise ShapeError(f"{name}: got {shape}, want ({', '.join(want)})" + (f" with {known_sizes}" if known_sizes else ""))

@@ -35,7 +35,7 @@ def test_each_is_measured_on_as_many_steps_of_its_own_data(runs):
     assert list(found.beside) == list(chosen)
     for name, one in chosen.items():
         want = memory_by_gradient(one.layer, one.x)
-        torch.testing.assert_close(found.beside[name].units, want.units)
+        torch.testing.assert_close(found.beside[name].memory.units, want.units)
         (facts,) = (row for row in found.facts["compared"] if row["name"] == name)
         assert (facts["length"], facts["what"]) == (want.length, one.what)
         assert facts["parameters"] == sum(p.numel() for p in one.layer.parameters())
@@ -80,7 +80,7 @@ def test_the_command_compares_a_run_with_a_run_and_with_a_cell(runs, tmp_path, c
     assert [row["fresh"] for row in result["compared"]] == [False, False, True]
     assert str(tmp_path / "memories.png") in result["pictures"]
     text = (tmp_path / "a.html").read_text()
-    assert "Effective memory by gradient, beside that of others" in text
+    assert "Gradient flow, beside that of others" in text
     assert "<td>fresh gru</td>" in text
     assert command(["explain", str(runs["rnn"].run.path), "--compare", "lstn"]) == 2
     assert "no run folder 'lstn', and" in capsys.readouterr().err.splitlines()[-1]

@@ -106,7 +106,7 @@ def _backwards(
 ) -> list[Tensor | None]:  # fmt: skip
     """The gradients of all tensors of a call, from the last chunk to the first."""
     tensors, count, sequences = tensors_of(call), len(call.states), are_long(call)
-    found = [torch.zeros_like(t) if need else None for t, need in zip(tensors, needs, strict=True)]
+    sums = [torch.zeros_like(t) if need else None for t, need in zip(tensors, needs, strict=True)]
     carried, states = list(grads[1:]), slice(1, 1 + count)
     spans = list(chunks(len(call.x), steps, call.reverse))
     for number, span in reversed(list(enumerate(spans))):
@@ -118,11 +118,11 @@ def _backwards(
         output = None if grads[0] is None else grads[0][span]
         of_all = chunk.backward(with_tensors(steps_of(call, span), own), wants, [output, *carried])
         carried = of_all[states]
-        for i, (whole, part) in enumerate(zip(found, of_all, strict=True)):
+        for i, (whole, part) in enumerate(zip(sums, of_all, strict=True)):
             if whole is None or part is None or (1 <= i <= count and number > 0):
                 continue
             if sequences[i]:
                 whole[span] = part
             else:
                 whole += part
-    return found
+    return sums

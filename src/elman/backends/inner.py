@@ -44,8 +44,8 @@ class _Inside(torch.autograd.Function):
         # The graph inside is used up by the first pass; for another over a graph that was retained it is made again.
         leaves, result = ctx.inner or _inner(ctx.run, call, needs)
         ctx.inner = None
-        found = iter(gradients(result, grads, [t for t in leaves if t.requires_grad]))
-        return (None, None, *(next(found) if leaf.requires_grad else None for leaf in leaves))
+        computed = iter(gradients(result, grads, [t for t in leaves if t.requires_grad]))
+        return (None, None, *(next(computed) if leaf.requires_grad else None for leaf in leaves))
 
 
 def _inner(run: Run, call: Call, needs: Sequence[bool]) -> tuple[list[Tensor], Result]:

@@ -33,8 +33,8 @@ def gradients(
     pairs = [(v, g) for v, g in zip(values, grads, strict=True) if g is not None and v.requires_grad]
     if not pairs or not wanted:
         return [None] * len(wanted)
-    ends, given = zip(*pairs, strict=True)
-    return list(torch.autograd.grad(ends, wanted, given, allow_unused=True, create_graph=create_graph))
+    ends, cotangents = zip(*pairs, strict=True)
+    return list(torch.autograd.grad(ends, wanted, cotangents, allow_unused=True, create_graph=create_graph))
 
 
 def tensors_of(call: Call) -> list[Any]:

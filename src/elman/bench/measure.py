@@ -111,21 +111,21 @@ def _prepare(work: Work, names: Sequence[str]) -> tuple[dict[str, Run], dict[str
         if name == OURS:
             continue
         try:
-            found = PEERS[name](work)
-            if isinstance(found, str):
-                aside[name] = found
+            prepared = PEERS[name](work)
+            if isinstance(prepared, str):
+                aside[name] = prepared
             else:
-                found()
-                runs[name] = found
+                prepared()
+                runs[name] = prepared
         except Exception as error:
             aside[name] = f"failed: {type(error).__name__}: {error}"
     return runs, aside
 
 
-def _ready(found: Run | str) -> Run:
-    assert not isinstance(found, str), found
-    found()
-    return found
+def _ready(prepared: Run | str) -> Run:
+    assert not isinstance(prepared, str), prepared
+    prepared()
+    return prepared
 
 
 def _compare(runs: Mapping[str, Run]) -> dict[str, str]:

@@ -78,7 +78,7 @@ def _summary(result: Mapping[str, Any]) -> list[str]:
     lines = []
     for mode in dict.fromkeys(case["mode"] for case in compared):
         lines.append(f"{'torch.nn / elman, ' + mode:40}" + "".join(f"{cell:>9}" for cell in cells))
-        found = {(_shape(c), c["cell"]): c["peers"]["torch.nn"]["ratio"] for c in compared if c["mode"] == mode}
-        for shape in dict.fromkeys(shape for shape, _ in found):
-            lines.append(f"  {shape:38}" + "".join(f"{found.get((shape, cell), float('nan')):9.3g}" for cell in cells))
+        ratios = {(_shape(c), c["cell"]): c["peers"]["torch.nn"]["ratio"] for c in compared if c["mode"] == mode}
+        for shape in dict.fromkeys(shape for shape, _ in ratios):
+            lines.append(f"  {shape:38}" + "".join(f"{ratios.get((shape, cell), float('nan')):9.3g}" for cell in cells))
     return lines

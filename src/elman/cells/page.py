@@ -40,10 +40,10 @@ def page(speeds: Mapping[str, str], measured: str = "") -> str:
     >>> "## lstm" in page({})
     True
     """
-    parts = [INTRODUCTION, f"{measured}\n" if speeds else NO_SPEED, *_table(speeds), ""]
+    lines = [INTRODUCTION, f"{measured}\n" if speeds else NO_SPEED, *_table(speeds), ""]
     for cell in REGISTRY.values():
-        parts += [*_section(cell, speeds.get(cell.name, "")), ""]
-    return "\n".join(parts)
+        lines += [*_section(cell, speeds.get(cell.name, "")), ""]
+    return "\n".join(lines)
 
 
 def _table(speeds: Mapping[str, str]) -> Iterator[str]:

@@ -99,7 +99,7 @@ def _fault(error: BaseException, file: Path) -> str:
     else:
         for frame in traceback.extract_tb(error.__traceback__):
             number = frame.lineno if frame.filename == own else number
-    place = "" if source == own else f"{source}: "
+    prefix = "" if source == own else f"{source}: "
     line = f"line {number}: " if number else ""
     hint = "; it must run to its end" if isinstance(error, SystemExit) else ""
-    return " ".join(f"{place}{line}{type(error).__name__}: {text}{hint}".split())
+    return " ".join(f"{prefix}{line}{type(error).__name__}: {text}{hint}".split())

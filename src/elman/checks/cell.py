@@ -39,19 +39,19 @@ def check(subject: Subject, say: Callable[[str], None] = lambda text: None) -> d
     ['finite', 'backend', 'gradient', 'rows', 'lengths', 'resets', 'halves', 'saved', 'steps', 'exports']
     """
     program = subject.layer(SHAPES[0].fitting(subject.program())).program
-    found: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
     for name, run in CHECKS.items():
         say(name)
-        broken = found and found[0]["verdict"] == "failed"
-        found.append({"name": name, **(NOT_FINITE if broken else _verdict(subject, program, run))})
+        broken = results and results[0]["verdict"] == "failed"
+        results.append({"name": name, **(NOT_FINITE if broken else _verdict(subject, program, run))})
     return {
         "cell": subject.cell.name,
         "options": dict(program.options),
         "states": [s.name for s in program.states],
         "recurrence": program.kind,
         "seed": subject.seed,
-        "checks": found,
-        "ok": not any(each["verdict"] == "failed" for each in found),
+        "checks": results,
+        "ok": not any(each["verdict"] == "failed" for each in results),
     }
 
 
@@ -79,8 +79,8 @@ class Skipped(Exception):
 def _each_shape(
     subject: Subject, program: Program, compare: Callable[[Recurrent, Case], Counterexample | None]
 ) -> Counterexample | None:
-    for given in SHAPES:
-        shape = given.fitting(program)
+    for case_shape in SHAPES:
+        shape = case_shape.fitting(program)
         if difference := compare(subject.layer(shape), subject.case(shape)):
             return difference | {"shape": str(shape)}
     return None
@@ -115,8 +115,8 @@ def finite(subject: Subject, program: Program) -> str | Counterexample:
 def backend(subject: Subject, program: Program) -> str | Counterexample:
     """The backend that is chosen in float32, against the reference in float64: lengths, resets, every gradient."""
     taken = set()
-    for given in SHAPES:
-        shape = given.fitting(program)
+    for case_shape in SHAPES:
+        shape = case_shape.fitting(program)
         layer, case = subject.layer(shape, torch.float32), subject.case(shape, torch.float32)
         case = replace(case.poisoned(_lengths(shape)), reset=_resets(shape))
         truth = outcome(subject.layer(shape, backend="reference"), case.to(torch.float64))
@@ -145,12 +145,12 @@ def gradient(subject: Subject, program: Program) -> str | Counterexample:
         raise Skipped("stop_gradient makes the gradient another one than the derivative, on purpose")
     shape = SMALL.fitting(program)
     layer, case = subject.layer(shape), subject.case(shape)
-    found = outcome(layer, case)
+    computed = outcome(layer, case)
     count = 0
     for name, tensor in _leaves(layer, case).items():
         numeric = torch.stack([_difference(layer, case, tensor, entry) for entry in range(tensor.numel())])
         pair = {f"gradient of {name}": numeric.view(tensor.shape)}
-        if difference := first_difference(found, pair, 1e-6):
+        if difference := first_difference(computed, pair, 1e-6):
             return difference | {"shape": str(shape)}
         count += tensor.numel()
     return f"{count} entries against differences"
@@ -214,8 +214,8 @@ def resets(subject: Subject, program: Program) -> str | Counterexample:
 
     def compare(layer: Recurrent, case: Case) -> Counterexample | None:
         mask = _resets(case.shape)
-        found = outcome(layer, replace(case, reset=mask))
-        built = {name: torch.zeros_like(v) for name, v in found.items() if not name.startswith("gradient")}
+        computed = outcome(layer, replace(case, reset=mask))
+        built = {name: torch.zeros_like(v) for name, v in computed.items() if not name.startswith("gradient")}
         for row in range(case.shape.B):
             step, at = int(mask[:, row].nonzero()[0]), slice(row, row + 1)
             first, last = case.steps(0, step, at), case.steps(step, case.shape.T, at)
@@ -223,7 +223,7 @@ def resets(subject: Subject, program: Program) -> str | Counterexample:
             anew = outcome(layer, replace(last, states=[torch.zeros_like(s) for s in last.states]))
             for name in built:
                 built[name][slice(step, None) if name == "output" else slice(None), at] = anew[name]
-        return first_difference(found, built, EXACT)
+        return first_difference(computed, built, EXACT)
 
     return _each_shape(subject, program, compare) or "a row starts anew where it is told to"
 
@@ -264,13 +264,13 @@ def steps(subject: Subject, program: Program) -> str | Counterexample:
         step.state = case.states[0] if len(case.states) == 1 else tuple(case.states)
         each = [step(case.x[t], **{n: e[t] for n, e in case.extras.items()}).copy() for t in range(len(case.x))]
         state = step.state if isinstance(step.state, tuple) else (step.state,)
-        found = {"output": torch.from_numpy(np.stack(each))}
-        found |= {f"state {s.name}": end for s, end in zip(program.states, state, strict=True)}
+        stepped = {"output": torch.from_numpy(np.stack(each))}
+        stepped |= {f"state {s.name}": end for s, end in zip(program.states, state, strict=True)}
         with torch.no_grad():
             wanted, ends = layer(case.x, case.states[0] if len(case.states) == 1 else tuple(case.states), **case.extras)
         ends = ends if isinstance(ends, tuple) else (ends,)
         want = {"output": wanted} | {f"state {s.name}": end for s, end in zip(program.states, ends, strict=True)}
-        return first_difference(found, want, EXACT)
+        return first_difference(stepped, want, EXACT)
 
     return _each_shape(subject, program, compare) or "step by step, outputs and states are those of the sequence"
 
@@ -283,12 +283,12 @@ def exports(subject: Subject, program: Program) -> str | Counterexample:
         # ONNX is written in float32.
         own, given, bound = (layer, case, EXACT) if name == "C" else (layer.float(), case.to(torch.float32), 1e-4)
         try:
-            found = run(own, given.x[:, :1], {n: e[:, :1] for n, e in given.extras.items()})
+            output = run(own, given.x[:, :1], {n: e[:, :1] for n, e in given.extras.items()})
         except LeftOut:
             continue
         with torch.no_grad():
             want, _ = own(given.x[:, :1], **{n: e[:, :1] for n, e in given.extras.items()})
-        if difference := first_difference({f"output in {name}": found}, {f"output in {name}": want}, bound):
+        if difference := first_difference({f"output in {name}": output}, {f"output in {name}": want}, bound):
             return difference | {"shape": str(case.shape)}
         names.append(name)
     if not names:

@@ -46,7 +46,7 @@ def _check(name: str, answer: str, call: Call, truth: Mapping[str, Tensor]) -> d
 
 
 def _by_backend(cells: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    return {name: {cell: found[name] for cell, found in cells.items()} for name in BACKENDS}
+    return {name: {cell: results[name] for cell, results in cells.items()} for name in BACKENDS}
 
 
 def findings(cells: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:
@@ -57,12 +57,12 @@ def findings(cells: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:
     """
     problems = []
     for cell, backends in cells.items():
-        for name, found in backends.items():
-            if "failed" in found:
-                problems.append(f"backend '{name}' fails on '{cell}': {found['failed']}")
+        for name, result in backends.items():
+            if "failed" in result:
+                problems.append(f"backend '{name}' fails on '{cell}': {result['failed']}")
             # Not "above": an error that is no number is wrong too.
-            elif "error" in found and not found["error"] <= ALLOWED:
-                error = f"errs by {found['error']:.1e} on '{cell}'"
+            elif "error" in result and not result["error"] <= ALLOWED:
+                error = f"errs by {result['error']:.1e} on '{cell}'"
                 problems.append(f"backend '{name}' {error}, which is more than rounding ({ALLOWED})")
     return problems
 
@@ -134,20 +134,20 @@ def outcome(backend: Backend, call: Call) -> dict[str, Tensor]:
     return values | {f"gradient of {name}": g for name, g in zip(leaves, gradients, strict=True)}
 
 
-def largest_error(found: Mapping[str, Tensor], truth: Mapping[str, Tensor]) -> float:
+def largest_error(computed: Mapping[str, Tensor], truth: Mapping[str, Tensor]) -> float:
     """The largest error of any tensor, relative to that tensor's largest entry; NaN where there is one.
 
     >>> largest_error({"output": torch.tensor([1.0, 2.5])}, {"output": torch.tensor([1.0, 2.0])})
     0.25
     """
-    return _worst(_error(found[name], want) for name, want in truth.items())
+    return _worst(_error(computed[name], want) for name, want in truth.items())
 
 
-def _error(found: Tensor, want: Tensor) -> float:
-    if found.shape != want.shape:
+def _error(computed: Tensor, want: Tensor) -> float:
+    if computed.shape != want.shape:
         return float("inf")
-    found, want = found.detach().double(), want.detach().double()
-    return float((found - want).abs().max() / want.abs().max().clamp(min=1e-3))
+    computed, want = computed.detach().double(), want.detach().double()
+    return float((computed - want).abs().max() / want.abs().max().clamp(min=1e-3))
 
 
 def _worst(errors: Iterable[float]) -> float:

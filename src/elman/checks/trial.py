@@ -139,8 +139,8 @@ def outcome(layer: Recurrent, case: Case, cotangents: Tensors | None = None) -> 
         list(values.values()), list(leaves.values()), [arriving[n] for n in values], allow_unused=True,
         materialize_grads=True,
     )  # fmt: skip
-    found = values | {f"gradient of {n}": g for n, g in zip(leaves, gradients, strict=True)}
-    return {name: value.detach() for name, value in found.items()}
+    tensors = values | {f"gradient of {n}": g for n, g in zip(leaves, gradients, strict=True)}
+    return {name: value.detach() for name, value in tensors.items()}
 
 
 def waves(values: Mapping[str, Tensor]) -> Tensors:
@@ -149,7 +149,7 @@ def waves(values: Mapping[str, Tensor]) -> Tensors:
 
 
 def first_difference(
-    found: Mapping[str, Tensor], want: Mapping[str, Tensor], allowed: Mapping[str, float] | float
+    computed: Mapping[str, Tensor], want: Mapping[str, Tensor], allowed: Mapping[str, float] | float
 ) -> dict[str, Any] | None:
     """The worst entry of the first tensor that errs by more than ``allowed``, or None.
 
@@ -159,7 +159,7 @@ def first_difference(
     [1]
     """
     for name, wanted in want.items():
-        value, wanted = found[name].double(), wanted.double()
+        value, wanted = computed[name].double(), wanted.double()
         off = ((value - wanted).abs() / wanted.abs().nan_to_num(0.0).amax().clamp(min=1e-3)).nan_to_num(torch.inf)
         limit = allowed if isinstance(allowed, float) else allowed[name]
         if off.numel() and float(off.max()) > limit:
@@ -171,9 +171,9 @@ def first_difference(
     return None
 
 
-def errors(found: Mapping[str, Tensor], want: Mapping[str, Tensor]) -> dict[str, float]:
+def errors(computed: Mapping[str, Tensor], want: Mapping[str, Tensor]) -> dict[str, float]:
     """The largest error of each tensor, relative to its largest entry."""
     return {
-        n: float((found[n].double() - w.double()).abs().max() / w.abs().max().clamp(min=1e-3)) if w.numel() else 0.0
+        n: float((computed[n].double() - w.double()).abs().max() / w.abs().max().clamp(min=1e-3)) if w.numel() else 0.0
         for n, w in want.items()
     }

@@ -78,5 +78,5 @@ class ClassifyConfig(BaseModel):
         >>> ClassifyConfig(smoothing=0.2).of_numbers().smoothing, ClassifyConfig().of_numbers().head_dropout
         (0.2, 0.0)
         """
-        given = self.model_fields_set
-        return self.model_copy(update={k: v for k, v in USUAL["numbers"].items() if k not in given})
+        chosen = self.model_fields_set
+        return self.model_copy(update={k: v for k, v in USUAL["numbers"].items() if k not in chosen})

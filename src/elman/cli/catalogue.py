@@ -147,7 +147,9 @@ def inspect(
         raise ElmanError(f"`context` {context} and `horizon` {horizon}: want 1 at least of each")
     survey = survey_series(data, config)
     whole = (
-        config.fill is not None or config.resample is not None or not (survey.found.empties() or survey.found.gaps())
+        config.fill is not None
+        or config.resample is not None
+        or not (survey.incomplete.empties() or survey.incomplete.gaps())
     )
     series = survey.completed(config) if whole else None
     result = _of_whole(series, context, horizon) if series is not None else _of_survey(survey)
@@ -181,7 +183,7 @@ def _of_survey(survey: Any) -> dict[str, Any]:
     """What there is to say of a series with gaps or empty cells."""
     from elman.data.series.calendar import date_text
 
-    found, rows = survey.found, survey.found.rows
+    incomplete, rows = survey.incomplete, survey.incomplete.rows
     gaps = [
         {
             "after": date_text(gap.before),
@@ -189,14 +191,14 @@ def _of_survey(survey: Any) -> dict[str, Any]:
             "missing": gap.steps,
             "row": rows.number(gap.row),
         }
-        for gap in found.gaps()
+        for gap in incomplete.gaps()
     ]
-    empty = [{"row": rows.number(row), "column": found.names[column]} for row, column in found.empties()]
+    empty = [{"row": rows.number(row), "column": incomplete.names[column]} for row, column in incomplete.empties()]
     return {
-        **_described(rows.source, found.values, found.names, survey.notes),
-        "dates": None if found.times is None else [date_text(time) for time in found.times[[0, -1]]],
-        "step": str(found.step) if found.step else None,
-        "keeps_to": _keeps_to(found.times),
+        **_described(rows.source, incomplete.values, incomplete.names, survey.notes),
+        "dates": None if incomplete.times is None else [date_text(time) for time in incomplete.times[[0, -1]]],
+        "step": str(incomplete.step) if incomplete.step else None,
+        "keeps_to": _keeps_to(incomplete.times),
         "zone": survey.zone,
         "gaps": gaps,
         "empty": empty,

@@ -71,11 +71,11 @@ def _lines(result: Mapping[str, Any]) -> list[str]:
 def _shown(each: Mapping[str, Any]) -> str:
     if "shows" in each:
         return each["shows"]
-    found = each["counter_example"]
-    entry = ", ".join(map(str, found["entry"]))
-    wanted = found["wanted"] if isinstance(found["wanted"], str) else f"{found['wanted']:.6g}"
-    where = f"at {found['shape']}, seed {found['seed']}"
-    return f"{found['tensor']}[{entry}] is {found['found']:.6g} and should be {wanted}, {where}"
+    example = each["counter_example"]
+    entry = ", ".join(map(str, example["entry"]))
+    wanted = example["wanted"] if isinstance(example["wanted"], str) else f"{example['wanted']:.6g}"
+    where = f"at {example['shape']}, seed {example['seed']}"
+    return f"{example['tensor']}[{entry}] is {example['found']:.6g} and should be {wanted}, {where}"
 
 
 def _fast(case: Mapping[str, Any]) -> str:

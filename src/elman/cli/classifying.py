@@ -96,23 +96,23 @@ def classify(
         raise ElmanError("--sequence says how to read --data, which is not given")
     classifier = _job().load(run)
     sequences = list(texts or []) if data is None else _sequences(data, sequence)
-    found = classifier.predict(sequences)
+    prediction = classifier.predict(sequences)
     rows = [
-        [found.labels[i], *(f"{p:.6g}" for p in found.probabilities[i]), *([s] if isinstance(s, str) else [])]
+        [prediction.labels[i], *(f"{p:.6g}" for p in prediction.probabilities[i]), *([s] if isinstance(s, str) else [])]
         for i, s in enumerate(sequences)
     ]
     text = io.StringIO()
-    header = ["label", *found.classes, *(["text"] if isinstance(sequences[0], str) else [])]
+    header = ["label", *prediction.classes, *(["text"] if isinstance(sequences[0], str) else [])]
     csv.writer(text, lineterminator="\n").writerows([header, *rows])
     if out is not None:
         write_atomically(out, text.getvalue().encode())
     result = {
         "run": str(run),
-        "classes": list(found.classes),
-        "labels": list(found.labels),
-        "probabilities": found.probabilities.tolist(),
+        "classes": list(prediction.classes),
+        "labels": list(prediction.labels),
+        "probabilities": prediction.probabilities.tolist(),
     }
-    lines = _lines(found, sequences) if out is None else [f"{out}: {len(sequences)} sequences"]
+    lines = _lines(prediction, sequences) if out is None else [f"{out}: {len(sequences)} sequences"]
     console.emit(result | ({"out": str(out)} if out else {}), lines, json)
     return console.DONE
 
@@ -123,10 +123,12 @@ def _sequences(data: str, sequence: str | None) -> list[Any]:
     return list(read_sequences(data, **options.given(sequence=sequence)))
 
 
-def _lines(found: Any, sequences: list[Any]) -> list[str]:
+def _lines(prediction: Any, sequences: list[Any]) -> list[str]:
     """A line a sequence: its label, how probable it is, and the text itself."""
-    width = max(map(len, found.labels))
+    width = max(map(len, prediction.labels))
     return [
         f"{label:{width}}  {max(row):6.1%}  {sequence if isinstance(sequence, str) else f'sequence {i}'}"
-        for i, (label, row, sequence) in enumerate(zip(found.labels, found.probabilities, sequences, strict=True))
+        for i, (label, row, sequence) in enumerate(
+            zip(prediction.labels, prediction.probabilities, sequences, strict=True)
+        )
     ]

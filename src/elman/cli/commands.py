@@ -68,8 +68,8 @@ class Later(TyperCommand):
     ``place`` is where its function stands: module:function.
     """
 
-    def __init__(self, name: str, place: str) -> None:
-        self.module, _, self.function = place.partition(":")
+    def __init__(self, name: str, target: str) -> None:
+        self.module, _, self.function = target.partition(":")
         super().__init__(name, rich_markup_mode=None)
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
@@ -98,16 +98,16 @@ class Group(TyperGroup):
     def add(self, sections: Mapping[str, Mapping[str, str | TyperGroup]]) -> Group:
         """Add the commands of ``sections``: by name where each stands, or a group of their own."""
         self.sections = {title: list(commands) for title, commands in sections.items()}
-        for name, place in (pair for commands in sections.values() for pair in commands.items()):
-            self.add_command(Later(name, place) if isinstance(place, str) else place, name)
+        for name, target in (pair for commands in sections.values() for pair in commands.items()):
+            self.add_command(Later(name, target) if isinstance(target, str) else target, name)
         return self
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the options. A flag that is not given is False: to read None as that, typer would load pydantic."""
-        found = super().get_params(ctx)
-        for flag in found:
+        parameters = super().get_params(ctx)
+        for flag in parameters:
             flag.default = flag.default or False
-        return found
+        return parameters
 
     def make_context(self, *args: Any, **extra: Any) -> Any:
         """Read the arguments; what interrupts that is passed on."""

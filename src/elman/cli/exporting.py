@@ -48,13 +48,13 @@ def export(
         lines += [str(file) for file in files]
     holds = True
     if check:
-        found = agreements(model)
-        holds = all(each.holds for each in found)
+        agreed = agreements(model)
+        holds = all(each.holds for each in agreed)
         result |= {
             "agree": holds,
-            "forms": [{"form": a.form, "difference": a.difference, "reason": a.reason} for a in found],
+            "forms": [{"form": a.form, "difference": a.difference, "reason": a.reason} for a in agreed],
         }
-        lines += [f"{a.form:<15}{_difference(a.difference, a.reason)}" for a in found]
+        lines += [f"{a.form:<15}{_difference(a.difference, a.reason)}" for a in agreed]
         lines += ["All agree." if holds else "They do not agree: please report this."]
     console.emit(result, lines, json)
     return console.DONE if holds else console.OUR_FAULT

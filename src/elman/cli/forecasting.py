@@ -44,7 +44,7 @@ def train(
         elman train forecast wave:sine --network-alone --cell rnn --context 50
     """
     reading, choices = options.parted(choices, ReadConfig)
-    job, found = _job_of(data, out, resume, reading)
+    job, opened = _job_of(data, out, resume, reading)
     return training.train(
         job,
         data,
@@ -55,7 +55,7 @@ def train(
         wanted="a file, wave:sine, wave:combined, or fred:GS10",
         next_steps=_next,
         as_json=json,
-        found=found,
+        opened=opened,
     )
 
 
@@ -106,12 +106,12 @@ def forecast(
     job = jobs.load(run)
     if job.command != "forecast":
         raise ElmanError(f"{run}: is a run of task '{job.task_name()}', and forecasts nothing")
-    found = job.predict(steps, data, levels=asked, **choices)
-    table = found.table()
+    continuation = job.predict(steps, data, levels=asked, **choices)
+    table = continuation.table()
     rows = list(zip(*table.values(), strict=True))
     if out is not None:
         _write_table(out, table)
-    result = {"run": str(run), **found.to_dict()} | ({"out": str(out)} if out else {})
+    result = {"run": str(run), **continuation.to_dict()} | ({"out": str(out)} if out else {})
     lines = _csv(list(table), rows).splitlines() if out is None else [f"{out}: {len(rows)} rows"]
     console.emit(result, lines, json)
     return console.DONE
@@ -194,15 +194,15 @@ def backtest(
         pictures.picture_path(plot)
     reading, choices = options.parted(choices, ReadConfig)
     with console.bar("origin") as report:
-        found = jobs.backtest(
+        tested = jobs.backtest(
             data, horizon, first=first, every=every, refit=refit, report=report, reading=reading, **choices
         )
-    result, lines = found.scores(), []
+    result, lines = tested.scores(), []
     if out is not None:
-        _write_table(out, found.table())
+        _write_table(out, tested.table())
         lines.append(f"every forecast: {out}")
     if plot is not None:
-        lines.append(f"a picture: {found.draw(plot)}")
+        lines.append(f"a picture: {tested.draw(plot)}")
     console.emit(result, [*jobs.Backtest.words(result), *lines], json)
     return console.DONE
 

@@ -54,9 +54,9 @@ def bench(
     if catalogue and (quick or peer):
         raise ElmanError("--catalogue measures one shape against one loop: leave --quick and --peer out")
     if processes > 1:
-        given = {"--cell": cell, "--shape": shape, "--mode": mode, "--peer": peer, "--threads": threads}
+        chosen = {"--cell": cell, "--shape": shape, "--mode": mode, "--peer": peer, "--threads": threads}
         result = _repeated(
-            processes, given | {"--backend": backend, "--rounds": rounds, "--quick": quick, "--catalogue": catalogue}
+            processes, chosen | {"--backend": backend, "--rounds": rounds, "--quick": quick, "--catalogue": catalogue}
         )
     else:
         if threads is not None:
@@ -108,11 +108,11 @@ def _measured(plan: Any) -> dict[str, Any]:
     return {"machine": facts, **measuring.measure(plan, peak, console.say)}
 
 
-def _repeated(processes: int, given: Mapping[str, Any]) -> dict[str, Any]:
+def _repeated(processes: int, chosen: Mapping[str, Any]) -> dict[str, Any]:
     """The same measurement in processes of its own, one after the other, and the medians."""
     from elman import bench as measuring
 
-    arguments = [part for option, value in given.items() for part in _written(option, value)]
+    arguments = [part for option, value in chosen.items() for part in _written(option, value)]
     results = []
     for number in range(1, processes + 1):
         console.say(f"process {number} of {processes}")
@@ -166,7 +166,7 @@ def _doctor_lines(result: Mapping[str, Any]) -> list[str]:
     lines = _machine_lines(result["machine"])
     for name, cells in result["backends"].items():
         lines += ["", f"backend {name}", *(f"  {line}" for line in options.aligned(_answers(cells)))]
-    worst = [found["error"] for cells in result["backends"].values() for found in cells.values() if "error" in found]
+    worst = [each["error"] for cells in result["backends"].values() for each in cells.values() if "error" in each]
     lines += ["", *result["problems"]]
     return lines if result["problems"] else [*lines, f"ok: the largest relative error is {max(worst):.1e}"]
 

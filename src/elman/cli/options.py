@@ -188,13 +188,13 @@ def settings(option: str, texts: Sequence[str]) -> dict[str, Any]:
     >>> settings("--set", ["nonlinearity=relu", "proj_size=8"])
     {'nonlinearity': 'relu', 'proj_size': 8}
     """
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for text in texts:
         name, sign, value = text.partition("=")
         if not sign or not name.isidentifier():
             raise ElmanError(f"{option}: got {text!r}, want name=value, such as nonlinearity=relu")
-        found[name] = _value(value)
-    return found
+        values[name] = _value(value)
+    return values
 
 
 def _value(text: str) -> Any:

@@ -41,19 +41,19 @@ def serve(
     from elman.training import checked
 
     limits = checked(Limits, choices)
-    found: dict[str, Served] = {}
+    served_runs: dict[str, Served] = {}
     for path in runs:
         served = Served(path)
-        if served.name in found:
+        if served.name in served_runs:
             raise RunError(f"{path}: a run called '{served.name}' is served already; rename one of the folders")
-        found[served.name] = served
+        served_runs[served.name] = served
     token = os.environ.get(TOKEN, "")
     if host not in LOOPBACK and not token:
         console.say(f"warning: whoever reaches {host}:{port} may ask; set {TOKEN} to want a token")
-    app = application(found, limits, token)
+    app = application(served_runs, limits, token)
     config = uvicorn.Config(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=10)
     server = uvicorn.Server(config)
-    console.say(f"serving {', '.join(found)} on http://{host}:{port} (its schema: /docs, /openapi.json)")
+    console.say(f"serving {', '.join(served_runs)} on http://{host}:{port} (its schema: /docs, /openapi.json)")
     # Uvicorn drains, and then raises the signal again: it has been heard by then.
     for wanted in (signal.SIGTERM, signal.SIGINT):
         signal.signal(wanted, lambda *_: None)

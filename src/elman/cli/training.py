@@ -22,11 +22,11 @@ def train(
     wanted: str,
     next_steps: Callable[[Any, Path], str],
     as_json: bool,
-    found: Any = None,
+    opened: Any = None,
 ) -> int:
     """Train a ``job`` (Forecaster, say) on ``data`` read as ``reading`` says, or ``resume`` the run ``out``.
 
-    ``wanted`` says what DATA may be, ``next_steps`` what a person would type after it; ``found`` is DATA where it was
+    ``wanted`` says what DATA may be, ``next_steps`` what a person would type after it; ``opened`` is DATA where it was
     read already.
     """
     from elman.training import Progress
@@ -38,7 +38,7 @@ def train(
     else:
         trained = job(**choices)
         out = out or default_folder(data, trained.network.cell)
-        history = trained.fit(data if found is None else found, run=out, report=Progress(), **reading)
+        history = trained.fit(data if opened is None else opened, run=out, report=Progress(), **reading)
         for note in trained.notes if history.epochs else ():
             console.say(f"note: {note}")
     assert out is not None

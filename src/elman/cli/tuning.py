@@ -44,21 +44,21 @@ def tune(
     reading, choices = options.parted(choices, ReadConfig)
     folder = out or training.default_folder(data, "tuned")
     with console.bar("trial") as report:
-        found = jobs.tune(data, folder, trials, seed=seed, report=report, reading=reading, **choices)
-    result = {"run": str(folder), **found.to_dict()}
-    ranked = sorted((row for row in found.trials if row["mse"] is not None), key=lambda row: row["mse"])
-    lines = [f"{len(found.trials)} trials, the best on the validation part:"]
+        search = jobs.tune(data, folder, trials, seed=seed, report=report, reading=reading, **choices)
+    result = {"run": str(folder), **search.to_dict()}
+    ranked = sorted((row for row in search.trials if row["mse"] is not None), key=lambda row: row["mse"])
+    lines = [f"{len(search.trials)} trials, the best on the validation part:"]
     lines += [f"  MSE {row['mse']:.5g}  {_chosen(row['choices'])}" for row in ranked[:SHOWN]]
-    if found.interrupted:
+    if search.interrupted:
         lines.append("interrupted; the same command goes on")
-    elif found.forecaster is not None and found.forecaster.run is not None:
-        result["best_run"] = str(found.forecaster.run.path)
-        lines.append(f"next: elman test {found.forecaster.run.path}; elman forecast {found.forecaster.run.path}")
+    elif search.forecaster is not None and search.forecaster.run is not None:
+        result["best_run"] = str(search.forecaster.run.path)
+        lines.append(f"next: elman test {search.forecaster.run.path}; elman forecast {search.forecaster.run.path}")
     console.emit(result, lines, json)
-    return console.INTERRUPTED if found.interrupted else console.DONE
+    return console.INTERRUPTED if search.interrupted else console.DONE
 
 
 def _chosen(choices: Mapping[str, Any]) -> str:
     """Choices as they would be typed."""
-    given = {name: f"{value:.3g}" if isinstance(value, float) else value for name, value in choices.items()}
-    return " ".join(f"--{name} {value}" for name, value in given.items() if value is not None)
+    written = {name: f"{value:.3g}" if isinstance(value, float) else value for name, value in choices.items()}
+    return " ".join(f"--{name} {value}" for name, value in written.items() if value is not None)

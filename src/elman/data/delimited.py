@@ -53,15 +53,15 @@ def decoded(raw: bytes, source: str, encoding: str | None = None) -> str:
     >>> decoded("é".encode("utf-16"), "a.csv")
     'é'
     """
-    found = encoding or next((name for mark, name in BOMS if raw.startswith(mark)), None) or _unmarked(raw)
+    codec = encoding or next((name for mark, name in BOMS if raw.startswith(mark)), None) or _unmarked(raw)
     try:
-        text = codecs.decode(raw, found)
+        text = codecs.decode(raw, codec)
     except LookupError as error:
         raise DataError(f"{source}: `encoding`: there is no encoding {encoding!r}; try utf-8, cp1252 or gbk") from error
     except (UnicodeError, ValueError, TypeError) as error:  # a codec that reads no bytes is no encoding
         start = getattr(error, "start", 0)
         row = len(re.findall(rb"\r+\n|\r|\n", raw[:start])) + 1
-        named = encoding or ("UTF-8" if "8" in found else "UTF-16")
+        named = encoding or ("UTF-8" if "8" in codec else "UTF-16")
         way = "give its `encoding`, such as cp1252 or gbk, or save the file in UTF-8"
         raise DataError(f"{source}: row {row} is not {named} text (byte {start}); {way}") from error
     if not isinstance(text, str):
@@ -133,8 +133,8 @@ def _rows(text: str, source: str, sign: str, skipped: int = 0) -> list[tuple[int
     except csv.Error as error:
         where = "the header cannot be read" if not rows else "cannot be read"
         hint = f"the header is row {rows[0][0]}" if rows else "the header"
-        place = f"row {number} ({hint})" if rows else f"row {number}"
-        raise DataError(f"{source}: {place}: {where}: {error}; look for a quote that is not closed") from error
+        row = f"row {number} ({hint})" if rows else f"row {number}"
+        raise DataError(f"{source}: {row}: {where}: {error}; look for a quote that is not closed") from error
     if not rows:
         raise DataError(f"{source}: is empty; want a header and rows of values")
     if all(len(cells) == 1 for _, cells in rows):
@@ -148,11 +148,11 @@ def _separator(text: str, source: str, first_is_header: bool) -> str:
     best = max(scores.values())
     if best == (0.0, 0.0):
         return ","
-    found = [sign for sign, score in scores.items() if score == best]
-    if len(found) > 1:
-        names = " or ".join(f"`separator={NAMES[sign]}`" for sign in found)
+    likely = [sign for sign, score in scores.items() if score == best]
+    if len(likely) > 1:
+        names = " or ".join(f"`separator={NAMES[sign]}`" for sign in likely)
         raise DataError(f"{source}: two signs part its rows equally well; say which: {names}")
-    return found[0]
+    return likely[0]
 
 
 def _score(text: str, sign: str, first_is_header: bool) -> tuple[float, float]:
@@ -195,15 +195,15 @@ def looks_dated(cell: str) -> bool:
 def _grid(rows: list[tuple[int, list[str]]], source: str, sign: str, first_is_header: bool) -> Grid:
     rows, trailing = _without_trailing(rows)
     width = len(rows[0][1]) if first_is_header else _width(rows)
-    place = 0 if first_is_header else _header_place(rows, width)
+    header = 0 if first_is_header else _header_place(rows, width)
     notes = list(trailing)
-    if place is None:
+    if header is None:
         names, header_row, body = [f"column{i + 1}" for i in range(width)], None, rows
         notes.append(f"the first row holds values, so there is no header: the columns are named {', '.join(names)}")
     else:
-        names, header_row, body = _names(rows[: place + 1], width), rows[place][0], rows[place + 1 :]
-        if place:
-            notes.append(f"left out {place} row(s) before the header in row {header_row}")
+        names, header_row, body = _names(rows[: header + 1], width), rows[header][0], rows[header + 1 :]
+        if header:
+            notes.append(f"left out {header} row(s) before the header in row {header_row}")
     if not first_is_header:
         body, footer = _without_footer(body, width)
         if footer:
@@ -240,9 +240,9 @@ def _width(rows: list[tuple[int, list[str]]]) -> int:
 
 def _header_place(rows: list[tuple[int, list[str]]], width: int) -> int | None:
     """Which row is the header: the last of names alone before the first of values. None where there is none."""
-    for place, (_, cells) in enumerate(rows[:BEFORE]):
-        if len(cells) == width and _holds_values(cells, rows[place + 1][1] if place + 1 < len(rows) else []):
-            return place - 1 if place else None
+    for index, (_, cells) in enumerate(rows[:BEFORE]):
+        if len(cells) == width and _holds_values(cells, rows[index + 1][1] if index + 1 < len(rows) else []):
+            return index - 1 if index else None
     return 0
 
 

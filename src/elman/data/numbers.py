@@ -93,28 +93,28 @@ def numbers(
     """
     if decimal in (None, "point") and not semicolons and (values := _read_at_once(cells)) is not None:
         return values, ()
-    found = Column(cells)
-    marks = found.marks()
+    text_column = Column(cells)
+    marks = text_column.marks()
     wanted = [decimal] if decimal is not None else marks
-    if "point" in wanted and not found.commas and not semicolons:
+    if "point" in wanted and not text_column.commas and not semicolons:
         wanted = ["point"]
     if not wanted or wanted[0] not in marks:
-        raise _not_a_number(found, cells, rows, column, decimal)
-    where = found.differs()
+        raise _not_a_number(text_column, cells, rows, column, decimal)
+    where = text_column.differs()
     if where is not None and len(wanted) > 1:
         wanted = _settled(beside) or wanted
         if len(wanted) > 1:
-            point, comma = (found.read[mark][where] for mark in DECIMALS)
+            point, comma = (text_column.read[mark][where] for mark in DECIMALS)
             raise rows.error(
                 where,
                 f"column {column!r} holds {shown(cells[where])}, which is {point:g} with a decimal point and "
                 f"{comma:g} with a decimal comma; say which: `decimal=point` or `decimal=comma`",
             )
-    values = np.array(found.read[wanted[0]], dtype=np.float64)
+    values = np.array(text_column.read[wanted[0]], dtype=np.float64)
     infinite = np.flatnonzero(np.isinf(values))
     if infinite.size:
         raise rows.error(int(infinite[0]), f"column {column!r} holds infinity; give a finite number")
-    return values, _notes(found, wanted[0], where, cells, rows, column)
+    return values, _notes(text_column, wanted[0], where, cells, rows, column)
 
 
 def _settled(beside: Iterable[Sequence[Any]]) -> list[str] | None:
@@ -127,11 +127,11 @@ def _settled(beside: Iterable[Sequence[Any]]) -> list[str] | None:
 
 
 def _notes(
-    found: Column, mark: str, differs: int | None, cells: Sequence[Any], rows: Rows, column: str
+    text_column: Column, mark: str, differs: int | None, cells: Sequence[Any], rows: Rows, column: str
 ) -> tuple[str, ...]:
-    if len(found.units) > 1:
-        unit = _unit(cells[int(np.flatnonzero(~found.missing)[0])])
-        other = next(i for i, cell in enumerate(cells) if not found.missing[i] and _unit(cell) != unit)
+    if len(text_column.units) > 1:
+        unit = _unit(cells[int(np.flatnonzero(~text_column.missing)[0])])
+        other = next(i for i, cell in enumerate(cells) if not text_column.missing[i] and _unit(cell) != unit)
         raise rows.error(
             other,
             f"column {column!r} holds {shown(cells[other])}, and in the rows before "
@@ -140,7 +140,7 @@ def _notes(
     notes = []
     if mark == "comma" and differs is not None:
         notes.append(f"column {column!r}: read with a decimal comma")
-    if unit := next(iter(found.units), ""):
+    if unit := next(iter(text_column.units), ""):
         notes.append(f"column {column!r} is in {unit}: 12{unit} is read as 12")
     return tuple(notes)
 
@@ -164,9 +164,9 @@ def _read_at_once(cells: Sequence[Any]) -> NDArray[np.float64] | None:
     return np.asarray(read.fill_null(math.nan).to_numpy(), dtype=np.float64)
 
 
-def _not_a_number(found: Column, cells: Sequence[Any], rows: Rows, column: str, decimal: str | None) -> DataError:
+def _not_a_number(text_column: Column, cells: Sequence[Any], rows: Rows, column: str, decimal: str | None) -> DataError:
     """The first cell that is no number at all; else the first at odds with the mark of the cells before it."""
-    pairs = list(zip(found.read["point"], found.read["comma"], strict=True))
+    pairs = list(zip(text_column.read["point"], text_column.read["comma"], strict=True))
     for index, pair in enumerate(pairs):
         asked = pair[list(DECIMALS).index(decimal)] if decimal else None
         if pair == (None, None) or (decimal and asked is None):

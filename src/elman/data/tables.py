@@ -199,14 +199,14 @@ def csv_table(
     return _grid_table(grid(decoded(raw, source, encoding), source, separator, first_is_header), source)
 
 
-def _grid_table(found: Grid, source: str) -> Table:
+def _grid_table(sheet: Grid, source: str) -> Table:
     import polars as pl
 
-    columns = list(zip(*found.cells, strict=True))
-    frame = pl.DataFrame({n: pl.Series(n, c, pl.String) for n, c in zip(found.names, columns, strict=True)})
-    hint = f"the header is row {found.header_row}" if found.header_row is not None else "there is no header"
-    rows = Rows(source, found.numbers[0], hint, np.array(found.numbers, dtype=np.int64))
-    return Table(frame_table(frame, source).frame, rows, found.notes, found.separator == ";")
+    columns = list(zip(*sheet.cells, strict=True))
+    frame = pl.DataFrame({n: pl.Series(n, c, pl.String) for n, c in zip(sheet.names, columns, strict=True)})
+    hint = f"the header is row {sheet.header_row}" if sheet.header_row is not None else "there is no header"
+    rows = Rows(source, sheet.numbers[0], hint, np.array(sheet.numbers, dtype=np.int64))
+    return Table(frame_table(frame, source).frame, rows, sheet.notes, sheet.separator == ";")
 
 
 def _sheet(raw: bytes, source: str) -> Grid:

@@ -67,11 +67,11 @@ class _Backward:
 
     def send(self, index: int, cotangent: Symbol) -> None:
         """Add ``cotangent`` to the gradient of node ``index``, in that node's size."""
-        size, given = self.size(index), self.size(cotangent.index)
-        if size == "1" and given != "1":
+        size, arriving = self.size(index), self.size(cotangent.index)
+        if size == "1" and arriving != "1":
             self.wide.setdefault(index, []).append(cotangent)
             return
-        if size != given:
+        if size != arriving:
             cotangent = cotangent * self.graph.add(Node("constant", size=size, value=1.0), Size(size))
         self.gradient[index] = self.gradient[index] + cotangent if index in self.gradient else cotangent
 
@@ -107,8 +107,8 @@ class _Backward:
         row = TABLE[node.op]
         args = [Symbol(self.graph, a) for a in node.args]
         numbers = {i: self.program.nodes[node.args[i]].value for i in row.number_arguments}
-        given = [numbers.get(i, arg) for i, arg in enumerate(args)]
-        for a, cotangent in zip(node.args, row.derivative(g, Symbol(self.graph, index), *given), strict=False):
+        arguments = [numbers.get(i, arg) for i, arg in enumerate(args)]
+        for a, cotangent in zip(node.args, row.derivative(g, Symbol(self.graph, index), *arguments), strict=False):
             if cotangent is not None and self.program.nodes[a].op != "constant":
                 self.send(a, cotangent)
 

@@ -56,8 +56,8 @@ class Cell:
         >>> elman.cells.get("mgu").when
         'a GRU at two thirds of the weights, for little data.'
         """
-        found = next((p for p in self._paragraphs if p.startswith("When:")), "")
-        return found.removeprefix("When:").strip()
+        paragraph = next((p for p in self._paragraphs if p.startswith("When:")), "")
+        return paragraph.removeprefix("When:").strip()
 
     @property
     def notes(self) -> list[str]:

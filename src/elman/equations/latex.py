@@ -138,8 +138,8 @@ class _Writer:
 
     def count(self, sizes: Counter[str]) -> str:
         """How many units there are in sizes of these names: ``4 hidden``."""
-        parts = [f"{n} {self.symbol(size)}" if n > 1 else self.symbol(size) for size, n in sizes.items()]
-        return f"({' + '.join(parts)})" if len(parts) > 1 or sizes.total() > 1 else parts[0]
+        terms = [f"{n} {self.symbol(size)}" if n > 1 else self.symbol(size) for size, n in sizes.items()]
+        return f"({' + '.join(terms)})" if len(terms) > 1 or sizes.total() > 1 else terms[0]
 
     def weight(self, letter: str, subscript: str) -> str:
         return f"{letter}_{{{subscript}}}" if self.latex else f"{letter}_{subscript}"

@@ -245,11 +245,11 @@ class Stage:
 
 def reached(nodes: Sequence[Node], sources: Iterable[int]) -> frozenset[int]:
     """The nodes that depend on one of ``sources``, and these."""
-    found = set(sources)
+    reached_nodes = set(sources)
     for i, node in enumerate(nodes):
-        if any(a in found for a in node.args):
-            found.add(i)
-    return frozenset(found)
+        if any(a in reached_nodes for a in node.args):
+            reached_nodes.add(i)
+    return frozenset(reached_nodes)
 
 
 def _skew(weight: Tensor, projections: int) -> Tensor:

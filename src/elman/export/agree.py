@@ -77,13 +77,13 @@ def agreements(model: Model) -> list[Agreement]:
 
 def _compared(form: str, compute: Callable[[Model], NDArray[Any]], model: Model, truth: NDArray[Any]) -> Agreement:
     try:
-        found = np.asarray(compute(model), dtype=np.float64).reshape(-1)
+        computed = np.asarray(compute(model), dtype=np.float64).reshape(-1)
     except (LeftOut, ExportError) as error:
         return Agreement(form, None, str(error))
     except Broken as error:
         return Agreement(form, float("inf"), str(error))
     largest = np.abs(truth).max() or 1.0
-    difference = np.abs(found - truth.reshape(-1)).max() if found.size == truth.size else np.inf
+    difference = np.abs(computed - truth.reshape(-1)).max() if computed.size == truth.size else np.inf
     return Agreement(form, float("inf") if np.isnan(difference) else float(difference / largest))
 
 
@@ -120,7 +120,7 @@ def _onnx_here() -> None:
 def _onnx_sequence(model: Model) -> NDArray[Any]:
     _onnx_here()
     session = _session(sequence_model(model))
-    wanted = {given.name for given in session.get_inputs()}
+    wanted = {entry.name for entry in session.get_inputs()}
     if model.tokens:
         symbols = np.array(model.example, dtype=np.int64)[:, None]
         if "lengths" in wanted and model.parts[0].bag is not None:
@@ -169,8 +169,8 @@ def _c(model: Model) -> NDArray[Any]:
         Path(folder, "main.c").write_text(_printing(model))
         _compile(folder, "-o", "main", "main.c", "network.c")
         values = np.array(model.example, dtype=np.float64)
-        given = " ".join(map(str, model.example)) if model.tokens else " ".join(map(repr, values.ravel().tolist()))
-        done = subprocess.run([Path(folder, "main")], input=given, capture_output=True, text=True, cwd=folder)
+        written = " ".join(map(str, model.example)) if model.tokens else " ".join(map(repr, values.ravel().tolist()))
+        done = subprocess.run([Path(folder, "main")], input=written, capture_output=True, text=True, cwd=folder)
     return np.array([float(number) for number in done.stdout.split()])
 
 
@@ -203,7 +203,7 @@ def run_c(layer: Recurrent, x: torch.Tensor, extras: Mapping[str, torch.Tensor])
     Raises :class:`LeftOut` where there is no compiler, :class:`Broken` where it refuses the code.
     """
     kind = ctypes.c_float if x.dtype == torch.float32 else ctypes.c_double
-    found = torch.zeros(len(x), 1, layer.output_size, dtype=x.dtype)
+    outputs = torch.zeros(len(x), 1, layer.output_size, dtype=x.dtype)
     with tempfile.TemporaryDirectory(prefix="elman-c-") as folder:
         Path(folder, "layer.c").write_text(layer_as_c(layer, "layer"))
         _compile(folder, "-shared", "-fPIC", "-o", "layer.so", "layer.c")
@@ -212,10 +212,10 @@ def run_c(layer: Recurrent, x: torch.Tensor, extras: Mapping[str, torch.Tensor])
         state = (kind * max(1, sum(memory.size for memory in flat.memories)))()
         loaded.layer_reset(state)
         for t in range(len(x)):
-            given = [(x if n == "x" else extras[n])[t, 0].contiguous() for n in flat.inputs]
-            pointers = [ctypes.c_void_p(tensor.data_ptr()) for tensor in (*given, found[t, 0])]
+            inputs = [(x if n == "x" else extras[n])[t, 0].contiguous() for n in flat.inputs]
+            pointers = [ctypes.c_void_p(tensor.data_ptr()) for tensor in (*inputs, outputs[t, 0])]
             loaded.layer_step(state, *pointers)
-    return found
+    return outputs
 
 
 def run_onnx(layer: Recurrent, x: torch.Tensor, extras: Mapping[str, torch.Tensor]) -> torch.Tensor:

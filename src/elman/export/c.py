@@ -154,17 +154,17 @@ class CStep:
             yield f"    {self._array(i)}[j] = {self.write.names[i]};"
         yield "}"
 
-    def _products(self, parts: Sequence[int]) -> Iterator[str]:
-        values = [self.flat.values[i] for i in parts]
+    def _products(self, indices: Sequence[int]) -> Iterator[str]:
+        values = [self.flat.values[i] for i in indices]
         first, rows = values[0].first, sum(v.size for v in values)
         matrix = self._numbers(values[0].name)[first : first + rows]
         operand = self._array(values[0].args[0])
         if self.flat.values[values[0].args[0]].op == "constant":
             raise ExportError("a product of a number and a matrix cannot be written as C")
-        together = f"a_{self.write.names[parts[0]]}"
+        together = f"a_{self.write.names[indices[0]]}"
         yield f"{self.real} {together}[{rows}];"
         at = 0
-        for i, value in zip(parts, values, strict=True):
+        for i, value in zip(indices, values, strict=True):
             if at:
                 yield f"{self.real} *const a_{self.write.names[i]} = {together} + {at};"
             at += value.size

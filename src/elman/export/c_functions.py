@@ -119,18 +119,18 @@ def preamble(prefix: str, real: str, used: set[str]) -> str:
     """The functions of ``used``, and those that they need, as C."""
     bodies = EXACT if real == "double" else FAST
     wanted = used | {need for name in used for need in NEEDS.get(name, ())}
-    found = [MULADD]
+    functions = [MULADD]
     for name in sorted(wanted, key=lambda name: (name != "exp", name)):
         if name.startswith("product"):
             kind, rows = name.split("_")
-            found.append(_product(int(rows), kind == "product8"))
+            functions.append(_product(int(rows), kind == "product8"))
         else:
             arguments = ", ".join(f"$R {letter}" for letter in ARGUMENTS.get(name, "a"))
-            found.append(f"static inline $R $P_{name}({arguments}) {{\n    {bodies[name]}\n}}")
+            functions.append(f"static inline $R $P_{name}({arguments}) {{\n    {bodies[name]}\n}}")
     suffix = "" if real == "double" else "f"
     item = 8 if real == "double" else 4
     marks = {"$P": prefix, "$R": real, "$F": suffix, "$B": str(VECTOR * item), "$I": str(item)}
-    text = "\n".join(found)
+    text = "\n".join(functions)
     for mark, meaning in marks.items():
         text = text.replace(mark, meaning)
     return text

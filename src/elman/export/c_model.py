@@ -141,11 +141,9 @@ void {name}_reset({name} *m);
    {loud}_COLUMNS numbers. Returns 1 where there is one ({when}), and 0 otherwise. */
 int {name}_step({name} *m, {self.value}, {self.result});"""
         taken = f"a symbol, 0 to {loud}_SYMBOLS - 1" if self.model.tokens else "the next value of each column"
-        given = (
-            f"a probability a class ({loud}_CLASSES)" if self.model.classes else f"a score a symbol ({loud}_SYMBOLS)"
-        )
+        out = f"a probability a class ({loud}_CLASSES)" if self.model.classes else f"a score a symbol ({loud}_SYMBOLS)"
         return (
-            f"/* Take {taken}, and give {given} after it. */\nvoid {name}_step({name} *m, {self.value}, {self.result});"
+            f"/* Take {taken}, and give {out} after it. */\nvoid {name}_step({name} *m, {self.value}, {self.result});"
         )
 
     def _lists(self) -> str:
@@ -164,7 +162,7 @@ int {name}_step({name} *m, {self.value}, {self.result});"""
         """The .c."""
         name, model = self.name, self.model
         used = set().union(*(step.write.functions for step in self.steps), {"exp"} if model.classes else set())
-        parts = [
+        sections = [
             f'#include <math.h>\n#include <stdint.h>\n#include <string.h>\n\n#include "{name}.h"\n',
             f"static const unsigned char *{name}_weights;\n" if packed is not None else "",
             preamble(name, "float", used),
@@ -173,10 +171,10 @@ int {name}_step({name} *m, {self.value}, {self.result});"""
         around, reset = self._around(), self._reset()
         # Last of all: what is written above asks for its tables.
         tables = [table for step in self.steps for table in step.tables.values()]
-        parts += [*tables, *self._strings(), "", *networks, "", reset, around]
+        sections += [*tables, *self._strings(), "", *networks, "", reset, around]
         if packed is not None:
-            parts.append(f"void {name}_use_weights(const void *weights) {{\n    {name}_weights = weights;\n}}\n")
-        return _without_unused("\n".join(parts))
+            sections.append(f"void {name}_use_weights(const void *weights) {{\n    {name}_weights = weights;\n}}\n")
+        return _without_unused("\n".join(sections))
 
     def _network(self, step: CStep) -> str:
         name = self.name
@@ -244,7 +242,7 @@ int {name}_step({name} *m, {self.value}, {self.result});"""
             chosen.add("logs")
         text = FORECAST[kind]
         choice = re.compile(r"@if (\w+)\n(.*?)@end\n", re.DOTALL)
-        text = choice.sub(lambda found: found[2] if found[1] in chosen else "", text)
+        text = choice.sub(lambda match: match[2] if match[1] in chosen else "", text)
         return tables + filled(text, facts)
 
     def _standing(self, s: Standing) -> str:
@@ -267,9 +265,11 @@ int {name}_step({name} *m, {self.value}, {self.result});"""
         """What comes in, and what the network says to each in float64 (NaN where nothing)."""
         stream, model = Stream(self.model, dtype=torch.float64), self.model
         example = list(model.example)[-(RECORDED + model.context) :]
-        found = [stream.push(value) for value in example]
-        shape = next(f.shape for f in found if f is not None)
-        return example, np.array([np.full(shape, np.nan) if f is None else f for f in found]).reshape(len(found), -1)
+        answers = [stream.push(value) for value in example]
+        shape = next(f.shape for f in answers if f is not None)
+        return example, np.array([np.full(shape, np.nan) if f is None else f for f in answers]).reshape(
+            len(answers), -1
+        )
 
     def test(self, apart: int) -> str:
         """The test's .c; ``apart`` are the bytes of weights in a file."""
@@ -313,7 +313,7 @@ def _quoted(text: str) -> str:
 
 def _without_unused(code: str) -> str:
     """The code without the tables of numbers that nothing reads."""
-    for found in re.finditer(r"static const double (\w+)\[\d+\] = \{.*?\n\};\n", code, re.DOTALL):
-        if len(re.findall(rf"\b{found[1]}\b", code)) == 1:
-            code = code.replace(found[0], "")
+    for match in re.finditer(r"static const double (\w+)\[\d+\] = \{.*?\n\};\n", code, re.DOTALL):
+        if len(re.findall(rf"\b{match[1]}\b", code)) == 1:
+            code = code.replace(match[0], "")
     return code

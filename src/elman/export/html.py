@@ -57,7 +57,7 @@ def page(model: Model, title: str) -> str:
     }
     functions = sorted({function for step in steps for function in step.functions})
     numbers = np.concatenate([np.zeros(0, "<f4"), *(step.weights for step in steps)]).astype("<f4")
-    parts = {
+    contents = {
         "TITLE": html.escape(title),
         "ABOUT": f"{_about(model)} Type, or move a point, and see what it says.",
         "VERSION": __version__,
@@ -71,11 +71,11 @@ def page(model: Model, title: str) -> str:
     }
     # From the template piece by piece: what is put in is not searched again.
     pieces = (folder / "page.html").read_text().split("$")
-    found = [pieces[0]]
+    filled = [pieces[0]]
     for piece in pieces[1:]:
-        mark = next(m for m in sorted(parts, key=len, reverse=True) if piece.startswith(m))
-        found += [parts[mark], piece[len(mark) :]]
-    return "".join(found)
+        mark = next(m for m in sorted(contents, key=len, reverse=True) if piece.startswith(m))
+        filled += [contents[mark], piece[len(mark) :]]
+    return "".join(filled)
 
 
 def _plain(value: Any) -> Any:

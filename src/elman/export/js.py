@@ -86,8 +86,8 @@ class JsStep:
     def functions(self) -> list[str]:
         """The functions the step calls."""
         used = sorted(self.write.functions)
-        found = [f"function f_{name}({ARGUMENTS.get(name, 'a')}) {{ return {FUNCTIONS[name]}; }}" for name in used]
-        return [*([ERF] if "erf" in used else []), *found]
+        functions = [f"function f_{name}({ARGUMENTS.get(name, 'a')}) {{ return {FUNCTIONS[name]}; }}" for name in used]
+        return [*([ERF] if "erf" in used else []), *functions]
 
     def _network(self, body: str) -> str:
         flat = self.flat

@@ -95,11 +95,11 @@ class Steps:
         self.stepwise: set[int] = self._reached({*flat.inputs.values()})
 
     def _reached(self, sources: set[int]) -> set[int]:
-        found = set(sources)
+        reached = set(sources)
         for i, value in enumerate(self.flat.values):
-            if found & set(value.args):
-                found.add(i)
-        return found
+            if reached & set(value.args):
+                reached.add(i)
+        return reached
 
     def take(self, names: Mapping[int, str]) -> None:
         """Values that are known."""
@@ -140,10 +140,10 @@ class Steps:
     def _tensor(self, name: str) -> Any:
         return self.flat.tensors[name].float().cpu().numpy()
 
-    def _products(self, parts: Sequence[int], ahead: int) -> None:
-        if not parts:
+    def _products(self, indices: Sequence[int], ahead: int) -> None:
+        if not indices:
             return
-        values = [self.flat.values[i] for i in parts]
+        values = [self.flat.values[i] for i in indices]
         first, rows = values[0].first, sum(v.size for v in values)
         matrix = self._tensor(values[0].name)[first : first + rows]
         operand = self.number(self.value(values[0].args[0]))
@@ -157,12 +157,12 @@ class Steps:
             made = graph.add("Reshape", made, graph.constant([0] * ahead + [rows], np.int64))
         else:
             made = graph.add("MatMul", operand, graph.constant(matrix.T, name=name))
-        if len(parts) == 1:
-            self.values[parts[0]] = Symbolic(self, made)
+        if len(indices) == 1:
+            self.values[indices[0]] = Symbolic(self, made)
             return
         sizes = graph.constant([v.size for v in values], np.int64)
-        names = graph.add("Split", made, sizes, outputs=len(parts), axis=-1)
-        self.values |= {i: Symbolic(self, part) for i, part in zip(parts, names, strict=True)}
+        names = graph.add("Split", made, sizes, outputs=len(indices), axis=-1)
+        self.values |= {i: Symbolic(self, part) for i, part in zip(indices, names, strict=True)}
 
     def _one(self, i: int) -> Symbolic:
         value, graph = self.flat.values[i], self.graph

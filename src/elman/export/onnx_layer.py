@@ -46,11 +46,11 @@ def state_sizes(layer: Recurrent) -> dict[str, int]:
 
 def initial_states(layer: Recurrent) -> dict[str, Any]:
     """What each of these states begins with, (n,) float32."""
-    found = {}
+    initial = {}
     for name, size in state_sizes(layer).items():
         begins = getattr(layer, f"initial_{name}", None)
-        found[name] = np.zeros(size, np.float32) if begins is None else begins.detach().float().cpu().numpy()
-    return found
+        initial[name] = np.zeros(size, np.float32) if begins is None else begins.detach().float().cpu().numpy()
+    return initial
 
 
 def write_layer(
@@ -68,8 +68,8 @@ def write_layer(
     Constants of one ``mark`` are written once.
     """
     example = torch.zeros(1, 1, layer.input_size, dtype=next(iter(layer.parameters())).dtype)
-    given = {e.name: example.new_zeros(1, 1, layer.stack.sizes[0][e.size]) for e in layer.program.extras}
-    calls, _ = layer.calls(example, **given)
+    inputs = {e.name: example.new_zeros(1, 1, layer.stack.sizes[0][e.size]) for e in layer.program.extras}
+    calls, _ = layer.calls(example, **inputs)
     stack, finals = layer.stack, dict[str, str]()
     if stack.residual and lengths:
         # The sum with a layer's output is the one place where x itself comes out again.

@@ -124,11 +124,11 @@ class _Written:
 
     def initial(self, part: Part, rows: str) -> dict[str, str]:
         """What the states begin with."""
-        graph, found = self.graph, {}
+        graph, initial = self.graph, {}
         for name, value in initial_states(part.recurrent).items():
             shape = graph.add("Concat", rows, self.ints(len(value)), axis=0)
-            found[name] = graph.add("Expand", graph.constant(value), shape)
-        return found
+            initial[name] = graph.add("Expand", graph.constant(value), shape)
+        return initial
 
     def layer(
         self, part: Part, x: str, states: Mapping[str, str], lengths: str | None = None
@@ -338,17 +338,17 @@ class _Written:
         joined = graph.add("Concat", *cut, graph.add("Expand", logs, broad), axis=3)
         x = graph.add("Reshape", joined, self.ints(model.steps, -1, 2 * s.segment + 1))
         x = graph.add("Cast", x, to=FLOAT)
-        found = []
+        outputs = []
         for part in model.parts:
             output, _ = self.layer(part, x, self.initial(part, rows_of(graph, x, 1)))
             ended = graph.add("Squeeze", self.last(output, 0, 1), self.ints(0))
-            found.append(graph.add("Cast", self.affine(part.head, ended), to=DOUBLE))
-        mean = graph.add("Div", graph.add("Sum", *found), self.number(len(found)))
+            outputs.append(graph.add("Cast", self.affine(part.head, ended), to=DOUBLE))
+        mean = graph.add("Div", graph.add("Sum", *outputs), self.number(len(outputs)))
         both = graph.add("Reshape", mean, self.ints(-1, columns, 2, model.at_once))  # (B, C, 2, K)
         split = graph.add("Split", graph.add("Transpose", both, perm=[2, 0, 3, 1]), outputs=2, axis=0)
-        parts = [graph.add("Squeeze", half, self.ints(0)) for half in split]
+        halves = [graph.add("Squeeze", half, self.ints(0)) for half in split]
         own = [
-            graph.add("Mul", graph.add("Mul", half, self.number(s.units[k])), size) for k, half in enumerate(parts)
+            graph.add("Mul", graph.add("Mul", half, self.number(s.units[k])), size) for k, half in enumerate(halves)
         ]  # (B, K, C)
         straight = graph.add("Div", graph.add("Sub", line, self.number(model.shift)), self.number(model.scale))
         beside = graph.add("Sub", graph.add("Add", level, own[1]), straight)

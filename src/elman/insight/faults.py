@@ -40,14 +40,14 @@ def trace_forward(model: nn.Module, seen: Sequence[Given]) -> str | None:
     for name, parameter in model.named_parameters():
         if not parameter.isfinite().all():
             return f"the parameter {name} itself"
-    for given in seen:
-        if not _finite((given.args, dict(given.kwargs))):
-            return f"what {_called(given)} is given" + _first_step(given)
-        if isinstance(given.module, Recurrent):
-            if found := trace_layer(given.module, *given.args, **given.kwargs):
-                return f"{found} of {_called(given)}"
-        elif not _finite(_output(given)):
-            return f"the output of {_called(given)}"
+    for call in seen:
+        if not _finite((call.args, dict(call.kwargs))):
+            return f"what {_called(call)} is given" + _first_step(call)
+        if isinstance(call.module, Recurrent):
+            if source := trace_layer(call.module, *call.args, **call.kwargs):
+                return f"{source} of {_called(call)}"
+        elif not _finite(_output(call)):
+            return f"the output of {_called(call)}"
     return None
 
 
@@ -66,9 +66,9 @@ def trace_layer(
     calls, _ = layer.calls(x, state, lengths, reset, **more)
     for number, directions in enumerate(calls):
         for call in directions:
-            if found := _first_in(call):
+            if fault := _first_in(call):
                 where = f"layer {number}" + (", backwards in time" if call.reverse else "")
-                return f"{found[1]} at t={found[0]} of T={len(call.x)}, {where}"
+                return f"{fault[1]} at t={fault[0]} of T={len(call.x)}, {where}"
     return None
 
 
@@ -149,34 +149,34 @@ def trace_backward(model: nn.Module, compute_loss: Callable[[], Tensor]) -> str 
     finally:
         for hook in hooks:
             hook.remove()
-    for given, output in reversed(seen):
+    for call, output in reversed(seen):
         if output.grad is None:
             continue
         if not output.grad.isfinite().all():
-            return f"the gradient that reaches the output of {_called(given)}"
-        if found := _trace_back_through(given, output.grad):
-            return f"{found} of {_called(given)}"
+            return f"the gradient that reaches the output of {_called(call)}"
+        if source := _trace_back_through(call, output.grad):
+            return f"{source} of {_called(call)}"
     wrong = [name for name, p in model.named_parameters() if p.grad is not None and not p.grad.isfinite().all()]
     return f"the gradient of {wrong[-1]}" if wrong else None
 
 
-def _trace_back_through(given: Given, gradient: Tensor) -> str | None:
-    layer = given.module
+def _trace_back_through(call: Given, gradient: Tensor) -> str | None:
+    layer = call.module
     assert isinstance(layer, Recurrent)
-    x, *more = given.args
+    x, *more = call.args
     named = dict(zip(("state", "lengths", "reset"), more, strict=False))
-    unrolled = Unrolled.in_dtype(gradient.dtype, layer, x, **named, **given.kwargs)
+    unrolled = Unrolled.in_dtype(gradient.dtype, layer, x, **named, **call.kwargs)
     cotangent = gradient.unsqueeze(1) if gradient.dim() == 2 else gradient
     cotangent = cotangent.transpose(0, 1) if layer.batch_first and gradient.dim() == 3 else cotangent
-    found: list[str] = []
+    sources: list[str] = []
 
     def look(place: tuple[int, int], back: Back) -> None:
-        if not found and (what := _first_of(back)):
+        if not sources and (what := _first_of(back)):
             where = f"layer {place[0]}" + (", backwards in time" if place[1] else "")
-            found.append(f"the gradient of {what} at t={back.step} of T={back.steps.count}, {where}")
+            sources.append(f"the gradient of {what} at t={back.step} of T={back.steps.count}, {where}")
 
     unrolled.back(cotangent.unsqueeze(0), look)
-    return found[0] if found else None
+    return sources[0] if sources else None
 
 
 def _first_of(back: Back) -> str | None:
@@ -204,24 +204,24 @@ def detached(value: Any) -> Any:
 def _finite(value: Any) -> bool:
     if isinstance(value, Tensor):
         return not value.is_floating_point() or bool(value.isfinite().all())
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, tuple | list) else ()
-    return all(_finite(part) for part in parts)
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, tuple | list) else ()
+    return all(_finite(part) for part in inner)
 
 
 @torch.no_grad()
-def _output(given: Given) -> Any:
-    return given.module(*given.args, **given.kwargs)
+def _output(call: Given) -> Any:
+    return call.module(*call.args, **call.kwargs)
 
 
-def _called(given: Given) -> str:
-    return f"'{given.name}'" if given.name else "the model"
+def _called(call: Given) -> str:
+    return f"'{call.name}'" if call.name else "the model"
 
 
-def _first_step(given: Given) -> str:
+def _first_step(call: Given) -> str:
     """Of a sequence (T, B, I), the step that is not finite first."""
-    x = given.args[0] if given.args else None
-    if not isinstance(given.module, Recurrent) or not isinstance(x, Tensor) or _finite(x):
+    x = call.args[0] if call.args else None
+    if not isinstance(call.module, Recurrent) or not isinstance(x, Tensor) or _finite(x):
         return ""
-    steps = x.transpose(0, 1) if given.module.batch_first and x.dim() == 3 else x
+    steps = x.transpose(0, 1) if call.module.batch_first and x.dim() == 3 else x
     step = next(t for t, here in enumerate(steps) if not _finite(here))
     return f": x at t={step} of T={len(steps)}"

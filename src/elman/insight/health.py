@@ -84,9 +84,9 @@ class Health:
         To 4 digits, with the steps (from 1) that spiked.
         """
         rounded = {part: [float(f"{norm:.4g}") for norm in norms] for part, norms in self._gradients.items()}
-        found = {"gradients": rounded, "spikes": spikes(self._losses)}
+        facts = {"gradients": rounded, "spikes": spikes(self._losses)}
         self._losses, self._gradients = [], {part: [] for part in self._parts}
-        return found
+        return facts
 
     def explain(self, compute_loss: Callable[[], Tensor]) -> str:
         """Say where the first non-finite number of a step appeared, and what helps.
@@ -96,10 +96,10 @@ class Health:
         seen = [
             Given(name, module, detached(args), detached(kwargs)) for name, (module, args, kwargs) in self._seen.items()
         ]
-        found = trace_forward(self.model, seen)
-        if found is None:
-            found = trace_backward(self.model, compute_loss) or "the loss, of a finite output"
-        return f"first not finite: {found}; {HEALING}"
+        source = trace_forward(self.model, seen)
+        if source is None:
+            source = trace_backward(self.model, compute_loss) or "the loss, of a finite output"
+        return f"first not finite: {source}; {HEALING}"
 
     def close(self) -> None:
         """Take the hooks off the model."""
@@ -122,9 +122,9 @@ def spikes(losses: Sequence[float]) -> list[int]:
     [11]
     """
     before: deque[float] = deque(maxlen=WINDOW)
-    found = []
+    steps = []
     for number, loss in enumerate(losses, start=1):
         if len(before) >= FEWEST and loss > SPIKE * statistics.median(before):
-            found.append(number)
+            steps.append(number)
         before.append(loss)
-    return found
+    return steps

@@ -120,16 +120,16 @@ def jacobians(layer: Recurrent, x: Any, place: tuple[int, int] = (-1, 0), row: i
     every = torch.eye(stop, dtype=steps.like.dtype, device=steps.like.device)
     arriving = [every[:, None, span] for span in spans.values()]
     nothing = steps.like.new_zeros(stop, 1, call.sizes[program.output_size])
-    found = []
+    products = []
     for t in steps.order:
         if call.valid is None or call.valid[t, row]:
             back = steps.at(t, slice(0, stop), nothing, arriving)
-            found.append(torch.cat([value[:, 0] for value in steps.leaving(back)], dim=1))
-            if not found[-1].isfinite().all():
+            products.append(torch.cat([value[:, 0] for value in steps.leaving(back)], dim=1))
+            if not products[-1].isfinite().all():
                 raise ElmanError(f"the network is not finite at step {t}: it has no Jacobian; lower its weights or x")
-    if not found:
+    if not products:
         raise ShapeError(f"row {row} of x has no step, so there is no Jacobian")
-    return Jacobians(torch.stack(found), spans)
+    return Jacobians(torch.stack(products), spans)
 
 
 def _one_row(call: Call, row: int) -> Call:

@@ -79,13 +79,13 @@ def memory_by_gradient(layer: Recurrent, x: Any, threshold: float = 0.01, **give
     _expect_whole(unrolled.valid)
     steps, rows, size = unrolled.shape
     widest = max(max(s.call.sizes.values()) for places in unrolled.places for s in places)
-    found = []
+    norms = []
     for units in torch.arange(size).split(max(1, CHUNK // (steps * rows * widest))):
         cotangent = unrolled.output.new_zeros(len(units), steps, rows, size)
         cotangent[torch.arange(len(units)), -1, :, units] = 1.0
         gradient = unrolled.back(cotangent)
-        found.append(gradient.square().sum(3).mean(2).sqrt())
-    return Memory(torch.cat(found).flip(1), threshold)
+        norms.append(gradient.square().sum(3).mean(2).sqrt())
+    return Memory(torch.cat(norms).flip(1), threshold)
 
 
 @torch.no_grad()
@@ -113,13 +113,13 @@ def memory_by_perturbation(
     generator = torch.Generator(first.x.device).manual_seed(seed)
     noise = torch.randn(first.x.shape, generator=generator, dtype=first.x.dtype, device=first.x.device)
     noise *= scale * torch.where(spread > 0, spread, 1.0)
-    found = []
+    distances = []
     for at in torch.arange(steps).split(max(1, CHUNK // (4 * steps * rows * max(first.sizes.values())))):
         pushed = first.x.unsqueeze(2).repeat(1, 1, len(at), 1)
         pushed[at, :, torch.arange(len(at))] += noise[at]
         moved = _rerun(layer, calls, pushed.flatten(1, 2), len(at))[-1].unflatten(0, (rows, len(at)))
-        found.append((moved - output[-1].unsqueeze(1)).double().square().mean(0).sqrt())
-    return Memory(torch.cat(found).flip(0).T, threshold)
+        distances.append((moved - output[-1].unsqueeze(1)).double().square().mean(0).sqrt())
+    return Memory(torch.cat(distances).flip(0).T, threshold)
 
 
 def _rerun(layer: Recurrent, calls: list[list[Any]], x: Tensor, times: int) -> Tensor:
@@ -167,12 +167,12 @@ def layers_of_equal_size(
     """
     if (hidden_size is None) == (parameters is None):
         raise ElmanError("equal in what? Give either hidden_size or parameters")
-    found = {}
+    layers = {}
     for name in names:
         cell = cells.get(name)
         size = hidden_size if parameters is None else _largest(cell, input_size, parameters, options)
-        found[cell.name] = Recurrent(cell, input_size, size, **options)  # type: ignore[arg-type]
-    return found
+        layers[cell.name] = Recurrent(cell, input_size, size, **options)  # type: ignore[arg-type]
+    return layers
 
 
 def _largest(cell: Cell, input_size: int, parameters: int, options: Mapping[str, Any]) -> int:

@@ -147,8 +147,8 @@ class Watched:
 
     def gradient(self, number: Tensor) -> Tensor:
         """The gradient of ``number`` to what the layer gave."""
-        (found,) = torch.autograd.grad(number, self.output, retain_graph=True)
-        return found
+        (gradient,) = torch.autograd.grad(number, self.output, retain_graph=True)
+        return gradient
 
 
 def _result(question: str, value: float) -> dict[str, Any]:

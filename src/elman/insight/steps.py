@@ -51,8 +51,8 @@ class Back:
     def new(self, state: str) -> Tensor:
         """dL/d(new state), (N, B, n): all uses of its value, within this step and after it, as autograd has it."""
         program = self.steps.call.program
-        found = next(s for s in program.states if s.name == state)
-        return self._whole(self.steps.backward.gradients[found.new], found.size)
+        declared = next(s for s in program.states if s.name == state)
+        return self._whole(self.steps.backward.gradients[declared.new], declared.size)
 
     def old(self, k: int) -> Tensor:
         """dL/d(state k before the step), (N, B, n), through this step alone."""
@@ -78,8 +78,8 @@ class Back:
         """
         rows = self.steps.begins(self.step)
         rows = rows if given else rows | self.steps.starts(self.step)
-        found = [torch.where(rows.unsqueeze(-1), self.old(k), 0.0) for k in range(len(self.steps.old))]
-        return [_grouped(value, groups, count).sum(1) for value in found]
+        begun = [torch.where(rows.unsqueeze(-1), self.old(k), 0.0) for k in range(len(self.steps.old))]
+        return [_grouped(value, groups, count).sum(1) for value in begun]
 
     def _contributed(self, use: Contribution, groups: Tensor, count: int) -> Tensor:
         nodes = self.steps.backward.nodes
@@ -201,10 +201,10 @@ class Steps:
 
         Nothing where the row is over either: no loss of it lies there, and no step on the way to one.
         """
-        found = [passed.old(k) for k in range(len(self.old))]
+        gradients = [passed.old(k) for k in range(len(self.old))]
         if self.call.reset is None:
-            return found
-        return [torch.where(self.begins(passed.step).unsqueeze(-1), 0.0, value) for value in found]
+            return gradients
+        return [torch.where(self.begins(passed.step).unsqueeze(-1), 0.0, value) for value in gradients]
 
 
 def _grouped(values: Tensor, groups: Tensor, count: int) -> Tensor:

@@ -52,7 +52,7 @@ class Backtest:
         ``mase`` is a mean over origins, each scaled by what stands before it; ``crps`` twice the mean pinball loss over
         the deciles.
         """
-        found = {name: self._scores(other) for name, other in self.plain.items()}
+        of_plain = {name: self._scores(other) for name, other in self.plain.items()}
         quantiles = [q for level in DECILES for q in (0.5 - level / 200, 0.5 + level / 200)]
         bounds = [sign * self.widths[level] for level in DECILES for sign in (-1, 1)]
         losses = [pinball(self.prediction + b, self.truth, q) for b, q in zip(bounds, quantiles, strict=True)]
@@ -63,7 +63,7 @@ class Backtest:
             "season": self.season,
             "refitted": self.refitted,
             "test": self._scores(self.prediction),
-            "baselines": found,
+            "baselines": of_plain,
             "verdict": verdict(self.prediction, self.truth, self.plain, self.every),
             "pinball": float(np.mean(losses)),
             "crps": 2 * float(np.mean([*losses, pinball(self.prediction, self.truth, 0.5)])),
@@ -82,8 +82,8 @@ class Backtest:
 
     def _scores(self, prediction: Array) -> dict[str, float]:
         scaled = [self._mase(prediction, i) for i in range(len(self.origins))]
-        found = scores(prediction, self.truth)
-        return found | ({"mase": float(np.mean(scaled))} if np.isfinite(scaled).all() else {})
+        errors = scores(prediction, self.truth)
+        return errors | ({"mase": float(np.mean(scaled))} if np.isfinite(scaled).all() else {})
 
     def _mase(self, prediction: Array, i: int) -> float:
         history = self.series.values[: self.origins[i]]
@@ -106,22 +106,22 @@ class Backtest:
         n, steps, columns = self.truth.shape
         at = self.origins[:, None] + np.arange(steps)
         dates = None if self.series.times is None else self.series.written(self.series.times)
-        found: dict[str, list[Any]] = {
+        columns_of: dict[str, list[Any]] = {
             "series": [name for name in self.series.names for _ in range(n * steps)],
             "origin": np.tile(np.repeat(self.origins, steps), columns).tolist(),
             "step": list(range(1, steps + 1)) * (n * columns),
         }
         if dates is not None:
-            found["date"] = [dates[i] for i in at.ravel()] * columns
+            columns_of["date"] = [dates[i] for i in at.ravel()] * columns
 
         def flat(values: Array) -> list[float]:
             return values.transpose(2, 0, 1).ravel().tolist()
 
-        found |= {"truth": flat(self.truth), "mean": flat(self.prediction)}
+        columns_of |= {"truth": flat(self.truth), "mean": flat(self.prediction)}
         for level in levels:
-            found[f"lower_{level:g}"] = flat(self.prediction - self.widths[level])
-            found[f"upper_{level:g}"] = flat(self.prediction + self.widths[level])
-        return found
+            columns_of[f"lower_{level:g}"] = flat(self.prediction - self.widths[level])
+            columns_of[f"upper_{level:g}"] = flat(self.prediction + self.widths[level])
+        return columns_of
 
 
 def backtest(
@@ -181,9 +181,9 @@ def backtest(
     )
 
 
-def _joined(parts: Sequence[Mapping[Any, Array]]) -> dict[Any, Array]:
+def _joined(batches: Sequence[Mapping[Any, Array]]) -> dict[Any, Array]:
     """The arrays of each name, one after the other."""
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return {name: np.concatenate([part[name] for part in batches]) for name in batches[0]}
 
 
 def _origins(length: int, horizon: int, first: int | None, every: int) -> NDArray[np.int64]:

@@ -27,15 +27,15 @@ def baselines(values: Array, first: NDArray[np.int64], horizon: int, season: int
     >>> sorted(baselines(np.arange(40.0)[:, None], np.array([30]), horizon=2, season=4))
     ['autoregression', 'drift', 'persistence', 'seasonal_naive']
     """
-    found = {"persistence": persistence(values[first - 1], horizon)}
+    forecasts = {"persistence": persistence(values[first - 1], horizon)}
     if season > 1:
-        found["seasonal_naive"] = seasonal_naive(values, first, horizon, season)
+        forecasts["seasonal_naive"] = seasonal_naive(values, first, horizon, season)
     if first[0] >= 2:
-        found["drift"] = drift(values, first, horizon)
+        forecasts["drift"] = drift(values, first, horizon)
         with contextlib.suppress(DataError):  # too few values for any
             columns = [_autoregression(values[:, c], first, horizon, season) for c in range(values.shape[1])]
-            found["autoregression"] = np.stack(columns, axis=-1)
-    return found
+            forecasts["autoregression"] = np.stack(columns, axis=-1)
+    return forecasts
 
 
 def _autoregression(values: Array, first: NDArray[np.int64], horizon: int, season: int) -> Array:
@@ -61,8 +61,8 @@ def verdict(prediction: Array, truth: Array, others: Mapping[str, Array], every:
     error = standard_error(gained, -(-truth.shape[1] // every))
     rounding = rounding_of(truth)
     ratio = float((own.mean() + rounding) / (errors[best].mean() + rounding))
-    found = {"best": best, "ratio": ratio, "standard_errors": float(gained.mean() / error) if error else None}
-    return found | {"words": _words(found, len(gained))}
+    facts = {"best": best, "ratio": ratio, "standard_errors": float(gained.mean() / error) if error else None}
+    return facts | {"words": _words(facts, len(gained))}
 
 
 def rounding_of(truth: Array) -> float:
@@ -70,8 +70,8 @@ def rounding_of(truth: Array) -> float:
     return ROUNDING * float(np.square(truth).mean()) + float(np.finfo(float).tiny)
 
 
-def _words(found: Mapping[str, Any], windows: int) -> str:
-    name, ratio, distance = found["best"].replace("_", " "), found["ratio"], found["standard_errors"]
+def _words(facts: Mapping[str, Any], windows: int) -> str:
+    name, ratio, distance = facts["best"].replace("_", " "), facts["ratio"], facts["standard_errors"]
     if abs(ratio - 1) < LEAST_DIFFERENCE:
         return f"as good as {name}, the best of the plain forecasts"
     than = "better" if ratio < 1 else "worse"

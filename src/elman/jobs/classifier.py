@@ -229,7 +229,7 @@ class Classifier(Job[ClassifyTask]):
         With the confusion matrix and the calibration error.
         """
         task, part = self.task, self.test_part()
-        found = classification_scores(part.prediction, part.truth, len(self.classes))
+        test_scores = classification_scores(part.prediction, part.truth, len(self.classes))
         table = by_class(part.counts)
         errors = [calibration_error(softmax(part.logits / t), part.truth) for t in (1.0, part.temperature)]
         baselines = {
@@ -238,13 +238,13 @@ class Classifier(Job[ClassifyTask]):
         }
         return {
             "task": "classify",
-            "test": {**found, "calibration_error": errors[1]},
+            "test": {**test_scores, "calibration_error": errors[1]},
             "sequences": len(part.truth),
             "baselines": baselines,
             "calibration": {"temperature": part.temperature, "error_before": errors[0], "error_after": errors[1]},
             "classes": {name: {k: float(v[i]) for k, v in table.items()} for i, name in enumerate(self.classes)},
             "confusion": part.counts.tolist(),
-            "warnings": _warnings(found, baselines),
+            "warnings": _warnings(test_scores, baselines),
         }
 
     @staticmethod
@@ -265,9 +265,9 @@ class Classifier(Job[ClassifyTask]):
     def _baselines(self, task: ClassifyTask) -> dict[str, NDArray[np.int64]]:
         """What plain means predict of the test part, learned from the training part."""
         data, parts = task.parts.data, task.parts
-        found = {"majority": majority(task.truth[parts.train], len(parts.test))}
+        predictions = {"majority": majority(task.truth[parts.train], len(parts.test))}
         scores = self.weighing.bayes_of([data.sequences[i] for i in parts.test])
-        return found if scores is None else found | {"naive_bayes": scores.argmax(axis=1)}
+        return predictions if scores is None else predictions | {"naive_bayes": scores.argmax(axis=1)}
 
     def predict(self, sequences: Sequence[Any]) -> Prediction:
         """Classify ``sequences``: labels and calibrated probabilities.
@@ -280,10 +280,10 @@ class Classifier(Job[ClassifyTask]):
         trained = task.parts.data
         if isinstance(sequences, str):
             raise DataError(f"got one text, want a list of them: [{sequences[:40]!r}]")
-        given = Labelled(sequences, [""] * len(sequences))
-        if (given.is_text, given.channels) != (trained.is_text, trained.channels):
-            raise DataError(f"{given.source}: got {given.kind}; this network was trained on {trained.kind}")
-        logits = self.weighing.logits(given.sequences)
+        data = Labelled(sequences, [""] * len(sequences))
+        if (data.is_text, data.channels) != (trained.is_text, trained.channels):
+            raise DataError(f"{data.source}: got {data.kind}; this network was trained on {trained.kind}")
+        logits = self.weighing.logits(data.sequences)
         probabilities = softmax(logits / self.weighing.temperature)
         return Prediction(tuple(task.classes[i] for i in logits.argmax(1)), probabilities, task.classes)
 
@@ -311,10 +311,10 @@ def as_labelled(data: Any, **reading: Any) -> Labelled:
     return Labelled(list(sequences), [str(label) for label in labels])
 
 
-def _warnings(found: Mapping[str, float], baselines: Mapping[str, Mapping[str, float]]) -> list[str]:
+def _warnings(test_scores: Mapping[str, float], baselines: Mapping[str, Mapping[str, float]]) -> list[str]:
     return [
         f"{name.replace('_', ' ')} does as well or better: "
-        f"accuracy {score['accuracy']:.4f} against {found['accuracy']:.4f}"
+        f"accuracy {score['accuracy']:.4f} against {test_scores['accuracy']:.4f}"
         for name, score in baselines.items()
-        if score["accuracy"] >= found["accuracy"]
+        if score["accuracy"] >= test_scores["accuracy"]
     ]

@@ -32,17 +32,17 @@ class NetworkConfig(NetworkChoices):
 
         Raises :class:`CellError` for an option the cell has not, and a cell that needs more than a series.
         """
-        found = cells.get(cell)
-        own = {k: v for k, v in options.items() if k in found.options or k == "bias"}
-        program = found.program(**own)
+        declared = cells.get(cell)
+        own = {k: v for k, v in options.items() if k in declared.options or k == "bias"}
+        program = declared.program(**own)
         sizes = {k: v for k, v in options.items() if k not in own}
         for name in sizes:
             if name not in program.size_names:
-                hint = nearest(name, [*found.options, *program.size_names])
-                raise CellError(f"cell '{found.name}' has no option '{name}'; {hint}")
+                hint = nearest(name, [*declared.options, *program.size_names])
+                raise CellError(f"cell '{declared.name}' has no option '{name}'; {hint}")
         if program.extras:
             names = ", ".join(extra.name for extra in program.extras)
-            raise CellError(f"cell '{found.name}' needs {names} beside x, which no data here has; use another cell")
+            raise CellError(f"cell '{declared.name}' needs {names} beside x, which no data here has; use another cell")
         own_fields = {
             "cell": named(cell),
             "hidden": per_layer(hidden, layers),

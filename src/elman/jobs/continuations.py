@@ -30,15 +30,15 @@ class Continuation:
 
         Date (or step), each series, and the bounds of each level.
         """
-        found: dict[str, list[Any]] = {"step": list(range(1, len(self.values) + 1))}
+        columns: dict[str, list[Any]] = {"step": list(range(1, len(self.values) + 1))}
         if self.dates is not None:
-            found = {"date": self.dates}
+            columns = {"date": self.dates}
         for c, name in enumerate(self.names):
-            found[name] = self.values[:, c].tolist()
+            columns[name] = self.values[:, c].tolist()
             for level, width in self.widths.items():
-                found[f"{name}_lower_{level:g}"] = (self.values[:, c] - width[:, c]).tolist()
-                found[f"{name}_upper_{level:g}"] = (self.values[:, c] + width[:, c]).tolist()
-        return found
+                columns[f"{name}_lower_{level:g}"] = (self.values[:, c] - width[:, c]).tolist()
+                columns[f"{name}_upper_{level:g}"] = (self.values[:, c] + width[:, c]).tolist()
+        return columns
 
     def to_dict(self) -> dict[str, Any]:
         """The forecast as JSON can hold it."""
@@ -64,26 +64,29 @@ class Continuations:
         """
         steps = self.values.shape[1]
         when: list[Any] = list(range(1, steps + 1)) * len(self.names)
-        found: dict[str, list[Any]] = {"id": [name for name in self.names for _ in range(steps)]}
-        found |= {"step": when} if self.dates is None else {"date": [date for own in self.dates for date in own]}
-        found["mean"] = self.values.ravel().tolist()
+        columns: dict[str, list[Any]] = {"id": [name for name in self.names for _ in range(steps)]}
+        columns |= {"step": when} if self.dates is None else {"date": [date for own in self.dates for date in own]}
+        columns["mean"] = self.values.ravel().tolist()
         for level, width in self.widths.items():
-            found[f"lower_{level:g}"] = (self.values - width).ravel().tolist()
-            found[f"upper_{level:g}"] = (self.values + width).ravel().tolist()
-        return found
+            columns[f"lower_{level:g}"] = (self.values - width).ravel().tolist()
+            columns[f"upper_{level:g}"] = (self.values + width).ravel().tolist()
+        return columns
 
     def to_dict(self) -> dict[str, Any]:
         """The forecast as JSON can hold it."""
         return _as_dict(self)
 
 
-def _as_dict(found: Continuation | Continuations) -> dict[str, Any]:
+def _as_dict(continuation: Continuation | Continuations) -> dict[str, Any]:
     return {
-        "names": list(found.names),
-        "dates": found.dates,
-        "values": found.values.tolist(),
+        "names": list(continuation.names),
+        "dates": continuation.dates,
+        "values": continuation.values.tolist(),
         "intervals": {
-            f"{level:g}": {"lower": (found.values - width).tolist(), "upper": (found.values + width).tolist()}
-            for level, width in found.widths.items()
+            f"{level:g}": {
+                "lower": (continuation.values - width).tolist(),
+                "upper": (continuation.values + width).tolist(),
+            }
+            for level, width in continuation.widths.items()
         },
     }

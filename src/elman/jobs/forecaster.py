@@ -261,11 +261,11 @@ class Forecaster(Job[ForecastTask]):
 
         plain = baselines(values, part.first, config.horizon, config.season or 0)
         beside = {name: score(prediction) for name, prediction in plain.items()}
-        found = score(part.prediction)
+        test_scores = score(part.prediction)
         by_column = {name: score(part.prediction, slice(c, c + 1)) for c, name in enumerate(task.series.names)}
         return {
             "task": "forecast",
-            "test": found,
+            "test": test_scores,
             **({"columns": by_column} if len(by_column) > 1 else {}),
             "windows": len(part.first),
             "season": config.season or 0,
@@ -275,7 +275,7 @@ class Forecaster(Job[ForecastTask]):
                 part.prediction, part.truth, self.widths(values, part.first, config.horizon, LEVELS, int(part.first[0]))
             ),
             "warnings": warnings_of(
-                found, beside, repeats_last_value(part.prediction, part.truth, part.last), rounding_of(part.truth)
+                test_scores, beside, repeats_last_value(part.prediction, part.truth, part.last), rounding_of(part.truth)
             ),
         }
 
@@ -335,10 +335,10 @@ class Forecaster(Job[ForecastTask]):
         if task.scaler.kind == "differences":
             errors = np.cumsum(errors, axis=1)
         errors = errors * task.scaler.scale / liveliness(own, np.array(made), season)[:, None]
-        found = half_widths(errors, levels)
+        half = half_widths(errors, levels)
         # Steps further ahead than any error was seen at: as of a random walk.
-        further = np.sqrt(np.maximum(np.arange(1, steps + 1) / found.shape[1], 1.0))
-        widths = found[:, np.minimum(np.arange(steps), found.shape[1] - 1)] * further[:, None]
+        further = np.sqrt(np.maximum(np.arange(1, steps + 1) / half.shape[1], 1.0))
+        widths = half[:, np.minimum(np.arange(steps), half.shape[1] - 1)] * further[:, None]
         lively = liveliness(values, np.asarray(origins), season)[:, None]
         return {level: width * lively for level, width in zip(check_levels(levels), widths, strict=True)}
 

@@ -148,18 +148,18 @@ class Generator(Job[GenerateTask]):
         for kind, order in (("unigram", 1), ("ngram", ORDER)):
             grams = NGrams(training, len(alphabet), order)
             baselines[kind] = score(_cost(grams, task.ids, part)) | {"order": grams.order}
-        found = score(task.nats(part))
+        test_scores = score(task.nats(part))
         return {
             "task": "generate",
             "part": name,
             "symbols": len(part),
             "characters": characters,
-            "test": found,
+            "test": test_scores,
             "baselines": baselines,
             "warnings": [
-                f"{kind} does as well or better: {row['nats']:.4g} nats against {found['nats']:.4g}"
+                f"{kind} does as well or better: {row['nats']:.4g} nats against {test_scores['nats']:.4g}"
                 for kind, row in baselines.items()
-                if found["nats"] >= row["nats"]
+                if test_scores["nats"] >= row["nats"]
             ],
         }
 

@@ -251,14 +251,14 @@ class PanelForecaster(Job[PanelTask]):
                     f"{task.reach[i]} that its linear forecast reads; give more"
                 )
         order = np.argsort(chosen, kind="stable")
-        found: list[Array] = []
-        while sum(made.shape[1] for made in found) < steps:
+        forecasts: list[Array] = []
+        while sum(made.shape[1] for made in forecasts) < steps:
             lengths = np.array([len(columns[i]) for i in chosen[order]])
             made = task.going_on(columns).predict(Part(chosen[order], lengths), "all")
             for i, row in zip(chosen[order].tolist(), made, strict=True):
                 columns[i] = np.concatenate([columns[i], row])
-            found.append(made)
-        values = np.concatenate(found, axis=1)[np.argsort(order), :steps]
+            forecasts.append(made)
+        values = np.concatenate(forecasts, axis=1)[np.argsort(order), :steps]
         later = [one.later(steps) for one in panel.series]
         dates = None
         if all(times is not None for times in later):
@@ -285,10 +285,10 @@ class PanelForecaster(Job[PanelTask]):
         part = task.validation if len(task.validation) else task.train
         unit = task.units[0] * task.scale
         errors = (task.truth(part) - task.predict(part, "training")) / unit[part.series, None]
-        found = half_widths(errors[..., None], levels)[..., 0]  # (levels, K)
-        horizon = found.shape[1]
+        half = half_widths(errors[..., None], levels)[..., 0]  # (levels, K)
+        horizon = half.shape[1]
         further = np.sqrt(np.maximum(np.arange(1, steps + 1) / horizon, 1.0))  # beyond the horizon as of a random walk
-        widths = found[:, np.minimum(np.arange(steps), horizon - 1)] * further
+        widths = half[:, np.minimum(np.arange(steps), horizon - 1)] * further
         return {level: width * unit[series, None] for level, width in zip(check_levels(levels), widths, strict=True)}
 
 

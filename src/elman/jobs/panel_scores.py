@@ -29,16 +29,16 @@ def score_of_panel(
     series = np.unique(part.series)
 
     def by_series(made: Array) -> dict[str, Array]:
-        found = [
+        scores_of_each = [
             _scores(made[rows], truth[rows], task.columns[s][: task.training_end[s]], season) for s, rows in _rows(part)
         ]
-        return {name: np.array([one[name] for one in found]) for name in ("mase", "smape")}
+        return {name: np.array([one[name] for one in scores_of_each]) for name in ("mase", "smape")}
 
     own, others = by_series(prediction), {name: by_series(made) for name, made in plain.items()}
-    best, verdict = _verdict(own["mase"], {name: found["mase"] for name, found in others.items()})
+    best, verdict = _verdict(own["mase"], {name: scores_of_each["mase"] for name, scores_of_each in others.items()})
     worst = np.argsort(-np.nan_to_num(own["mase"] / (others[best]["mase"] + ROUNDING)))[:WORST]
     names = [task.panel.names[s] for s in series]
-    means, score = {name: _means(found) for name, found in others.items()}, _means(own)["mase"]
+    means, score = {name: _means(scores_of_each) for name, scores_of_each in others.items()}, _means(own)["mase"]
     return {
         "task": "forecasts",
         "series": len(series),
@@ -59,9 +59,9 @@ def score_of_panel(
             for i, name in enumerate(names)
         ],
         "warnings": [
-            f"{name.replace('_', ' ')} does as well or better: MASE {found['mase']:.4g} against {score:.4g}"
-            for name, found in means.items()
-            if found["mase"] <= score
+            f"{name.replace('_', ' ')} does as well or better: MASE {scores_of_each['mase']:.4g} against {score:.4g}"
+            for name, scores_of_each in means.items()
+            if scores_of_each["mase"] <= score
         ],
     }
 
@@ -69,16 +69,16 @@ def score_of_panel(
 def plain_forecasts(task: PanelTask, part: Part) -> dict[str, Array]:
     """Persistence, drift, seasonal naive and ridge autoregression (n, K) of the windows, as far as they can be made."""
     season, horizon = task.config.season or 0, task.horizon
-    found: dict[str, list[Array]] = {"persistence": [], "drift": []}
+    forecasts: dict[str, list[Array]] = {"persistence": [], "drift": []}
     if season > 1 and all(origins.min() >= season for _, origins in _origins(part)):
-        found["seasonal_naive"] = []
+        forecasts["seasonal_naive"] = []
     for s, origins in _origins(part):
         values = task.columns[s][:, None]
-        found["persistence"].append(persistence(values[origins - 1], horizon)[..., 0])
-        found["drift"].append(drift(values, origins, horizon)[..., 0])
-        if "seasonal_naive" in found:
-            found["seasonal_naive"].append(seasonal_naive(values, origins, horizon, season)[..., 0])
-    made = {name: np.concatenate(parts) for name, parts in found.items()}
+        forecasts["persistence"].append(persistence(values[origins - 1], horizon)[..., 0])
+        forecasts["drift"].append(drift(values, origins, horizon)[..., 0])
+        if "seasonal_naive" in forecasts:
+            forecasts["seasonal_naive"].append(seasonal_naive(values, origins, horizon, season)[..., 0])
+    made = {name: np.concatenate(columns) for name, columns in forecasts.items()}
     with contextlib.suppress(DataError):  # too few values for any
         made["autoregression"] = _autoregression(task, part)
     return made
@@ -88,11 +88,11 @@ def _autoregression(task: PanelTask, part: Part) -> Array:
     pairs = _origins(part)
     known = [task.columns[s][: task.known_end[s]] for s, _ in pairs]
     blends = choose_many(known, task.horizon, task.config.season or 0, families=("zero",))
-    found = []
+    forecasts = []
     for (s, origins), values, blend in zip(pairs, known, blends, strict=True):
         line = blend.fit(values)
-        found.append(line(task.columns[s][origins[:, None] + np.arange(-line.weights.shape[2], 0)]))
-    return np.concatenate(found)
+        forecasts.append(line(task.columns[s][origins[:, None] + np.arange(-line.weights.shape[2], 0)]))
+    return np.concatenate(forecasts)
 
 
 def _origins(part: Part) -> list[tuple[int, NDArray[np.int64]]]:
@@ -111,10 +111,11 @@ def _scores(prediction: Array, truth: Array, history: Array, season: int) -> dic
     return {"mase": mase(made, true, history[:, None], max(season, 1)), "smape": smape(made, true)}
 
 
-def _means(found: Mapping[str, Array]) -> dict[str, float]:
+def _means(series_scores: Mapping[str, Array]) -> dict[str, float]:
     """The means over the series that have the score: a constant one has no scale to measure errors by."""
     return {
-        name: float(np.nanmean(values)) if np.isfinite(values).any() else float("nan") for name, values in found.items()
+        name: float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
+        for name, values in series_scores.items()
     }
 
 

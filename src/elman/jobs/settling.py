@@ -20,8 +20,8 @@ def settled(asked: ForecastConfig, series: Series) -> tuple[ForecastConfig, list
     columns = series.values[:known].T
     season = asked.season
     if season is None:  # that of most columns, the shorter of two as frequent
-        found = [find_season(values, series.step) for values in columns]
-        season = max(sorted(set(found)), key=found.count)
+        seasons = [find_season(values, series.step) for values in columns]
+        season = max(sorted(set(seasons)), key=seasons.count)
     elif asked.split[2] and season > known:
         raise DataError(
             f"`season`: got {season}, and the first test window has {known} values before it; "
@@ -48,12 +48,12 @@ def settled(asked: ForecastConfig, series: Series) -> tuple[ForecastConfig, list
 def whole_steps(steps: Any) -> int:
     """``steps`` as a number of steps. Raises :class:`ElmanError` for what is none."""
     try:
-        found = operator.index(steps)
+        count = operator.index(steps)
     except TypeError:
         raise ElmanError(f"`steps`: got {steps!r}, want a whole number") from None
-    if found < 1:
-        raise ElmanError(f"`steps`: got {found}, want 1 at least")
-    return found
+    if count < 1:
+        raise ElmanError(f"`steps`: got {count}, want 1 at least")
+    return count
 
 
 def percents(split: Sequence[float]) -> str:
@@ -62,7 +62,7 @@ def percents(split: Sequence[float]) -> str:
 
 
 def warnings_of(
-    found: Mapping[str, float], baselines: Mapping[str, Mapping[str, float]], repeats: bool, rounding: float
+    scored: Mapping[str, float], baselines: Mapping[str, Mapping[str, float]], repeats: bool, rounding: float
 ) -> list[str]:
     """What the scores ``found`` warn of, beside those of ``baselines``; ``repeats`` the last value, or does not.
 
@@ -70,11 +70,11 @@ def warnings_of(
     """
     warnings = []
     # A network that beats persistence has learned something, however slowly its series changes.
-    if repeats and found["mse"] >= baselines["persistence"]["mse"]:
+    if repeats and scored["mse"] >= baselines["persistence"]["mse"]:
         warnings.append("the forecast follows the last value seen more than the truth: it repeats the last value")
     for name, score in baselines.items():
-        if found["mse"] >= score["mse"] and found["mse"] > rounding:
+        if scored["mse"] >= score["mse"] and scored["mse"] > rounding:
             warnings.append(
-                f"{name.replace('_', ' ')} does as well or better: MSE {score['mse']:.6g} against {found['mse']:.6g}"
+                f"{name.replace('_', ' ')} does as well or better: MSE {score['mse']:.6g} against {scored['mse']:.6g}"
             )
     return warnings

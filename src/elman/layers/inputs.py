@@ -20,13 +20,13 @@ def read_state(stack: Stack, state: Any, batch: Batch) -> States:
     Where the layers differ in size, a tuple of L tensors (D, B, n) stands for each.
     """
     states = stack.program.states
-    given = (state,) if len(states) == 1 else state
-    if not isinstance(given, tuple | list) or len(given) != len(states):
+    values = (state,) if len(states) == 1 else state
+    if not isinstance(values, tuple | list) or len(values) != len(states):
         names = ", ".join(s.name for s in states)
         raise ShapeError(
             f"state: cell '{stack.program.name}' has the states ({names}); want a tuple of {len(states)} tensors"
         )
-    per_state = [_layers(stack, s.name, s.size, value, batch) for s, value in zip(states, given, strict=True)]
+    per_state = [_layers(stack, s.name, s.size, value, batch) for s, value in zip(states, values, strict=True)]
     return [
         [tuple(layers[layer][d] for layers in per_state) for d in range(stack.directions)]
         for layer in range(len(stack.sizes))
@@ -58,8 +58,8 @@ def write_state(stack: Stack, finals: States, batch: Batch) -> Any:
         layers = [[direction[k] for direction in layer] for layer in finals]
         alike = len({sizes[state.size] for sizes in stack.sizes}) == 1
         whole = [[s for layer in layers for s in layer]] if alike else layers
-        parts = [batch.state_out(stacked(states)) for states in whole]
-        written.append(parts[0] if alike else tuple(parts))
+        arrays = [batch.state_out(stacked(states)) for states in whole]
+        written.append(arrays[0] if alike else tuple(arrays))
     return written[0] if len(written) == 1 else tuple(written)
 
 

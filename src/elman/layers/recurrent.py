@@ -146,16 +146,16 @@ class Recurrent(nn.Module):
         {'weight_ih': (5, 3), 'weight_hh': (5, 5), 'bias_ih': (5,), 'bias_hh': (5,)}
         """
         names, sizes = self.stack.parameter_names(layer, int(reverse)), self.stack.sizes[layer]
-        found = {}
+        named = {}
         for parameter in self.program.parameters:
             if any(name == projection for name, _ in parameter.rows):
                 start, stop = parameter.span(projection, sizes)
-                found[parameter.name] = getattr(self, names[parameter.name])[start:stop]
-        if not found:
+                named[parameter.name] = getattr(self, names[parameter.name])[start:stop]
+        if not named:
             known_names = {name for p in self.program.parameters for name, _ in p.rows}
             hint = nearest(projection, known_names)
             raise CellError(f"cell '{self.program.name}' has no projection {projection!r}; {hint}")
-        return found
+        return named
 
     def forward(
         self, x: Any, state: Any = None, lengths: Any = None, reset: Tensor | None = None, **extras: Tensor
@@ -287,8 +287,8 @@ class Recurrent(nn.Module):
 
     def _parameter(self, name: str) -> Tensor:
         # Looked up where it nearly always is: a module's own way of finding it takes ten times as long.
-        found = self._parameters.get(name)
-        return getattr(self, name) if found is None else found
+        registered = self._parameters.get(name)
+        return getattr(self, name) if registered is None else registered
 
     def extra_repr(self) -> str:
         """What ``print(layer)`` shows in the parentheses."""
@@ -305,9 +305,9 @@ class Recurrent(nn.Module):
             "forget_bias": (self.forget_bias, None),
             "learn_state": (self.learn_state, False),
         }
-        parts = [f"'{self.program.name}'", f"{self.input_size}", f"{self.hidden_size}"]
-        parts += [f"{name}={value!r}" for name, (value, default) in shown.items() if value != default]
-        return ", ".join([*parts, *(f"{k}={v!r}" for k, v in self.program.options)])
+        arguments = [f"'{self.program.name}'", f"{self.input_size}", f"{self.hidden_size}"]
+        arguments += [f"{name}={value!r}" for name, (value, default) in shown.items() if value != default]
+        return ", ".join([*arguments, *(f"{k}={v!r}" for k, v in self.program.options)])
 
 
 def _hidden_sizes(hidden_size: int | SequenceOf[int], num_layers: int) -> list[int]:
@@ -336,17 +336,17 @@ def _program(cell: str | Cell | Program, bias: bool, options: dict[str, Any]) ->
         if unknown:
             raise CellError(f"program '{cell.name}' has no size {', '.join(sorted(unknown))}; its options are bound")
         return cell, _size_options(sizes)
-    found = cells.get(cell)
-    if hidden := (found.options.keys() | found.inputs.keys()) & _OWN_NAMES:
+    known = cells.get(cell)
+    if hidden := (known.options.keys() | known.inputs.keys()) & _OWN_NAMES:
         raise CellError(
-            f"cell '{found.name}': {', '.join(sorted(hidden))} is a name of the layer's own; call it otherwise"
+            f"cell '{known.name}': {', '.join(sorted(hidden))} is a name of the layer's own; call it otherwise"
         )
-    program = found.program(bias=bias, **{k: v for k, v in options.items() if k in found.options})
-    rest = {k: v for k, v in options.items() if k not in found.options}
+    program = known.program(bias=bias, **{k: v for k, v in options.items() if k in known.options})
+    rest = {k: v for k, v in options.items() if k not in known.options}
     for name in rest:
         if name not in program.size_names:
             raise CellError(
-                f"cell '{found.name}' has no option {name!r}; {nearest(name, [*found.options, *program.size_names])}"
+                f"cell '{known.name}' has no option {name!r}; {nearest(name, [*known.options, *program.size_names])}"
             )
     return program, _size_options(rest)
 

@@ -278,5 +278,5 @@ def _noise_inputs(
             return dropout(x.new_ones(rows, n), drop)
         return ones_at_random(x, (steps, rows, n), zone) if training else x.new_full((rows, n), zone)
 
-    given = {extra.name for extra in stack.program.extras}
-    return {e.name: draw(e) for e in program.extras if e.name not in given and e.name.startswith((DROP, ZONE))}
+    passed = {extra.name for extra in stack.program.extras}
+    return {e.name: draw(e) for e in program.extras if e.name not in passed and e.name.startswith((DROP, ZONE))}

@@ -83,23 +83,23 @@ class Stepper:
 
 def state_of(layer: Recurrent, arrays: Sequence[NDArray[Any]]) -> Any:
     """The states (B, n), layer by layer, in the form that the layer gives them."""
-    program, found = layer.program, []
+    program, states = layer.program, []
     for k in range(len(program.states)):
         own = [torch.from_numpy(np.array(array)) for array in arrays[k :: len(program.states)]]
         alike = len({array.shape[1] for array in own}) == 1
-        found.append(torch.stack(own) if alike else tuple(array.unsqueeze(0) for array in own))
-    return found[0] if len(found) == 1 else tuple(found)
+        states.append(torch.stack(own) if alike else tuple(array.unsqueeze(0) for array in own))
+    return states[0] if len(states) == 1 else tuple(states)
 
 
 def set_state(layer: Recurrent, arrays: Sequence[NDArray[Any]], state: Any) -> None:
     """Write a ``state`` of the layer's form into the arrays. Raises :class:`ShapeError` where it does not fit."""
     count = len(layer.program.states)
-    given = (state,) if count == 1 else state
-    if not isinstance(given, tuple | list) or len(given) != count:
+    values = (state,) if count == 1 else state
+    if not isinstance(values, tuple | list) or len(values) != count:
         raise ShapeError(
             f"state: want a tuple of {count} tensors, of ({', '.join(s.name for s in layer.program.states)})"
         )
-    for k, value in enumerate(given):
+    for k, value in enumerate(values):
         for array, part in zip(arrays[k::count], value, strict=True):
             numbers = part.detach().cpu().numpy() if isinstance(part, Tensor) else np.asarray(part)
             if numbers.size != array.size:

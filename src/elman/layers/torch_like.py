@@ -103,13 +103,13 @@ class _StandIn(nn.RNNBase):
     def _states(self, stack: Stack, batch: Batch, input: Any, hx: Any) -> States:
         if hx is None:
             return stack.zero_states(batch.x.shape[1], batch.x)
-        given = tuple(batch.state_in(h) for h in self._given(hx))
+        arrays = tuple(batch.state_in(h) for h in self._given(hx))
         sizes = input.batch_sizes if isinstance(input, PackedSequence) else None
         whole = batch.x if sizes is not None or not self.batch_first else batch.x.transpose(0, 1)
         data = input.data if sizes is not None else whole
-        self.check_forward_args(data, given if len(given) > 1 else given[0], sizes)  # type: ignore[arg-type]
+        self.check_forward_args(data, arrays if len(arrays) > 1 else arrays[0], sizes)  # type: ignore[arg-type]
         count = stack.directions
-        return [[tuple(h[layer * count + d] for h in given) for d in range(count)] for layer in range(self.num_layers)]
+        return [[tuple(h[layer * count + d] for h in arrays) for d in range(count)] for layer in range(self.num_layers)]
 
 
 class RNN(_StandIn, nn.RNN):

@@ -69,9 +69,9 @@ def base_matrix(name: str, horizon: int, context: int, season: int) -> Array:
     if name == "last":
         matrix[:] = 1
     elif name == "drift":  # the line through the first and the last value of the context
-        share = (steps + 1) / max(size - 1, 1)
-        matrix[:, -1] = 1 + share
-        matrix[:, 0] -= share
+        along = (steps + 1) / max(size - 1, 1)
+        matrix[:, -1] = 1 + along
+        matrix[:, 0] -= along
     elif name == "mean":
         matrix[:] = 1 / size
     elif name == "season":

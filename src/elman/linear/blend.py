@@ -72,13 +72,13 @@ class Line:
     def __call__(self, values: Array) -> Array:
         """The forecasts (..., K) after the last R of ``values`` (..., R or more)."""
         last = values[..., values.shape[-1] - self.weights.shape[2] :]
-        found = np.zeros(())
+        forecast = np.zeros(())
         if self.share[0]:
-            found = found + self.share[0] * (last @ self.weights[0].T + self.biases[0])
+            forecast = forecast + self.share[0] * (last @ self.weights[0].T + self.biases[0])
         if self.share[1]:
             logs = np.log(np.maximum(last, self.floor)) @ self.weights[1].T + self.biases[1]
-            found = found + self.share[1] * np.exp(np.minimum(logs, LARGEST_EXPONENT))
-        return found
+            forecast = forecast + self.share[1] * np.exp(np.minimum(logs, LARGEST_EXPONENT))
+        return forecast
 
 
 @dataclass(frozen=True)
@@ -116,16 +116,16 @@ class Blend:
         if len(values) < 2:
             raise DataError(f"a line through {len(values)} values: give 2 at least")
         trial = _Trial(values, horizon, season, longest, folds)
-        found = list(trial.members(families))
-        if not found:
+        candidates = list(trial.members(families))
+        if not candidates:
             raise DataError(f"a line through {len(values)} values, {horizon} ahead: they are too few; give more")
-        least = min(error for _, error in found)
+        least = min(error for _, error in candidates)
         rounding = ROUNDING * float(np.square(values).mean()) + np.finfo(float).tiny
         leaning = min(max(trial.horizons / HORIZONS_A_POWER, LEANINGS[0]), LEANINGS[1])
-        raw = np.array([((least + rounding) / (error + rounding)) ** leaning for _, error in found])
+        raw = np.array([((least + rounding) / (error + rounding)) ** leaning for _, error in candidates])
         heavy = np.where(raw > LIGHTEST * raw.sum(), raw, 0.0)
         shares = heavy / heavy.sum()
-        members = [replace(m, weight=float(w)) for (m, _), w in zip(found, shares, strict=True) if w]
+        members = [replace(m, weight=float(w)) for (m, _), w in zip(candidates, shares, strict=True) if w]
         return cls(horizon, season, tuple(members))
 
     @cached_property
@@ -254,8 +254,10 @@ class _Trial:
         for start, stop in self.folds:
             for choice, error in self._fold(seen, start, stop, log, names):
                 errors.setdefault(choice, []).append(error)
-        tried = {choice: found for choice, found in errors.items() if len(found) == len(self.folds)}
-        return {choice: sum(found) / len(found) for choice, found in tried.items() if np.isfinite(found).all()}
+        tried = {choice: of_folds for choice, of_folds in errors.items() if len(of_folds) == len(self.folds)}
+        return {
+            choice: sum(of_folds) / len(of_folds) for choice, of_folds in tried.items() if np.isfinite(of_folds).all()
+        }
 
     def _fold(
         self, seen: Array, start: int, stop: int, log: bool, names: Sequence[str]
@@ -281,10 +283,10 @@ class _Trial:
                 weights = level_vector(level, context)
                 # One decomposition serves every base that measures from this level.
                 left = np.concatenate([rows.targets(matrix) for matrix in matrices], axis=1)
-                found = Ridge(rows.inputs(context, weights), left).path(tested.inputs(context, weights), STRENGTHS)
+                forecasts = Ridge(rows.inputs(context, weights), left).path(tested.inputs(context, weights), STRENGTHS)
                 shape = (len(STRENGTHS), len(truth), len(tried), horizon)
-                found = found.reshape(shape) + np.stack(plain, axis=1)
-                errors = _squared(found, truth[:, None], log, axes=(1, 3))  # (strengths, bases)
+                forecasts = forecasts.reshape(shape) + np.stack(plain, axis=1)
+                errors = _squared(forecasts, truth[:, None], log, axes=(1, 3))  # (strengths, bases)
                 for strength, row in zip(STRENGTHS.tolist(), errors.tolist(), strict=True):
                     for name, error in zip(tried, row, strict=True):
                         yield (name, context, strength), error
@@ -300,9 +302,9 @@ class _Trial:
 
 def _squared(prediction: Array, truth: Array, log: bool, axes: tuple[int, ...] | None = None) -> Any:
     """The mean squared error over ``axes`` (all of them unless told), of forecasts that may be logarithms."""
-    found = np.exp(np.minimum(prediction, LARGEST_EXPONENT)) if log else prediction
+    forecast = np.exp(np.minimum(prediction, LARGEST_EXPONENT)) if log else prediction
     with np.errstate(over="ignore"):
-        return np.square(found - truth).mean(axis=axes)
+        return np.square(forecast - truth).mean(axis=axes)
 
 
 def _floor(values: Array) -> float:

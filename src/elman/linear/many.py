@@ -86,11 +86,11 @@ def _chosen(work: Sequence[Work], report: Callable[[int, int], None]) -> list[Bl
     """One each, in as many processes as there are cores and work for them."""
     count = min(os.cpu_count() or 1, len(work) // FEWEST_APART)
     if count < 2:
-        found = []
+        fitted = []
         for done, one in enumerate(work, start=1):
-            found.append(Blend.choose(*one))
+            fitted.append(Blend.choose(*one))
             report(done, len(work))
-        return found
+        return fitted
     workers = [_Worker([(i, work[i]) for i in range(k, len(work), count)]) for k in range(count)]
     try:
         blends: dict[int, Blend] = {}
@@ -122,13 +122,13 @@ class _Worker:
             return {}
         assert self.process.stdout is not None
         try:
-            number, found = pickle.load(self.process.stdout)
+            number, blend = pickle.load(self.process.stdout)
         except EOFError:
             raise RuntimeError(f"a process that chooses lines ended with {self.process.wait()}") from None
-        if isinstance(found, DataError):
-            raise found
+        if isinstance(blend, DataError):
+            raise blend
         self.left -= 1
-        return {number: found}
+        return {number: blend}
 
     def close(self) -> None:
         """End the process, done or not."""
@@ -143,8 +143,8 @@ def serve() -> None:
     for number, one in pickle.load(sys.stdin.buffer):
         try:
             values, horizon, season, longest, families = one
-            found: Blend | DataError = Blend.choose(values, horizon, season, longest, families, FOLDS_OF_MANY)
+            blend: Blend | DataError = Blend.choose(values, horizon, season, longest, families, FOLDS_OF_MANY)
         except DataError as error:
-            found = error
-        pickle.dump((number, found), sys.stdout.buffer)
+            blend = error
+        pickle.dump((number, blend), sys.stdout.buffer)
         sys.stdout.buffer.flush()

@@ -80,10 +80,10 @@ def scores(prediction: Array, truth: Array, history: Array | None = None, season
     >>> scores(np.array([[[1.0]]]), np.array([[[3.0]]]))
     {'mse': 4.0, 'mae': 2.0, 'rmse': 2.0, 'smape': 100.0}
     """
-    found = {score.__name__: score(prediction, truth) for score in (mse, mae, rmse, smape)}
+    named = {score.__name__: score(prediction, truth) for score in (mse, mae, rmse, smape)}
     if history is not None and np.isfinite(scaled := mase(prediction, truth, history, season)):
-        found["mase"] = scaled
-    return found
+        named["mase"] = scaled
+    return named
 
 
 def persistence(last: Array, horizon: int) -> Array:

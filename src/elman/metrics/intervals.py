@@ -19,11 +19,11 @@ def check_levels(levels: Sequence[float]) -> tuple[float, ...]:
     >>> check_levels([80, 95])
     (80.0, 95.0)
     """
-    found = tuple(float(level) for level in levels)
-    for level in found:
+    percents = tuple(float(level) for level in levels)
+    for level in percents:
         if not 0 < level < 100:
             raise DataError(f"`levels`: got {level:g}, want per cent between 0 and 100, such as 80,95")
-    return found
+    return percents
 
 
 def half_widths(errors: Array, levels: Sequence[float]) -> Array:
@@ -46,8 +46,8 @@ def half_widths(errors: Array, levels: Sequence[float]) -> Array:
     n = len(pooled)
     # A root mean square of few origins is too small as often as too large, and what is too small holds less.
     doubt = np.sqrt((len(errors) + 1) / len(errors))
-    found = [pooled[min(int(np.ceil((n + 1) * level / 100)), n) - 1] for level in check_levels(levels)]
-    return np.stack(found)[:, None, :] * units * (doubt if len(errors) < n else 1.0)
+    quantiles = [pooled[min(int(np.ceil((n + 1) * level / 100)), n) - 1] for level in check_levels(levels)]
+    return np.stack(quantiles)[:, None, :] * units * (doubt if len(errors) < n else 1.0)
 
 
 def liveliness(values: Array, origins: NDArray[np.int64], season: int = 0) -> Array:

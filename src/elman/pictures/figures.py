@@ -48,6 +48,14 @@ def figure(panels: int, height: float = 2.6, sharex: bool = True) -> tuple[Any, 
     return drawn, drawn.subplots(panels, 1, squeeze=False, sharex=sharex)[:, 0]
 
 
+def grid(rows: int, columns: int) -> tuple[Any, Any]:
+    """A figure of ``rows`` times ``columns`` panels on the same axes, and their axes (rows * columns,)."""
+    from matplotlib.figure import Figure
+
+    drawn = Figure(figsize=(9, 1.0 + 3.2 * rows), layout="constrained", dpi=120)
+    return drawn, drawn.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+
+
 def save(drawn: Any, path: str | Path) -> Path:
     """Write a figure, whole or not at all; raises :class:`ElmanError` for an ending that cannot be drawn."""
     path = picture_path(path)

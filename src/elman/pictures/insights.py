@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elman.insight import Activity, Memory, Shares
-from elman.pictures.figures import figure, numbers, save, short
+from elman.pictures.figures import figure, grid, numbers, save, short
 
 # A gradient below this share of the largest is drawn as this: the colours are for what can be told apart.
 FAINTEST = 1e-12
@@ -51,6 +51,52 @@ def draw_gradient_flow(path: str | Path, heat: Any, title: str, state: str = "h"
     axis.set_title(short(title, 90), parse_math=False)
     clipped = shown.count() and float(shown.min()) < smallest
     drawn.colorbar(image, ax=axis, label=f"‖∂Lₜ / ∂{state}ₖ‖", extend="min" if clipped else None)
+    return save(drawn, path)
+
+
+def draw_gradient_flows(path: str | Path, heats: Mapping[str, Any], title: str) -> Path:
+    """Draw the gradient flows ||dL_t/ds_k|| (T, T) of several networks side by side, each relative to its largest.
+
+    Where one step alone has a loss, a line per network shows how it falls with the distance.
+    """
+    values = {name: numbers(heat) for name, heat in heats.items()}
+    values = {name: heat / (heat.max() or 1.0) for name, heat in values.items()}
+    if all(heat.any(axis=1).sum() <= 1 for heat in values.values()):
+        return _draw_last_losses(path, {name: heat.max(axis=0)[::-1] for name, heat in values.items()}, title)
+    from matplotlib.colors import LogNorm
+
+    columns = min(len(values), 3)
+    rows = -(-len(values) // columns)
+    drawn, axes = grid(rows, columns)
+    for axis, (name, heat) in zip(axes, values.items(), strict=False):
+        shown = np.ma.masked_equal(heat, 0.0).clip(FAINTEST)
+        span = _steps(heat, 1)
+        image = axis.imshow(
+            shown, cmap=_colours("viridis"), norm=LogNorm(FAINTEST, 1.0), origin="upper", interpolation="nearest",
+            aspect="auto", extent=(*span, *span[::-1]),
+        )  # fmt: skip
+        axis.set_title(short(name, 90 // columns), fontsize="medium", parse_math=False)
+        axis.set_xlabel("step k of the state")
+        axis.set_ylabel("step t of the loss")
+    for axis in axes[len(values) :]:
+        axis.set_axis_off()
+    drawn.suptitle(short(title, 90), parse_math=False)
+    drawn.colorbar(image, ax=axes.tolist(), label="‖∂Lₜ / ∂sₖ‖, of its largest")
+    return save(drawn, path)
+
+
+def _draw_last_losses(path: str | Path, norms: Mapping[str, NDArray[np.float64]], title: str) -> Path:
+    """Draw ||dL/ds_k|| (T,) of the last step's loss by distance, one line per network."""
+    drawn, (axis,) = figure(1, height=3.6)
+    for i, (name, values) in enumerate(norms.items()):
+        style = STYLES[i // len(COLOURS) % len(STYLES)]
+        axis.plot(np.ma.masked_less(values, FAINTEST), style, color=COLOURS[i % len(COLOURS)], label=short(name, 48))
+    axis.set_yscale("log")
+    axis.set_xlabel("distance of the state from the loss (steps)")
+    axis.set_ylabel("‖∂L / ∂sₖ‖, of its largest")
+    axis.set_title(short(title, 90), parse_math=False)
+    axis.grid(alpha=0.25)
+    drawn.legend(frameon=False, loc="outside lower center", ncols=2)
     return save(drawn, path)
 
 
@@ -104,13 +150,13 @@ def draw_attribution(path: str | Path, mass: Any, title: str, labels: Sequence[s
 
 def _apart(shares: NDArray[np.float64]) -> list[int]:
     """The largest few of ``shares`` (T,), so far from each other that their names do not meet."""
-    found: list[int] = []
+    steps: list[int] = []
     for step in np.argsort(-shares, kind="stable").tolist():
-        if shares[step] <= NOTABLE * shares.max() or len(found) == NAMED:
+        if shares[step] <= NOTABLE * shares.max() or len(steps) == NAMED:
             break
-        if all(abs(step - other) >= len(shares) / 8 for other in found):
-            found.append(step)
-    return found
+        if all(abs(step - other) >= len(shares) / 8 for other in steps):
+            steps.append(step)
+    return steps
 
 
 def draw_memories(path: str | Path, memories: Mapping[str, Memory], title: str) -> Path:
@@ -149,10 +195,10 @@ def draw_activity(path: str | Path, values: Mapping[str, Activity], title: str, 
     ``first`` is what the first step is called.
     """
     drawn, axes = figure(len(values), height=1.5)
-    for axis, (name, found) in zip(axes, values.items(), strict=True):
-        shown = numbers(found.values[:, row]).T
-        over = numbers(found.running[:, row]) == 0
-        low, high, colours = _scale(found, shown)
+    for axis, (name, activity) in zip(axes, values.items(), strict=True):
+        shown = numbers(activity.values[:, row]).T
+        over = numbers(activity.running[:, row]) == 0
+        low, high, colours = _scale(activity, shown)
         image = axis.imshow(
             np.ma.masked_where(np.broadcast_to(over, shown.shape), shown),
             cmap=_colours(colours), vmin=low, vmax=high, aspect="auto", interpolation="nearest",
@@ -167,13 +213,13 @@ def draw_activity(path: str | Path, values: Mapping[str, Activity], title: str, 
     return save(drawn, path)
 
 
-def _scale(found: Activity, shown: NDArray[np.float64]) -> tuple[float, float, str]:
+def _scale(activity: Activity, shown: NDArray[np.float64]) -> tuple[float, float, str]:
     """From where to where the colours go, and which: one hue up from 0, two where values have both signs."""
-    low, high = found.bounds
-    if found.squashed and low >= 0:
+    low, high = activity.bounds
+    if activity.squashed and low >= 0:
         return low, high, "viridis"
     finite = shown[np.isfinite(shown)]
-    largest = max(map(abs, found.bounds)) if found.squashed else float(np.abs(finite).max(initial=0.0)) or 1.0
+    largest = max(map(abs, activity.bounds)) if activity.squashed else float(np.abs(finite).max(initial=0.0)) or 1.0
     if low >= 0:
         return 0.0, largest, "viridis"
     return -largest, largest, "RdBu_r"
@@ -187,14 +233,21 @@ def draw_shares(path: str | Path, shares: Mapping[str, Shares], title: str) -> P
     The dotted line is the share by norm, which passes 1 where paths cancel.
     """
     drawn, (axis,) = figure(1, height=3.6)
-    for i, (name, found) in enumerate(shares.items()):
+    for i, (name, of_parameter) in enumerate(shares.items()):
         colour = COLOURS[i % len(COLOURS)]
-        axis.plot(found.within, numbers(found.projected()), "o-", color=colour, markersize=4, label=short(name, 30))
-        axis.plot(found.within, numbers(found.by_norm()), ":", color=colour, linewidth=1.2)
+        axis.plot(
+            of_parameter.within,
+            numbers(of_parameter.projected()),
+            "o-",
+            color=colour,
+            markersize=4,
+            label=short(name, 30),
+        )
+        axis.plot(of_parameter.within, numbers(of_parameter.by_norm()), ":", color=colour, linewidth=1.2)
     axis.plot([], [], ":", color="#6b7280", label="by norm")
     axis.axhline(1.0, color="#6b7280", linewidth=0.8)
     axis.set_xscale("log")
-    ticks = sorted({w for found in shares.values() for w in found.within})
+    ticks = sorted({w for of_parameter in shares.values() for w in of_parameter.within})
     kept = [w for i, w in enumerate(ticks) if i == 0 or w == ticks[-1] or math.log(ticks[-1] / w) > 0.25]
     axis.set_xticks(kept, [str(w) for w in kept])
     axis.minorticks_off()

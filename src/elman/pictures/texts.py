@@ -48,17 +48,17 @@ def draw_text(
     axis = drawn.subplots()
     axis.set(xlim=(0, COLUMNS), ylim=(lines, 0))
     axis.set_axis_off()
-    for token, colour, place in zip(tokens, scale.to_rgba(shown), places, strict=True):
-        _draw_token(axis, token, colour, place)
+    for token, colour, position in zip(tokens, scale.to_rgba(shown), places, strict=True):
+        _draw_token(axis, token, colour, position)
     axis.set_title(short(title, 90), parse_math=False, loc="left")
     drawn.colorbar(scale, ax=axis, label=label, pad=0.01, aspect=max(10, 4 * lines))
     return save(drawn, path)
 
 
-def _draw_token(axis: Any, token: str, colour: Any, place: tuple[int, int]) -> None:
+def _draw_token(axis: Any, token: str, colour: Any, position: tuple[int, int]) -> None:
     from matplotlib.patches import Rectangle
 
-    line, column = place
+    line, column = position
     axis.add_patch(Rectangle((column, line + 0.05), len(token), 0.9, color=colour, linewidth=0))
     dark = np.dot(colour[:3], (0.299, 0.587, 0.114)) < 0.5
     axis.text(

@@ -1,4 +1,4 @@
-"""The memory of one network beside that of others: other runs, or fresh cells of its size on its own sequence."""
+"""One network beside others: other runs, or fresh cells of its size on its own sequence."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 import torch
 
 from elman.equations import Cell
-from elman.insight import Memory, Sample, layers_of_equal_size, memory_by_gradient
-from elman.report.facts import Explanation, measured, memory_facts
+from elman.insight import Sample, layers_of_equal_size
+from elman.report.facts import Beside, Explanation, memory_facts, verdicts_of
 
 THIS = "this one"
 
 
 def compare(explanation: Explanation, others: Mapping[str, Any]) -> Explanation:
-    """Compare the memory of an explained network with that of ``others``.
+    """Compare an explained network with ``others``: gradient flow, memory, and how far back the gradient comes from.
 
-    Returns the explanation with their memory by gradient ``beside``, and facts "compared".
+    Returns the explanation with what was measured of each ``beside``, and facts "compared".
 
     Each of ``others``, by name, is a trained job or a :class:`Sample`, measured on so many steps of its own data; or a
     cell, by name or itself: a fresh layer of it, with at most as many numbers to learn, reads the same sequence.
@@ -33,13 +33,15 @@ def compare(explanation: Explanation, others: Mapping[str, Any]) -> Explanation:
     """
     chosen = explanation.sample
     samples = {THIS: chosen} | {name: _of(other, chosen) for name, other in others.items()}
-    memories = {name: _memory(one) for name, one in samples.items()}
+    own = Beside(explanation.flow, explanation.memories["by gradient"], explanation.shares)
+    measured = {name: own if one is chosen else Beside.of(one) for name, one in samples.items()}
     facts = [
         {"name": name, "cell": one.cell, "parameters": _size(one), "fresh": isinstance(others.get(name), str | Cell)}
-        | {"what": one.what, **memory_facts(memories[name])}
+        | {"what": one.what, **memory_facts(measured[name].memory)}
+        | {"verdict": _verdict(one)}
         for name, one in samples.items()
     ]
-    return replace(explanation, facts=explanation.facts | {"compared": facts}, beside=memories)
+    return replace(explanation, facts=explanation.facts | {"compared": facts}, beside=measured)
 
 
 def _of(other: Any, chosen: Sample) -> Sample:
@@ -59,9 +61,9 @@ def _fresh(cell: str | Cell, chosen: Sample) -> Sample:
     return Sample.of(made.to(chosen.x), chosen.x, what=f"{chosen.what}, by a fresh layer")
 
 
-def _memory(chosen: Sample) -> Memory:
-    given, last = measured(chosen)
-    return memory_by_gradient(chosen.layer, chosen.x[last], **given)
+def _verdict(chosen: Sample) -> str:
+    """Whether the gradient fades or bursts in the last layer, in a word."""
+    return verdicts_of(chosen)[-chosen.layer.stack.directions]["word"]
 
 
 def _size(chosen: Sample) -> int:

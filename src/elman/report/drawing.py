@@ -25,7 +25,7 @@ def draw(explanation: Explanation, folder: Path, kind: str = "png") -> dict[str,
     program, last = chosen.layer.program, len(explanation.activities)
     state = program.states[0].name
     measured = len(chosen) - facts["sample"]["measured"] + 1
-    found = {
+    drawn = {
         f"Which steps matter for {facts['attribution']['question']}": pictures.draw_attribution(
             folder / f"attribution.{kind}", facts["attribution"]["mass"], f"{name}: which steps matter", chosen.labels
         ),
@@ -54,24 +54,35 @@ def draw(explanation: Explanation, folder: Path, kind: str = "png") -> dict[str,
             one["name"]: f"{one['name']} ({sections.cell(one)}, {one['parameters']} weights)"
             for one in facts["compared"]
         }
-        found["Effective memory by gradient, beside that of others"] = pictures.draw_memories(
+        named = {sizes[name]: one for name, one in explanation.beside.items()}
+        drawn["Gradient flow, beside that of others"] = pictures.draw_gradient_flows(
+            folder / f"gradient_flows.{kind}",
+            {name: one.flow.heat for name, one in named.items()},
+            "gradient flow, each relative to its largest",
+        )
+        drawn["Effective memory by gradient, beside that of others"] = pictures.draw_memories(
             folder / f"memories.{kind}",
-            {sizes[name]: memory for name, memory in explanation.beside.items()},
+            {name: one.memory for name, one in named.items()},
             "effective memory by gradient",
+        )
+        drawn["From within how many steps the gradient comes, beside that of others"] = pictures.draw_shares(
+            folder / f"shares_beside.{kind}",
+            {name: one.shares for name, one in named.items()},
+            "share of the gradient by distance",
         )
     if chosen.text:
         values = explanation.activities[-1][0][state]
         unit = int(values.values[:, 0].std(0, correction=0).argmax())
-        found[f"The text, coloured by the unit of {state} that moves most"] = pictures.draw_text(
+        drawn[f"The text, coloured by the unit of {state} that moves most"] = pictures.draw_text(
             folder / f"text.{kind}", chosen.labels[:COLOURED], values.values[:COLOURED, 0, unit],
             f"{name}: layer {last}, unit {unit} of {state}", f"{state}[{unit}]",
         )  # fmt: skip
-    return found
+    return drawn
 
 
 def _shown(explanation: Explanation) -> dict[str, Activity]:
     """What is named in the last layer, forwards, of the last steps."""
     return {
-        name: Activity(name, found.values[-DRAWN:], found.running[-DRAWN:], found.bounds)
-        for name, found in explanation.activities[-1][0].items()
+        name: Activity(name, activity.values[-DRAWN:], activity.running[-DRAWN:], activity.bounds)
+        for name, activity in explanation.activities[-1][0].items()
     }

@@ -34,10 +34,31 @@ TOP = 10  # steps named in the attribution
 
 
 @dataclass(frozen=True)
+class Beside:
+    """What is drawn of a network beside others: its gradient flow, its memory by gradient, its shares by distance."""
+
+    flow: GradientFlow
+    memory: Memory
+    shares: Shares
+
+    @classmethod
+    def of(cls, chosen: Sample) -> Beside:
+        """Measure the layer of ``chosen`` on the last of its steps."""
+        given, last = measured(chosen)
+        layer, x = chosen.layer, chosen.x[last]
+        return cls(
+            gradient_flow(layer, x, chosen.loss[last], **given),
+            memory_by_gradient(layer, x, **given),
+            gradient_shares(layer, x, chosen.trained[last], **given),
+        )
+
+
+@dataclass(frozen=True)
 class Explanation:
     """``facts`` are numbers, lists and words alone; the rest is what pictures are drawn of.
 
-    ``beside`` are the memories of others that it was compared with, by name: see :func:`~elman.report.compare`.
+    ``beside`` is what was measured of it and of the networks it was compared with, by name: see
+    :func:`~elman.report.compare`.
     """
 
     facts: dict[str, Any]
@@ -46,7 +67,7 @@ class Explanation:
     memories: dict[str, Memory]
     shares: Shares
     activities: list[list[dict[str, Activity]]]
-    beside: dict[str, Memory] = field(default_factory=dict)
+    beside: dict[str, Beside] = field(default_factory=dict)
 
 
 def explain(of: Any, steps: int | None = None, say: Callable[[str], None] = lambda text: None) -> Explanation:
@@ -68,31 +89,30 @@ def explain(of: Any, steps: int | None = None, say: Callable[[str], None] = lamb
     chosen = of if isinstance(of, Sample) else of.sample(steps)
     layer, x = chosen.layer, chosen.x
     given, last = measured(chosen)
-    say(f"explaining {chosen.what}: gradient flow")
-    flow = gradient_flow(layer, x[last], chosen.loss[last], **given)
-    shares = gradient_shares(layer, x[last], chosen.trained[last], **given)
-    say("memory")
+    say(f"explaining {chosen.what}: gradient flow, memory")
+    own = Beside.of(chosen)
+    shares = own.shares
     memories = {
-        "by gradient": memory_by_gradient(layer, x[last], **given),
+        "by gradient": own.memory,
         "by perturbation": memory_by_perturbation(layer, x[last].repeat(1, PUSHES, 1), **_repeated(given)),
     }
     say("step Jacobians, states and gates, attribution")
     activities = activity(layer, x, **chosen.given)
-    verdicts = _verdicts(chosen)
+    verdicts = verdicts_of(chosen)
     facts = {
         "task": chosen.task,
         "network": _network(chosen),
         "sample": {"what": chosen.what, "steps": len(chosen), "measured": len(x[last]), "labels": list(chosen.labels)},
         "verdict": verdicts[-layer.stack.directions],
         "verdicts": verdicts,
-        "memory": {name: memory_facts(found) for name, found in memories.items()},
+        "memory": {name: memory_facts(measure) for name, measure in memories.items()},
         "shares": {
             "within": shares.within,
             "projected": numbers(shares.projected()),
             "by_norm": numbers(shares.by_norm()),
         },
         "values": [
-            {"layer": k, "direction": d, "names": {name: _activity(found) for name, found in named.items()}}
+            {"layer": k, "direction": d, "names": {name: _activity(measure) for name, measure in named.items()}}
             for k, row in enumerate(activities)
             for d, named in enumerate(row)
         ],
@@ -101,7 +121,7 @@ def explain(of: Any, steps: int | None = None, say: Callable[[str], None] = lamb
         "result": chosen.result,
     }
     facts["remarks"] = remarks(facts)
-    return Explanation(facts, chosen, flow, memories, shares, activities)
+    return Explanation(facts, chosen, own.flow, memories, shares, activities)
 
 
 @torch.no_grad()
@@ -121,17 +141,17 @@ def _repeated(given: Mapping[str, Any]) -> dict[str, Any]:
     return {name: of(state) for name, state in given.items()}
 
 
-def _verdicts(chosen: Sample) -> list[dict[str, Any]]:
+def verdicts_of(chosen: Sample) -> list[dict[str, Any]]:
     """Of each layer and direction, over as many of the last steps as their Jacobians fit into memory."""
-    found = []
+    verdicts = []
     for k, sizes in enumerate(chosen.layer.stack.sizes):
         width = sum(sizes[state.size] for state in chosen.layer.program.states)
         given, last = measured(chosen, max(1, min(MEASURED, LARGEST_CHAIN // width**2)))
         for d in range(chosen.layer.stack.directions):
             said = verdict(chosen.layer, chosen.x[last], (k, d), **given)
             words = {"word": said.word, "rate": number(said.rate), "distance": said.distance, "text": str(said)}
-            found.append({"layer": k, "direction": d, **words, "healing": said.healing})
-    return found
+            verdicts.append({"layer": k, "direction": d, **words, "healing": said.healing})
+    return verdicts
 
 
 def _network(chosen: Sample) -> dict[str, Any]:
@@ -147,35 +167,37 @@ def _network(chosen: Sample) -> dict[str, Any]:
     }
 
 
-def memory_facts(found: Memory) -> dict[str, Any]:
+def memory_facts(memory: Memory) -> dict[str, Any]:
     """An effective memory as JSON holds it."""
-    lengths = found.lengths.tolist()
+    lengths = memory.lengths.tolist()
     return {
-        "length": found.length,
-        "ended": found.seen,
-        "threshold": found.threshold,
-        "influence": numbers(found.influence),
+        "length": memory.length,
+        "ended": memory.seen,
+        "threshold": memory.threshold,
+        "influence": numbers(memory.influence),
         "units": lengths,
         "median": statistics.median(lengths),
     }
 
 
-def _activity(found: Activity) -> dict[str, Any]:
+def _activity(measure: Activity) -> dict[str, Any]:
     return {
-        "bounds": [number(bound) for bound in found.bounds],
-        "mean": number(float(found.values.mean())),
-        "saturated": found.saturated if found.squashed else None,
-        "low": float(found.low.mean()) if found.squashed else None,
-        "high": float(found.high.mean()) if found.squashed else None,
-        "stuck": found.stuck,
-        "dead": found.dead,
-        "units": found.values.shape[-1],
+        "bounds": [number(bound) for bound in measure.bounds],
+        "mean": number(float(measure.values.mean())),
+        "saturated": measure.saturated if measure.squashed else None,
+        "low": float(measure.low.mean()) if measure.squashed else None,
+        "high": float(measure.high.mean()) if measure.squashed else None,
+        "stuck": measure.stuck,
+        "dead": measure.dead,
+        "units": measure.values.shape[-1],
     }
 
 
 def _attribution(chosen: Sample) -> dict[str, Any]:
-    found = attribution(chosen.layer, chosen.x, lambda output: (output * chosen.explained).sum((0, 2)), **chosen.given)
-    mass = found.mass[:, 0]
+    attributed = attribution(
+        chosen.layer, chosen.x, lambda output: (output * chosen.explained).sum((0, 2)), **chosen.given
+    )
+    mass = attributed.mass[:, 0]
     top = mass.nan_to_num().topk(min(TOP, len(mass)))
     return {
         "question": chosen.question,
@@ -200,15 +222,15 @@ def training_health(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     >>> training_health([row])["gradients"]
     {'head': {'median': 2.0, 'largest': 3, 'first': 2.0, 'last': 2.0}}
     """
-    parts: dict[str, list[list[float]]] = {}
+    norms_of: dict[str, list[list[float]]] = {}
     for row in rows:
         for part, norms in row.get("gradients", {}).items():
-            parts.setdefault(part, []).append(norms)
+            norms_of.setdefault(part, []).append(norms)
     return {
         "epochs": len(rows),
         "train_loss": [row["train_loss"] for row in rows],
         "validation_loss": [row["validation_loss"] for row in rows],
-        "gradients": {part: _norms([norms for norms in epochs if norms]) for part, epochs in parts.items()},
+        "gradients": {part: _norms([norms for norms in epochs if norms]) for part, epochs in norms_of.items()},
         "clipped": statistics.mean(row["clipped"] for row in rows) if rows else None,
         "spikes": [{"epoch": row["epoch"], "step": step} for row in rows for step in row.get("spikes", [])],
     }

@@ -40,6 +40,16 @@ LESSONS = {
         "A trained network remembers longer than a fresh one of its size, where the data rewards it.",
         "If a fresh cell remembers longer, training has made the network forget: look at its forget gates.",
     ),
+    "Gradient flow, beside": (
+        "The picture of the gradient of each network, on one scale of colours: row t is the loss, column k the state.",
+        "A gated cell stays bright further to the left than a plain one of its size.",
+        "If all fade alike, the cell is not what limits the memory: look at the data, or at the length of the context.",
+    ),
+    "From within how many steps the gradient comes, beside": (
+        "How much of the gradient of the weights comes from the last 1, 2, 3, ... steps, of each network.",
+        "The curve of a network that learns from further back rises later.",
+        "If a smaller network rises as late as a larger one, take the smaller.",
+    ),
     "The text, coloured": (
         "Each character on the colour of one unit's value: blue is above zero, orange below.",
         "Units that follow something you can name: a quotation, a line, a vowel. Most follow a mixture.",
@@ -54,4 +64,5 @@ def lesson(caption: str) -> tuple[str, str, str] | None:
     >>> lesson("States, gates and candidates over time")[0][:17]
     'Each row of a pan'
     """
-    return next((said for begins, said in LESSONS.items() if caption.startswith(begins)), None)
+    fitting = [begins for begins in LESSONS if caption.startswith(begins)]
+    return LESSONS[max(fitting, key=len)] if fitting else None

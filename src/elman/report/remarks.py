@@ -20,22 +20,22 @@ def remarks(facts: Mapping[str, Any]) -> list[str]:
     the loss jumped at 1 step of training to more than 3 times what it was before: lower lr, or clip sooner
     the gradient of head burst in training, 500 at its largest, 500 times its median: lower lr, or clip sooner
     """
-    found = []
+    said = []
     if any(not any(memory["influence"]) for memory in facts["memory"].values()):
-        found.append("no input moves the last output, so nothing is remembered: train anew with a smaller lr")
+        said.append("no input moves the last output, so nothing is remembered: train anew with a smaller lr")
     elif facts["verdict"]["healing"]:
-        found.append(f"{AGAINST[facts['verdict']['word']]}: {facts['verdict']['healing']}")
-    return found + _of_training(facts["training"])
+        said.append(f"{AGAINST[facts['verdict']['word']]}: {facts['verdict']['healing']}")
+    return said + _of_training(facts["training"])
 
 
 def _of_training(training: Mapping[str, Any]) -> list[str]:
-    found, cure = [], "lower lr, or clip sooner"
+    said, cure = [], "lower lr, or clip sooner"
     if count := len(training["spikes"]):
         steps = f"{count} step{'s' * (count > 1)}"
-        found.append(f"the loss jumped at {steps} of training to more than 3 times what it was before: {cure}")
+        said.append(f"the loss jumped at {steps} of training to more than 3 times what it was before: {cure}")
     for part, norms in training["gradients"].items():
         if norms["median"] and norms["largest"] > BURST * norms["median"]:
             most, times = norms["largest"], norms["largest"] / norms["median"]
             size = f"{most:.3g} at its largest, {times:.3g} times its median"
-            found.append(f"the gradient of {part} burst in training, {size}: {cure}")
-    return found
+            said.append(f"the gradient of {part} burst in training, {size}: {cure}")
+    return said

@@ -30,17 +30,18 @@ def verdict(facts: Facts) -> str:
 
 def lines(facts: Facts) -> list[str]:
     """The explanation for a terminal."""
-    found = [summary(facts), f"looked at: {facts['sample']['what']}", verdict(facts)]
-    found += [f"remark: {remark}" for remark in facts["remarks"]]
-    found += [f"memory {name}: {memory_text(memory)}" for name, memory in facts["memory"].items()]
-    found += [
-        f"memory of {name}, {kind} of {size} weights: {steps} steps" for name, kind, size, steps in _compared(facts)
+    text_lines = [summary(facts), f"looked at: {facts['sample']['what']}", verdict(facts)]
+    text_lines += [f"remark: {remark}" for remark in facts["remarks"]]
+    text_lines += [f"memory {name}: {memory_text(memory)}" for name, memory in facts["memory"].items()]
+    text_lines += [
+        f"memory of {name}, {kind} of {size} weights: {steps} steps; its gradient {word}"
+        for name, kind, size, steps, word in _compared(facts)
     ]
-    found.append(f"gradient from within: {shares_text(facts)}")
-    found += [f"{name}: {text}" for place in facts["values"] for name, text in _noted(place)]
+    text_lines.append(f"gradient from within: {shares_text(facts)}")
+    text_lines += [f"{name}: {text}" for layer_facts in facts["values"] for name, text in _noted(layer_facts)]
     top = ", ".join(f"step {_step(one)} {_percent(one['share'])}" for one in facts["attribution"]["top"][:5])
-    found.append(f"what matters for {facts['attribution']['question']}: {top or _nothing(facts['attribution'])}")
-    return [*found, training_text(facts["training"])]
+    text_lines.append(f"what matters for {facts['attribution']['question']}: {top or _nothing(facts['attribution'])}")
+    return [*text_lines, training_text(facts["training"])]
 
 
 def remarks(facts: Facts) -> str:
@@ -78,23 +79,23 @@ def result(facts: Facts) -> str:
     """What the network makes of the sequence, as HTML."""
     shown = facts["result"]["shown"]
     said = shown.get("said", "")
-    parts = [f"<h2>{escape(shown['title'])}</h2>", f"<p>{escape(said[:1].upper() + said[1:])}.</p>" if said else ""]
-    parts += [f"<pre>{escape(shown['text'])}</pre>"] if "text" in shown else []
-    parts += [table(shown["head"], shown["rows"])] if "rows" in shown else []
-    return f"<section>{''.join(parts)}</section>"
+    markup = [f"<h2>{escape(shown['title'])}</h2>", f"<p>{escape(said[:1].upper() + said[1:])}.</p>" if said else ""]
+    markup += [f"<pre>{escape(shown['text'])}</pre>"] if "text" in shown else []
+    markup += [table(shown["head"], shown["rows"])] if "rows" in shown else []
+    return f"<section>{''.join(markup)}</section>"
 
 
 def tables(facts: Facts) -> str:
     """The numbers as HTML."""
     attribution = facts["attribution"]
     top = [[_step(one), _percent(one["share"])] for one in attribution["top"]]
-    parts = {
+    bodies = {
         "Gradient by layer": _verdicts(facts),
         "Effective memory": table(
             ["measured", "steps", "of its units", "median"], [_memory_row(*pair) for pair in facts["memory"].items()]
         ),
-        "Effective memory by gradient, beside that of others": table(
-            ["network", "cell", "weights", "steps"], _compared(facts)
+        "Beside others": table(
+            ["network", "cell", "weights", "memory by gradient, steps", "gradient"], _compared(facts)
         )
         if "compared" in facts
         else "",
@@ -113,7 +114,7 @@ def tables(facts: Facts) -> str:
         "States, gates and candidates": _values(facts),
         "Training": f"<p>{escape(training_text(facts['training']))}.</p>" + _training(facts["training"]),
     }
-    return "\n".join(f"<section><h2>{escape(head)}</h2>{body}</section>" for head, body in parts.items() if body)
+    return "\n".join(f"<section><h2>{escape(head)}</h2>{body}</section>" for head, body in bodies.items() if body)
 
 
 def _nothing(attribution: Facts) -> str:
@@ -149,18 +150,22 @@ def cell(compared: Facts) -> str:
 
 def _compared(facts: Facts) -> list[list[str]]:
     return [
-        [one["name"], cell(one), str(one["parameters"]), str(one["length"]) + ("" if one["ended"] else " or more")]
+        [
+            *(one["name"], cell(one), str(one["parameters"])),
+            str(one["length"]) + ("" if one["ended"] else " or more"),
+            one["verdict"],
+        ]
         for one in facts.get("compared", [])
     ]
 
 
 def _values(facts: Facts) -> str:
     rows = [
-        [f"{name}, {_place(place)}", _number(found["mean"]),
-         *(_percent(found[k]) for k in ("saturated", "low", "high")),
-         *(_units(found[k], found["units"]) for k in ("stuck", "dead"))]
-        for place in facts["values"]
-        for name, found in place["names"].items()
+        [f"{name}, {_place(layer_facts)}", _number(facts_of["mean"]),
+         *(_percent(facts_of[k]) for k in ("saturated", "low", "high")),
+         *(_units(facts_of[k], facts_of["units"]) for k in ("stuck", "dead"))]
+        for layer_facts in facts["values"]
+        for name, facts_of in layer_facts["names"].items()
     ]  # fmt: skip
     return table(["value", "mean", "saturated", "at its low end", "at its high end", "stuck units", "dead units"], rows)
 
@@ -173,19 +178,19 @@ def _training(training: Facts) -> str:
     return (table(header, rows) if rows else "") + (f"<p>Spikes: {spikes}.</p>" if spikes else "")
 
 
-def _noted(place: Facts) -> list[tuple[str, str]]:
+def _noted(layer_facts: Facts) -> list[tuple[str, str]]:
     """What of a layer's values calls for a remark: saturation, stuck and dead units."""
-    found = []
-    for name, value in place["names"].items():
+    notes = []
+    for name, value in layer_facts["names"].items():
         said = [f"{_percent(value['saturated'])} saturated"] if value["saturated"] is not None else []
         said += [f"{k} {_units(value[k], value['units'])}" for k in ("stuck", "dead") if value[k]]
         if said:
-            found.append((f"{name}, {_place(place)}", ", ".join(said)))
-    return found
+            notes.append((f"{name}, {_place(layer_facts)}", ", ".join(said)))
+    return notes
 
 
-def _place(place: Facts) -> str:
-    return f"layer {place['layer'] + 1}" + (", backwards" if place["direction"] else "")
+def _place(layer_facts: Facts) -> str:
+    return f"layer {layer_facts['layer'] + 1}" + (", backwards" if layer_facts["direction"] else "")
 
 
 def _units(units: Sequence[int], of: int) -> str:

@@ -114,8 +114,8 @@ def _computed(call: Call, old: Sequence[Tensor], nodes: Sequence[int]) -> Iterat
 
 
 def _packed(units: list[int], kept: list[Tensor], summed: list[Tensor]) -> dict[str, Any]:
-    found: dict[str, Any] = {"units": units, "data": packed(torch.cat(kept))}
-    return found | ({"summary": packed(torch.cat(summed))} if summed else {})
+    values: dict[str, Any] = {"units": units, "data": packed(torch.cat(kept))}
+    return values | ({"summary": packed(torch.cat(summed))} if summed else {})
 
 
 def packed(values: Tensor) -> str:

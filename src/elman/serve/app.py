@@ -289,14 +289,14 @@ def _add_socket(app: FastAPI, server: Server) -> None:
     @app.websocket("/sessions/{session}")
     async def talk(socket: WebSocket, session: str) -> None:
         """A session over a WebSocket: each message is the JSON of values, each answer that of what is said."""
-        found = server.sessions.get(session)
-        if found is None or not server.knows(socket.headers):
-            await socket.close(4404 if found is None else 4401)
+        open_session = server.sessions.get(session)
+        if open_session is None or not server.knows(socket.headers):
+            await socket.close(4404 if open_session is None else 4401)
             return
         await socket.accept()
         with suppress(WebSocketDisconnect):
             while True:
-                await socket.send_text(await _answer(found, await socket.receive_text()))
+                await socket.send_text(await _answer(open_session, await socket.receive_text()))
 
     async def _answer(session: Session, message: str) -> str:
         try:
@@ -309,30 +309,32 @@ def _add_socket(app: FastAPI, server: Server) -> None:
 
 def _forecast(job: Any, asked: ForecastAsked) -> Forecast:
     data = None if asked.values is None else _columns(asked.values, len(job.series.names))
-    found = job.predict(asked.steps or job.config.horizon, data, levels=asked.levels)
+    continuation = job.predict(asked.steps or job.config.horizon, data, levels=asked.levels)
     around = {
-        f"{level:g}": {"low": (found.values - width).tolist(), "high": (found.values + width).tolist()}
-        for level, width in found.widths.items()
+        f"{level:g}": {"low": (continuation.values - width).tolist(), "high": (continuation.values + width).tolist()}
+        for level, width in continuation.widths.items()
     }
-    dates = None if found.dates is None or data is not None else [str(date) for date in found.dates]
-    return Forecast(columns=list(found.names), forecast=found.values.tolist(), dates=dates, intervals=around)
+    dates = None if continuation.dates is None or data is not None else [str(date) for date in continuation.dates]
+    return Forecast(
+        columns=list(continuation.names), forecast=continuation.values.tolist(), dates=dates, intervals=around
+    )
 
 
 def _classes(job: Any, asked: ClassifyAsked) -> Classes:
     sequences = [s if isinstance(s, str) else _columns(s, None) for s in asked.sequences]
-    found = job.predict(sequences)
-    odds = np.asarray(found.probabilities).tolist()
-    return Classes(classes=list(found.classes), labels=list(found.labels), probabilities=odds)
+    prediction = job.predict(sequences)
+    odds = np.asarray(prediction.probabilities).tolist()
+    return Classes(classes=list(prediction.classes), labels=list(prediction.labels), probabilities=odds)
 
 
 def _some(pieces: Iterator[tuple[str, Any]]) -> str | None:
     """The next text that is not empty; None at the end. A few symbols at a time: a thread is asked for each."""
-    until, found = time.perf_counter() + 0.005, ""
+    until, said = time.perf_counter() + 0.005, ""
     for text, _ in pieces:
-        found += text
-        if found and time.perf_counter() > until:
-            return found
-    return found or None
+        said += text
+        if said and time.perf_counter() > until:
+            return said
+    return said or None
 
 
 def _columns(values: Any, count: int | None) -> NDArray[Any]:

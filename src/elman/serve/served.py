@@ -46,13 +46,13 @@ class Together:
         while self._waiting:
             now, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
             answers = await loop.run_in_executor(COMPUTING, _answers, [question for question, _ in now])
-            for (_, future), found in zip(now, answers, strict=True):
+            for (_, future), answer in zip(now, answers, strict=True):
                 if future.done():  # who asked has gone
                     continue
-                if isinstance(found, Exception):
-                    future.set_exception(found)
+                if isinstance(answer, Exception):
+                    future.set_exception(answer)
                 else:
-                    future.set_result(found)
+                    future.set_result(answer)
 
 
 def _answers(questions: list[Question]) -> list[Any]:
@@ -85,11 +85,11 @@ class Session:
             return await asyncio.get_running_loop().run_in_executor(COMPUTING, self._push, values)
 
     def _push(self, values: Sequence[Any]) -> list[Any]:
-        found = []
+        answers = []
         for value in values:
             said = self.stream.push(value)
-            found.append(None if said is None else said.tolist())
-        return found
+            answers.append(None if said is None else said.tolist())
+        return answers
 
 
 class Served:
@@ -127,11 +127,11 @@ class Served:
     def facts(self) -> dict[str, Any]:
         """What a client should know of it."""
         model = self.model
-        found: dict[str, Any] = {"run": self.name, "task": self.task, "cell": self.job.network.cell}
+        facts: dict[str, Any] = {"run": self.name, "task": self.task, "cell": self.job.network.cell}
         if model is not None:
-            found |= {"columns": list(model.columns), "context": model.context, "horizon": model.horizon}
-            found |= {"classes": list(model.classes), "symbols": len(model.tokens)}
-        return found | {"sessions": self.refusal or "yes"}
+            facts |= {"columns": list(model.columns), "context": model.context, "horizon": model.horizon}
+            facts |= {"classes": list(model.classes), "symbols": len(model.tokens)}
+        return facts | {"sessions": self.refusal or "yes"}
 
 
 class Sessions:

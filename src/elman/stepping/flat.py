@@ -184,8 +184,8 @@ class Writer:
                 at.append(self._add(Value(node.op, args, stop - first, weights[node.name], first, node.blocks)))
             elif node.op == "total":
                 # A value of one number for all units counts once a unit.
-                parts = [self._whole(a, sizes[program.nodes[n].size]) for a, n in zip(args, node.args, strict=True)]
-                at.append(self._add(Value("total", tuple(parts))))
+                terms = [self._whole(a, sizes[program.nodes[n].size]) for a, n in zip(args, node.args, strict=True)]
+                at.append(self._add(Value("total", tuple(terms))))
             else:
                 at.append(self(node.op, *args))
             if i in names and self.values[at[-1]].op in TABLE:

@@ -33,11 +33,11 @@ class Interpreted:
 
     def initial(self, rows: int) -> list[Tensor]:
         """The states before the first step, (rows, n) each."""
-        found = []
+        states = []
         for memory in self.flat.memories:
             begins = torch.zeros(memory.size) if memory.initial is None else memory.initial
-            found.append(begins.to(self.dtype).expand(rows, -1).clone())
-        return found
+            states.append(begins.to(self.dtype).expand(rows, -1).clone())
+        return states
 
     @torch.no_grad()
     def __call__(self, inputs: Mapping[str, Tensor], state: Sequence[Tensor]) -> tuple[dict[str, Tensor], list[Tensor]]:
@@ -108,8 +108,8 @@ class InterpretedStep:
 
     def __call__(self) -> None:
         """One step."""
-        given = {name: torch.from_numpy(value) for name, value in self.inputs.items()}
-        outputs, state = self._step(given, [torch.from_numpy(part) for part in self.state])
+        tensors = {name: torch.from_numpy(value) for name, value in self.inputs.items()}
+        outputs, state = self._step(tensors, [torch.from_numpy(part) for part in self.state])
         for name, value in outputs.items():
             self.outputs[name][:] = value.numpy()
         for old, new in zip(self.state, [part.numpy() for part in state], strict=True):

@@ -294,10 +294,10 @@ class _Written:
         with c.loop(0, _whole(width, c.width), c.width) as j:
             c.store_vector(c.load_vector(c.at(source, j.index)), c.at(self._array(i), j.index))
 
-    def _products(self, parts: Sequence[int]) -> None:
-        values = [self.flat.values[i] for i in parts]
+    def _products(self, indices: Sequence[int]) -> None:
+        values = [self.flat.values[i] for i in indices]
         size, blocks = sum(v.size for v in values), values[0].blocks
-        together = self._one_array(parts, values, size)
+        together = self._one_array(indices, values, size)
         columns = self.shapes[values[0].name][1]
         height = size // blocks
         tiles = _tiles(height, self.c.width)
@@ -312,11 +312,11 @@ class _Written:
                 self._tile(at, wide, columns, x, self.c.at(together, b * height + start), height - start)
                 at += wide * columns
 
-    def _one_array(self, parts: Sequence[int], values: Sequence[Value], size: int) -> Any:
+    def _one_array(self, indices: Sequence[int], values: Sequence[Value], size: int) -> Any:
         """Room for the products together; each of them is a part of it."""
-        first = self.rows.place(("together", parts[0]), size + TILE * self.c.width)
+        first = self.rows.place(("together", indices[0]), size + TILE * self.c.width)
         at = first
-        for i, value in zip(parts, values, strict=True):
+        for i, value in zip(indices, values, strict=True):
             self.rows.at.setdefault(i, at)
             at += value.size
         return self.c.at(self.row, first)

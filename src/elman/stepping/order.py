@@ -116,7 +116,7 @@ def _kept(flat: Flat, stages: list[Stage]) -> frozenset[int]:
 
 
 def _in_place(flat: Flat, stages: list[Stage]) -> frozenset[int]:
-    values, found = flat.values, set[int]()
+    values, overwritten = flat.values, set[int]()
     home = {i: k for k, stage in enumerate(stages) for i in _made(stage)}
     for k, memory in enumerate(flat.memories):
         where = home.get(memory.new)
@@ -126,5 +126,5 @@ def _in_place(flat: Flat, stages: list[Stage]) -> frozenset[int]:
         last = max((home[i] for i, v in enumerate(values) if memory.old in v.args), default=-1)
         read_after = memory.old in flat.outputs.values() or any(m.new == memory.old for m in flat.memories)
         if last <= where and not read_after and len(shared) == 1:
-            found.add(k)
-    return frozenset(found)
+            overwritten.add(k)
+    return frozenset(overwritten)

@@ -55,10 +55,10 @@ class Stream:
         follows; of a class the probabilities (K,). With several streams (rows, ...), and NaN for None.
         Raises :class:`ShapeError` for a value of another shape, a number that is not finite, or no symbol.
         """
-        found = self._read_symbol(value) if self.model.tokens else self._read_values(value)
+        output = self._read_symbol(value) if self.model.tokens else self._read_values(value)
         if self.rows > 1:
-            return found
-        return None if np.isnan(found).any() else found[0]
+            return output
+        return None if np.isnan(output).any() else output[0]
 
     def _read_symbol(self, value: Any) -> Array:
         symbols = np.asarray(value).reshape(-1)
@@ -73,12 +73,12 @@ class Stream:
         (network,) = self.networks
         network.inputs[name][:] = value
         network()
-        (found,) = network.outputs.values()
-        return self.said(found)
+        (output,) = network.outputs.values()
+        return self.said(output)
 
-    def said(self, found: NDArray[Any]) -> Array:
+    def said(self, output: NDArray[Any]) -> Array:
         """What the network says, of what its step gives (rows, n): of classes the probabilities."""
-        made = found.astype(np.float64)
+        made = output.astype(np.float64)
         if self.model.classes:
             scores = (made - self.model.prior) / self.model.temperature
             made = np.exp(scores - scores.max(1, keepdims=True))
@@ -145,8 +145,8 @@ class Stream:
         for step in x:
             network.inputs["x"][:] = step
             network()
-        (found,) = network.outputs.values()
-        return found.astype(np.float64)
+        (output,) = network.outputs.values()
+        return output.astype(np.float64)
 
     def _on_line(self, window: Array, s: Standing) -> Array:
         """Forecasts (rows, K, C) of a network on a line after ``window`` (rows, context, C)."""
@@ -168,8 +168,8 @@ class Stream:
         shape = (model.steps, rows, len(model.columns), 1)
         read = np.concatenate([cut.reshape(*shape[:3], -1), np.broadcast_to(np.log(size)[None, ..., None], shape)], -1)
         x = read.reshape(model.steps, -1, read.shape[-1])
-        parts = np.mean([self._through(network, x) for network in self.networks], 0)
-        own = parts.reshape(rows, len(model.columns), 2, -1).transpose(2, 0, 3, 1) * s.units[:, None, None]
+        mean = np.mean([self._through(network, x) for network in self.networks], 0)
+        own = mean.reshape(rows, len(model.columns), 2, -1).transpose(2, 0, 3, 1) * s.units[:, None, None]
         own = own * size[:, None]
         straight = (line - model.shift) / model.scale
         beside = z[:, -1:] + own[1]

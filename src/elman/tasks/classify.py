@@ -304,9 +304,9 @@ class ClassifyTask:
         """The logits (n, K) of sequences as :meth:`read` gives them, on the CPU."""
         self.model.eval()
         order = sorted(range(len(inputs)), key=lambda i: len(inputs[i]))
-        found = torch.empty(len(inputs), len(self.classes))
+        logits = torch.empty(len(inputs), len(self.classes))
         for start in range(0, len(order), EVALUATED_AT_ONCE):
             chosen = order[start : start + EVALUATED_AT_ONCE]
             batch = self.collated([inputs[i] for i in chosen], np.zeros(len(chosen), dtype=np.int64))
-            found[chosen] = self.model(batch.inputs, batch.lengths).float().cpu()
-        return found
+            logits[chosen] = self.model(batch.inputs, batch.lengths).float().cpu()
+        return logits

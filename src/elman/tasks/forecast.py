@@ -88,7 +88,7 @@ class ForecastTask:
             errors = torch.stack([targets[chosen] - line(x), targets[chosen] - x[-1].unsqueeze(1)])
             left.append(errors.square().mean((1, 2)) * len(chosen))
             spread.append((x - x[-1]).square().mean((0, 1)) * len(chosen))
-        units, usual = ((torch.stack(parts).sum(0) / len(train)).sqrt().cpu().numpy() for parts in (left, spread))
+        units, usual = ((torch.stack(terms).sum(0) / len(train)).sqrt().cpu().numpy() for terms in (left, spread))
         model.stand_on(line, np.maximum(units, LEAST_UNIT), np.maximum(usual, LEAST_UNIT))
 
     def line_before(self, end: int) -> Lines:
@@ -176,16 +176,16 @@ class ForecastTask:
         """
         if isinstance(self.model, NetworkOnLine):
             each = self.model.parts_of_each(batch.inputs)
-            errors = [self._errors(self.model, parts, batch.inputs, batch.targets) for parts in each]
+            errors = [self._errors(self.model, pair, batch.inputs, batch.targets) for pair in each]
             return torch.stack(errors).mean((0, 2, 3, 4)).sum(), None
         prediction, after = self.model(batch.inputs, state, last=self.config.targets == "last")
         loss = mse_loss(prediction if self.config.targets == "every" else prediction[-1], batch.targets)
         return loss, detached(after) if self.config.stateful else None
 
     @staticmethod
-    def _errors(model: NetworkOnLine, parts: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
+    def _errors(model: NetworkOnLine, pair: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
         """The squared errors (2, B, K, C) of both ``parts`` of ``model``, each in its unit."""
-        added, beside = parts
+        added, beside = pair
         made = torch.stack([model.line(inputs) + added, beside])
         return ((made - targets) / model.units[:, None, None]).square()
 
@@ -207,13 +207,13 @@ class ForecastTask:
         """The squared errors (2, n, C) of both parts after each window of ``part``, in units of what the line leaves
         in training."""
         inputs, targets = self._windows(every=False)
-        found = []
+        batches = []
         for rows in torch.arange(part.start, part.stop).split(EVALUATED_AT_ONCE):
             rows = rows.to(self.z.device)
             x = inputs[rows].transpose(0, 1)
             errors = self._errors(model, model.parts(x), x, targets[rows]).mean(2)
-            found.append(errors * (model.units / model.units[0]).square()[:, None])
-        return torch.cat(found, 1).double().cpu().numpy()
+            batches.append(errors * (model.units / model.units[0]).square()[:, None])
+        return torch.cat(batches, 1).double().cpu().numpy()
 
     def _windows(self, every: bool) -> tuple[Tensor, Tensor]:
         return windows(self.z, self.context, self.config.trained_horizon, every)
@@ -275,24 +275,24 @@ class ForecastTask:
         return self.z.unfold(0, self.context, 1)[part.start : part.stop : part.step].permute(2, 0, 1)
 
     def _read(self, contexts: Tensor) -> Tensor:
-        parts = contexts.split(EVALUATED_AT_ONCE, dim=1)
-        return torch.cat([self.model(rows, last=True)[0][-1] for rows in parts])
+        batches = contexts.split(EVALUATED_AT_ONCE, dim=1)
+        return torch.cat([self.model(rows, last=True)[0][-1] for rows in batches])
 
     def _fed_back(self, part: range, steps: int) -> Tensor:
         """The first ``steps`` steps (n, steps, C) after each window of ``part``; what is not forecast at once is fed
         back."""
-        found = self._at_once(part)
-        if found.shape[1] >= steps:
-            return found[:, :steps]
+        ahead = self._at_once(part)
+        if ahead.shape[1] >= steps:
+            return ahead[:, :steps]
         if self.config.stateful:
             loops = (self._carry_on(self.z[: w + self.context, None]) for w in part)
             return torch.stack([torch.cat(list(_until(loop, steps)))[:steps] for loop in loops])
-        contexts, made = self._contexts(part), found
-        while found.shape[1] < steps:
+        contexts, made = self._contexts(part), ahead
+        while ahead.shape[1] < steps:
             contexts = torch.cat([contexts, made.transpose(0, 1)])[-self.context :]
             made = self._read(contexts)
-            found = torch.cat([found, made], 1)
-        return found[:, :steps]
+            ahead = torch.cat([ahead, made], 1)
+        return ahead[:, :steps]
 
     @torch.no_grad()
     def errors_before(self, end: int, steps: int) -> tuple[Tensor, list[int]]:
@@ -309,7 +309,7 @@ class ForecastTask:
             begin = max(self.trained.last_training_value, self.context)
         steps = max(1, min(steps, end - begin - 1))
         count = end - begin - steps + 1
-        found, origins = [], []
+        errors, origins = [], []
         for block in np.array_split(np.arange(begin, begin + count), min(BLOCKS, count)):
             # Every second, third, ... origin of a long block says as much.
             part = range(block[0], block[-1] + 1, max(1, self._stride(len(block))))
@@ -317,8 +317,8 @@ class ForecastTask:
             self.use_line_before(int(block[0]))
             origins += [w + self.context for w in part]
             truth = torch.stack([self.z[w + self.context : w + self.context + steps] for w in part])
-            found.append(truth - self._fed_back(part, steps))
-        return torch.cat(found), origins
+            errors.append(truth - self._fed_back(part, steps))
+        return torch.cat(errors), origins
 
     def _stride(self, origins: int) -> int:
         most = ORIGINS_OF_A_STATE if self.config.stateful else ORIGINS_A_BLOCK
@@ -390,9 +390,9 @@ def best_shares(own: Tensor, left: Tensor) -> Tensor:
     return min(tried, key=lambda shares: float((left - shares @ own).square().sum()))
 
 
-def _until(parts: Iterable[Tensor], count: int) -> Iterator[Tensor]:
+def _until(batches: Iterable[Tensor], count: int) -> Iterator[Tensor]:
     """Parts until they hold ``count`` rows together."""
-    for part in parts:
+    for part in batches:
         yield part
         count -= len(part)
         if count <= 0:

@@ -91,11 +91,11 @@ class Lines(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """The scaled forecasts (B, K, C) after z (T, B, C)."""
         values = z[-self.reach :].double() * self.scale + self.shift
-        found = self.share[0] * self._mapped(0, values)
+        forecast = self.share[0] * self._mapped(0, values)
         if bool(self.share[1].any()):
             logs = self._mapped(1, values.maximum(self.floor).log())
-            found = found + self.share[1] * logs.clamp(max=LARGEST_EXPONENT).exp()
-        return ((found - self.shift) / self.scale).to(z.dtype)
+            forecast = forecast + self.share[1] * logs.clamp(max=LARGEST_EXPONENT).exp()
+        return ((forecast - self.shift) / self.scale).to(z.dtype)
 
     def _mapped(self, which: int, values: Tensor) -> Tensor:
         return torch.einsum("ckr,rbc->bkc", self.weights[which], values) + self.biases[which].T
@@ -210,12 +210,12 @@ class NetworkOnLine(nn.Module):
 
         From what it reads, ``x``, to its ``both`` forecasts (2 * horizon,).
         """
-        found = []
+        steps = []
         for part in self.networks():
             w = Writer()
             output = write_step(part.recurrent, w, w.input("x", part.recurrent.input_size))
-            found.append(w.flat(both=w.affine(part.head, output, "head")))
-        return tuple(found)
+            steps.append(w.flat(both=w.affine(part.head, output, "head")))
+        return tuple(steps)
 
     def standing(self) -> Standing:
         """What the networks stand on, as numbers."""

@@ -142,14 +142,14 @@ class PanelTask:
 
     def forecast_by_lines(self, part: Part, before: str) -> Array:
         """The lines' scaled forecasts (n, K) of the windows of ``part``, which are in the order of their series."""
-        found, lines, columns = np.empty((len(part), self.horizon)), self.lines(before), self.columns
+        forecasts, lines, columns = np.empty((len(part), self.horizon)), self.lines(before), self.columns
         starts = np.searchsorted(part.series, np.arange(len(self.columns) + 1))
         for s in np.unique(part.series).tolist():
             rows = slice(starts[s], starts[s + 1])
             reach = lines[s].weights.shape[2]
             seen = columns[s][part.origin[rows, None] + np.arange(-reach, 0)]
-            found[rows] = (lines[s](seen) - self.shift[s]) / self.scale[s]
-        return found
+            forecasts[rows] = (lines[s](seen) - self.shift[s]) / self.scale[s]
+        return forecasts
 
     def targets(self, part: Part) -> Tensor:
         """What follows the windows of ``part``, scaled, (n, K)."""
@@ -221,12 +221,12 @@ class PanelTask:
     def loss(self, batch: Batch, state: None = None) -> tuple[Tensor, None]:
         """The sum of both parts' mean squared errors, each in its series' unit: see :class:`ForecastTask`."""
         self._measured(batch)
-        errors = [self._errors(batch, parts) for parts in self.model.parts_of_each(batch.inputs)]
+        errors = [self._errors(batch, pair) for pair in self.model.parts_of_each(batch.inputs)]
         return torch.stack(errors).mean((0, 2, 3, 4)).sum(), None
 
-    def _errors(self, batch: Batch, parts: Tensor) -> Tensor:
+    def _errors(self, batch: Batch, pair: Tensor) -> Tensor:
         """The squared errors (2, 1, K, R) of both parts."""
-        added, beside = parts
+        added, beside = pair
         made = torch.stack([batch.lines + added, beside])
         return ((made - batch.targets) / self.model.units[:, None, None]).square()
 
@@ -282,9 +282,9 @@ class PanelTask:
             line, truth = batch.lines / self.model.units[0], batch.targets / self.model.units[0]
             own.append(torch.stack([added, beside - line])[:, 0].double())
             left.append((truth - line)[0].double())
-        parts, rest = torch.cat(own, 2), torch.cat(left, 1)  # (2, K, n), (K, n)
-        shares = best_shares(parts.flatten(1), rest.flatten())
-        gained = (rest.square() - (rest - torch.einsum("s,skn->kn", shares, parts)).square()).mean(0).cpu().numpy()
+        own_parts, rest = torch.cat(own, 2), torch.cat(left, 1)  # (2, K, n), (K, n)
+        shares = best_shares(own_parts.flatten(1), rest.flatten())
+        gained = (rest.square() - (rest - torch.einsum("s,skn->kn", shares, own_parts)).square()).mean(0).cpu().numpy()
         mean, doubt = self._gain(gained)
         certain = 1 - (doubt / mean) ** 2 if mean > doubt else 0.0
         self.model.use(*(certain * shares).tolist())
@@ -307,7 +307,7 @@ class PanelTask:
         self.model.eval()
         self._to_device()
         lines = self.forecast_by_lines(part, before)
-        found = []
+        forecasts = []
         for rows in np.array_split(np.arange(len(part)), self._chunks(len(part))):
             chosen = part.series[rows]
             line = torch.from_numpy(lines[rows]).to(self.z)
@@ -316,5 +316,5 @@ class PanelTask:
                 added, beside = self.model.parts(self.contexts(part.taken(rows)).unsqueeze(1))[:, 0].mT  # (n, K) each
                 own, other = self.model.shares
                 line = line + own * added + other * (beside - line)
-            found.append(line.double().cpu().numpy() * self.scale[chosen, None] + self.shift[chosen, None])
-        return np.concatenate(found)
+            forecasts.append(line.double().cpu().numpy() * self.scale[chosen, None] + self.shift[chosen, None])
+        return np.concatenate(forecasts)

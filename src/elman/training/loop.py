@@ -178,7 +178,7 @@ class Training:
 
     def train_step(self, epoch: int, step: int, batch: Any, state: Any) -> tuple[float, float, Any]:
         """Forward, backward, clip, step; return the loss, the norm of the gradient before clipping, and the state."""
-        place = f"epoch {epoch}, step {step + 1} of {self.steps}"
+        when = f"epoch {epoch}, step {step + 1} of {self.steps}"
         self.set_rate((epoch - 1) * self.steps + step)
         self.optimizer.zero_grad()
         loss, after = self.task.loss(batch, state)
@@ -186,9 +186,9 @@ class Training:
         def again() -> Tensor:
             return self.task.loss(batch, state)[0]
 
-        value = self.finite(loss.item(), f"the loss at {place}", again)
+        value = self.finite(loss.item(), f"the loss at {when}", again)
         loss.backward()
-        norm = self.finite(self.health.step(value), f"the norm of the gradient at {place}", again)
+        norm = self.finite(self.health.step(value), f"the norm of the gradient at {when}", again)
         if 0 < self.recipe.clip < norm:
             clip_grads_with_norm_(self.parameters, self.recipe.clip, torch.tensor(norm))
         self.optimizer.step()

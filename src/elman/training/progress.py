@@ -100,10 +100,10 @@ class Progress:
 
 
 def _losses(row: Mapping[str, Any]) -> str:
-    parts = [f"train {row['train_loss']:.4g}"]
+    words = [f"train {row['train_loss']:.4g}"]
     if row["validation_loss"] is not None:
-        parts.append(f"validation {row['validation_loss']:.4g}")
-    return "  ".join([*parts, f"lr {row['lr']:.2g}"])
+        words.append(f"validation {row['validation_loss']:.4g}")
+    return "  ".join([*words, f"lr {row['lr']:.2g}"])
 
 
 def _bar(stream: TextIO, unit: str) -> Any:

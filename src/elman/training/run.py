@@ -136,13 +136,13 @@ class Run(Generic[Config]):
 
     def _need_own(self, name: str) -> None:
         with naming(self.path / name):
-            found = _checksum(self.path)
+            checksum = _checksum(self.path)
         if self.config.data_checksum is None:
             raise RunError(
                 f"{self.path / CONFIG}: has no checksum of {name}: the run is of an older Elman, or the file not its "
                 "own; train it anew"
             )
-        if found != self.config.data_checksum:
+        if checksum != self.config.data_checksum:
             raise RunError(
                 f"{self.path / name}: is not the data of this run: {CONFIG} has another checksum; restore it"
             )

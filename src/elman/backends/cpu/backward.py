@@ -53,8 +53,8 @@ class _Backward(Stages):
         """The carries begin as the gradients of the final states."""
         c, plan = self.c, self.plan
         for state in plan.program.states:
-            given = c.pointer(f"from:{state.name}"), c.number(f"from_row:{state.name}")
-            copy_rows(c, plan.sizes[state.size], low, high, given, self._carry(state.name, c.number("steps")))
+            source = c.pointer(f"from:{state.name}"), c.number(f"from_row:{state.name}")
+            copy_rows(c, plan.sizes[state.size], low, high, source, self._carry(state.name, c.number("steps")))
 
     def _carry(self, name: str, turn: Any) -> tuple[Any, Any]:
         """The carry of a state that the step at a turn leaves; that of the first step is the caller's."""
@@ -103,11 +103,11 @@ class _Backward(Stages):
             self._store_carry(body, time, row, str(store.name), value)
         else:
             with self.c.when(self.is_wanted(str(store.name))):
-                place = time.whole(f"gradient:{store.name}", self.plan.n(store.nodes[0]))
-                self._store(body, place, row, value)
+                stretch = time.whole(f"gradient:{store.name}", self.plan.n(store.nodes[0]))
+                self._store(body, stretch, row, value)
 
-    def _store(self, body: Body, place: tuple[Any, Any], row: Row, value: Any) -> None:
-        body.store(self.held(row, value, self.c.splat(0.0)), self.row_at(place, row.index))
+    def _store(self, body: Body, stretch: tuple[Any, Any], row: Row, value: Any) -> None:
+        body.store(self.held(row, value, self.c.splat(0.0)), self.row_at(stretch, row.index))
 
     def _store_carry(self, body: Body, time: Time, row: Row, name: str, value: Any) -> None:
         """What flows to an old state; a row that is over passes on what came, a reset passes on nothing."""
@@ -115,13 +115,13 @@ class _Backward(Stages):
         if row.runs is not None:
             came = self.row_at(self._carry(name, c.add(time.turn, 1)), row.index)
             value = c.b.select(row.runs, value, body.load(came))
-        place = self._carry(name, time.turn)
+        stretch = self._carry(name, time.turn)
         if self.variant.resets:
             anew, zero = flag(c, "reset", time.step, row.index), c.splat(0.0)
-            initial = c.at(c.pointer(f"to_initial:{name}"), c.mul(row.index, place[1]))
+            initial = c.at(c.pointer(f"to_initial:{name}"), c.mul(row.index, stretch[1]))
             body.store(c.b.fadd(body.load(initial), c.b.select(anew, value, zero)), initial)
             value = c.b.select(anew, zero, value)
-        body.store(value, self.row_at(place, row.index))
+        body.store(value, self.row_at(stretch, row.index))
 
     def _add_gathered(self) -> None:
         """Add a step's sums of the learned vectors to those of all steps: in two levels, they lose less."""

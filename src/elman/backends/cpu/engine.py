@@ -104,11 +104,11 @@ class Engine:
         dims = [extra.dim() for extra in inputs.extras]
         inputs = inputs.readable()
         runner, team, chunks = self._runner(inputs)
-        found = runner.backward(inputs, team, chunks, wanted, grads, output, kept)
-        for i, dim in enumerate(dims, start=len(found) - len(dims)):
-            gradient = found[i]
-            found[i] = gradient.sum(0) if dim == 2 and gradient is not None else gradient
-        return found
+        gradients = runner.backward(inputs, team, chunks, wanted, grads, output, kept)
+        for i, dim in enumerate(dims, start=len(gradients) - len(dims)):
+            gradient = gradients[i]
+            gradients[i] = gradient.sum(0) if dim == 2 and gradient is not None else gradient
+        return gradients
 
 
 _ENGINES: dict[tuple[str, tuple[tuple[str, int], ...]], Engine] = {}
@@ -120,23 +120,23 @@ _BY_IDENTITY: dict[tuple[int, tuple[int, ...]], tuple[Program, Engine]] = {}
 def engine(program: Program, sizes: Mapping[str, int]) -> Engine:
     """The engine of a program at these sizes, made once."""
     key = (id(program), tuple(sizes.values()))
-    found = _BY_IDENTITY.get(key)
-    if found is None:
+    entry = _BY_IDENTITY.get(key)
+    if entry is None:
         if len(_BY_IDENTITY) == _MOST_PROGRAMS:
             _BY_IDENTITY.clear()  # the engines themselves stay, found again by the program's text
         # The program is kept with it, so that its identity is not given to another.
-        found = _BY_IDENTITY[key] = (program, of_text(program.to_json(), tuple(sizes.items())))
-    return found[1]
+        entry = _BY_IDENTITY[key] = (program, of_text(program.to_json(), tuple(sizes.items())))
+    return entry[1]
 
 
 def of_values(text: str, sizes: tuple[int, ...]) -> Engine:
     """The engine of a program's text; ``sizes`` are the numbers of :meth:`Program.sizes`, in its order."""
     key = (text, sizes)
-    found = _BY_VALUES.get(key)
-    if found is None:
+    compiled = _BY_VALUES.get(key)
+    if compiled is None:
         names = ("input", "hidden", "1", *Program.from_json(text).size_names)
-        found = _BY_VALUES[key] = of_text(text, tuple(zip(names, sizes, strict=True)))
-    return found
+        compiled = _BY_VALUES[key] = of_text(text, tuple(zip(names, sizes, strict=True)))
+    return compiled
 
 
 def of_text(text: str, sizes: tuple[tuple[str, int], ...]) -> Engine:

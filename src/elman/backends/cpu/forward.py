@@ -80,8 +80,8 @@ class _Forward(Stages):
             self._state(body, time, row, int(store.name), value)
         elif store.kind == "output":
             if not self.variant.shares_output(self.plan):
-                place = time.whole("output", self.plan.n(store.nodes[0]))
-                body.store(self.held(row, value, self.c.splat(0.0)), self.row_at(place, row.index))
+                stretch = time.whole("output", self.plan.n(store.nodes[0]))
+                body.store(self.held(row, value, self.c.splat(0.0)), self.row_at(stretch, row.index))
         else:
             body.store(value, self.row_at(time.row(store.nodes[0]), row.index))
 

@@ -62,9 +62,9 @@ def runs(c: Part, t: Any, b: Any) -> Any:
 def operand_row(c: Part, t: Any, b: Any) -> Any:
     """The address of the operand's row at this step; a state's is what the step before left, or the initial one."""
     initial = c.at(c.pointer("initial"), c.mul(b, c.number("initial_row")))
-    place = c.add(c.mul(c.b.sub(t, c.number("shift")), c.number("operand_step")), c.mul(b, c.number("operand_row")))
+    offset = c.add(c.mul(c.b.sub(t, c.number("shift")), c.number("operand_step")), c.mul(b, c.number("operand_row")))
     at_first = c.b.icmp_signed("==", t, c.number("initial_step"))
-    return c.b.select(at_first, initial, c.at(c.pointer("operand"), place))
+    return c.b.select(at_first, initial, c.at(c.pointer("operand"), offset))
 
 
 class Wide:
@@ -192,8 +192,8 @@ class Wide:
                 places = [c.load(c.at(self.tile_columns, i, I64), I64, 8) for i in range(SLAB)]
                 with self._rows(steps, rows) as (t, b, k):
                     source, target = self._column_row(t, b), c.at(self.slab, c.mul(k, down))
-                    for number, place in enumerate(places):
-                        value = c.b.load(c.at(source, place), typ=self.few, align=c.item)
+                    for number, column in enumerate(places):
+                        value = c.b.load(c.at(source, column), typ=self.few, align=c.item)
                         c.b.store(value, c.at(target, number * BLOCK * down), align=c.item)
             with otherwise, self._rows(steps, rows) as (t, b, k), c.loop(0, tiles) as i:
                 begin = c.at(self._column_row(t, b), c.load(c.at(self.tile_columns, i.index, I64), I64, 8))

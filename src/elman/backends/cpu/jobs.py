@@ -64,10 +64,10 @@ def _in_line(count: int) -> int:
 
 def shares(plan: Plan, batch: int) -> int:
     """Into how many shares the rows are cut, each of which forms a gradient of its own. Threads have no say in it."""
-    found, each = 1, share_lengths(plan)[0]
-    while each and 2 * found * SHARE <= batch and 2 * found * each <= _PARTIAL:
-        found *= 2
-    return found
+    count, each = 1, share_lengths(plan)[0]
+    while each and 2 * count * SHARE <= batch and 2 * count * each <= _PARTIAL:
+        count *= 2
+    return count
 
 
 def emit_jobs(c: Entry, plan: Plan) -> None:
@@ -131,8 +131,8 @@ def emit_shares(c: Entry, plan: Plan) -> None:
                 _add_up(c, source, target, job.width * job.count, gradients)
                 if job in plan.sums_of_columns:
                     column = c.add(c.mul(group.index, job.column_step), job.column)
-                    place = c.at(c.pointer("sums"), c.add(column, plan.sums_of_columns[job] * plan.width))
-                    _add_up(c, place, place, job.width, sums)
+                    address = c.at(c.pointer("sums"), c.add(column, plan.sums_of_columns[job] * plan.width))
+                    _add_up(c, address, address, job.width, sums)
 
 
 def _add_up(c: Entry, source: Any, target: Any, count: int, step: int) -> None:
@@ -200,8 +200,8 @@ def emit_vectors(c: Entry, plan: Plan, gather_at: list[int], gather_width: int) 
             with c.loop(0, count, carry=[zero]) as j:
                 start = j.values[0] if gather.total else zero
                 with c.loop(0, c.number("chunks"), carry=[start]) as share:
-                    place = c.add(c.mul(share.index, 2 * gather_width), gather_width + at)
-                    value = c.load(c.at(c.pointer("gathered"), c.add(place, j.index)))
+                    offset = c.add(c.mul(share.index, 2 * gather_width), gather_width + at)
+                    value = c.load(c.at(c.pointer("gathered"), c.add(offset, j.index)))
                     share.next = [c.b.fadd(share.values[0], value)]
                 j.next = share.values
                 c.store(share.values[0], c.at(target, i64(0) if gather.total else j.index))

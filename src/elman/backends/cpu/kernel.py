@@ -110,8 +110,8 @@ class Entry(Code):
 
     def write(self, name: str, value: Any) -> None:
         """Change the whole number called ``name``."""
-        place = self.at(self.table, self.arguments.names.index(name), I64)
-        self.b.store(value, place, align=8)
+        address = self.at(self.table, self.arguments.names.index(name), I64)
+        self.b.store(value, address, align=8)
 
     def run(self, symbol: str, names: Sequence[str], values: dict[str, Any]) -> None:
         """Call the kernel that is known as ``symbol`` with these numbers and addresses, in the order of ``names``."""

@@ -127,8 +127,8 @@ def emit_phase(
             for g in run.sums:
                 sums[g] = _dot(c, run.length, line, c.at(packed, at), sums[g])
                 at += size * _padded(run, c.width)
-        found = {s.root: _gather(c, v) for s, v in zip(phase.sums, sums, strict=True)}
-        body(begin(row.index), i64(0), c.lanes(size), found)
+        gathered = {s.root: _gather(c, v) for s, v in zip(phase.sums, sums, strict=True)}
+        body(begin(row.index), i64(0), c.lanes(size), gathered)
 
 
 def _dot(c: Part, length: int, line: Any, weights: Any, sums: list[Any]) -> list[Any]:

@@ -40,8 +40,8 @@ def folder() -> Path | None:
 def _is_private(path: Path) -> bool:
     if not hasattr(os, "getuid"):
         return True
-    found = path.stat()
-    return found.st_uid == os.getuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    status = path.stat()
+    return status.st_uid == os.getuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 def read(key: str) -> bytes | None:
@@ -76,9 +76,9 @@ def write(key: str, code: bytes) -> None:
 
 
 def _make_room(path: Path, count: int) -> None:
-    found = sorted(_files(path))
-    total = sum(size for _, size, _ in found) + count
-    for _, size, name in found:
+    objects = sorted(_files(path))
+    total = sum(size for _, size, _ in objects) + count
+    for _, size, name in objects:
         if total <= LIMIT:
             return
         total -= size
@@ -91,5 +91,5 @@ def _files(path: Path) -> Iterator[tuple[float, int, str]]:
     with os.scandir(path) as entries:
         for entry in entries:
             with contextlib.suppress(FileNotFoundError):
-                found = entry.stat()
-                yield found.st_mtime, found.st_size, entry.path
+                status = entry.stat()
+                yield status.st_mtime, status.st_size, entry.path

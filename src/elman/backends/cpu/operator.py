@@ -65,8 +65,8 @@ def sequence_backward(
 ) -> list[Tensor]:  # fmt: skip
     """The gradients that are wanted of (x, states, initial, parameters, extras), in order."""
     inputs = _inputs(x, states, initial, parameters, extras, valid, reset, reverse)
-    found = _engine(text, sizes).backward(inputs, wanted, grads, output, kept)
-    return [gradient for gradient in found if gradient is not None]
+    gradients = _engine(text, sizes).backward(inputs, wanted, grads, output, kept)
+    return [gradient for gradient in gradients if gradient is not None]
 
 
 @sequence_backward.register_fake
@@ -104,8 +104,10 @@ def _backward(ctx: Any, grads: Sequence[Tensor | None]) -> tuple[Any, ...]:
     for group, need in zip(groups, ctx.needs_input_grad[3:7], strict=True):
         needs += list(need) if isinstance(need, list | tuple) else [need] * len(group)
     incoming = list(grads[: 1 + ctx.counts[0]])
-    found = iter(sequence_backward(*ctx.program, x, *groups, valid, reset, ctx.reverse, incoming, output, kept, needs))
-    flat = [next(found) if need else None for need in needs]
+    gradients = iter(
+        sequence_backward(*ctx.program, x, *groups, valid, reset, ctx.reverse, incoming, output, kept, needs)
+    )
+    flat = [next(gradients) if need else None for need in needs]
     result = [flat.pop(0)]
     for count in ctx.counts:
         result.append(flat[:count])
@@ -136,8 +138,8 @@ def run(call: Call) -> Result:
     extras = [call.extras[e.name] for e in program.extras]
     tensors = (call.x, *call.states, *initial, *parameters, *extras)
     keep = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-    found = sequence(
+    results = sequence(
         text_of(program), list(call.sizes.values()), call.x, list(call.states), list(initial), parameters, extras,
         call.valid, call.reset, call.reverse, keep,
     )  # fmt: skip
-    return Result(found[0], tuple(found[1 : 1 + len(program.states)]))
+    return Result(results[0], tuple(results[1 : 1 + len(program.states)]))

@@ -32,8 +32,8 @@ def _madvise() -> Any:
     if sys.platform != "linux":
         return None
     try:
-        found = ctypes.CDLL(None).madvise
+        function = ctypes.CDLL(None).madvise
     except (OSError, AttributeError):
         return None
-    found.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-    return found
+    function.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    return function

@@ -135,8 +135,8 @@ def offsets(widths: Sequence[int]) -> tuple[list[int], int]:
     processor's cache.
     """
     at = 0
-    found = [0] * len(widths)
+    starts = [0] * len(widths)
     for i in sorted(range(len(widths)), key=lambda i: widths[i] == 1):
-        found[i] = at
+        starts[i] = at
         at += widths[i]
-    return found, -(-at // 16) * 16 if 1 in widths and at >= 64 else at
+    return starts, -(-at // 16) * 16 if 1 in widths and at >= 64 else at

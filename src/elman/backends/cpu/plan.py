@@ -121,8 +121,8 @@ class Plan:
             else:
                 open_.extend(self.nodes[i].args)
         order = sorted(needed)
-        found, width = offsets([self.n(i) for i in order])
-        return dict(zip(order, found, strict=True)), width
+        starts, width = offsets([self.n(i) for i in order])
+        return dict(zip(order, starts, strict=True)), width
 
     def _reached_back(self) -> set[int]:
         """The adjoint's own nodes that something wanted depends on."""

@@ -137,9 +137,9 @@ class Runner:
         carries = [inputs.x.new_empty(batch, n) for n in self.state_sizes]
         initials = [] if inputs.reset is None else [inputs.x.new_zeros(batch, n) for n in self.state_sizes]
         held = [_readable(g, n, self.dtype) for g, n in zip(grads, self.state_sizes, strict=True)]
-        for k, (given, carry) in enumerate(zip(held, carries, strict=True)):
-            row = given.stride(0) if given.dim() == 2 else 0
-            values += (given.data_ptr(), row, carry.data_ptr(), initials[k].data_ptr() if initials else 0, spare)
+        for k, (state, carry) in enumerate(zip(held, carries, strict=True)):
+            row = state.stride(0) if state.dim() == 2 else 0
+            values += (state.data_ptr(), row, carry.data_ptr(), initials[k].data_ptr() if initials else 0, spare)
             spare += self.item * carry.numel()
         return carries, initials, held
 
@@ -148,27 +148,27 @@ class Runner:
     ) -> tuple[Tensor | None, list[Tensor | None]]:
         """Room for the gradients of x and the further inputs; zeros where nothing flows to one."""
         steps, batch, n = inputs.x.shape
-        found: list[Tensor | None] = []
+        gradients: list[Tensor | None] = []
         names = ["input", *(f"extra:{e.name}" for e in self.program.extras)]
         widths = [n, *(self.plan.sizes[e.size] for e in self.program.extras)]
         for name, width, want in zip(names, widths, (wanted.x, *wanted.extras), strict=True):
             make = functools.partial(workspace.lent, inputs.x) if name in self.flows else inputs.x.new_zeros
-            found.append(make(steps, batch, width) if want else None)
-        values += [0 if g is None else g.data_ptr() for g in found]
-        return found[0], found[1:]
+            gradients.append(make(steps, batch, width) if want else None)
+        values += [0 if g is None else g.data_ptr() for g in gradients]
+        return gradients[0], gradients[1:]
 
     def _add_parameters(self, values: list[int], inputs: Inputs, wanted: Wanted) -> list[Tensor | None]:
         """Room for the gradients of the parameters; a weight's is formed too where only its columns' sums are asked."""
         sums = any(w and s for w, s in zip(wanted.parameters, self.summed, strict=True))
-        found: list[Tensor | None] = []
+        gradients: list[Tensor | None] = []
         for i, (parameter, tensor) in enumerate(zip(self.program.parameters, inputs.parameters, strict=True)):
             if wanted.parameters[i] or (sums and self.has_job[i]):
                 make = torch.empty_like if parameter.name in self.whole else torch.zeros_like
-                found.append(make(tensor))
+                gradients.append(make(tensor))
             else:
-                found.append(None)
-        values += [0 if g is None else g.data_ptr() for g in found]
-        return found
+                gradients.append(None)
+        values += [0 if g is None else g.data_ptr() for g in gradients]
+        return gradients
 
 
 def _turns(batch: int, share_rows: int, width: int) -> int:

@@ -73,9 +73,9 @@ class Schedule:
             stage.phases = self._phases(stage, summed, runs)
         raw = [i for stage in self.stages if not stage.fused for i in self._raw(stage)]
         widths = [sizes[self.nodes[key[0]].size] for key in [*self._crossing, *((i,) for i in raw)]]
-        found, self.crossing_width = offsets(widths)
-        self.crossing: dict[tuple[int, ...], int] = dict(zip(self._crossing, found, strict=False))
-        self.raw: dict[int, int] = dict(zip(raw, found[len(self.crossing) :], strict=True))
+        starts, self.crossing_width = offsets(widths)
+        self.crossing: dict[tuple[int, ...], int] = dict(zip(self._crossing, starts, strict=False))
+        self.raw: dict[int, int] = dict(zip(raw, starts[len(self.crossing) :], strict=True))
 
     @property
     def phases(self) -> tuple[Phase, ...]:
@@ -215,12 +215,12 @@ class Schedule:
     def _from_sums(self, place: _Place) -> set[int]:
         """The values of one unit that come from a product of the place's own stage."""
         if place.at.stage not in self._single_sums:
-            found: set[int] = set()
+            scalars: set[int] = set()
             for i in sorted(i for i, at in place.position.items() if at.stage == place.at.stage):
                 node = self.nodes[i]
-                if node.size == "1" and (node.op == "product" or any(a in found for a in node.args)):
-                    found.add(i)
-            self._single_sums[place.at.stage] = found
+                if node.size == "1" and (node.op == "product" or any(a in scalars for a in node.args)):
+                    scalars.add(i)
+            self._single_sums[place.at.stage] = scalars
         return self._single_sums[place.at.stage]
 
     def _is_again(self, place: _Place, i: int) -> bool:

@@ -70,9 +70,9 @@ class Stages:
         """Whether the gradient ``name`` is wanted."""
         return self.c.b.icmp_signed("!=", self.c.number(f"gradient:{name}"), i64(0))
 
-    def row_at(self, place: tuple[Any, Any], row: Any) -> Any:
+    def row_at(self, stretch: tuple[Any, Any], row: Any) -> Any:
         """The address of a row."""
-        return self.c.at(place[0], self.c.mul(row, place[1]))
+        return self.c.at(stretch[0], self.c.mul(row, stretch[1]))
 
     def held(self, row: Row, value: Any, other: Any) -> Any:
         """``value``, or ``other`` where the row is over."""
@@ -178,7 +178,7 @@ class Stages:
         def vector(unit: Any, mask: Any, sums: list[Any]) -> list[Any]:
             body = self._body(time, work, row, unit, mask)
             self._write_all(body, time, row, work)
-            values = [body.added(parts) for parts in summed.values()]
+            values = [body.added(terms) for terms in summed.values()]
             # Lanes without a unit hold anything.
             values = [v if mask is None else c.b.select(mask, v, c.splat(0.0)) for v in values]
             return [c.b.fadd(total, v) for total, v in zip(sums, values, strict=True)]
@@ -187,8 +187,8 @@ class Stages:
         for total, value in work.totals:
             summed[total] = (*summed.get(total, ()), value)
         sums = tiles.each_vector(c, size, vector, [c.splat(0.0)] * len(summed))
-        for total, found in zip(summed, sums, strict=True):
-            self._add(totals, total, narrow.in_every_lane(c, found))
+        for total, lane in zip(summed, sums, strict=True):
+            self._add(totals, total, narrow.in_every_lane(c, lane))
 
     def _add(self, totals: dict[int, Any], total: int, value: Any) -> None:
         totals[total] = self.c.b.fadd(totals[total], value) if total in totals else value

@@ -43,10 +43,10 @@ def find_sums(nodes: Sequence[Node], results: Iterable[int]) -> dict[int, Sum]:
     for i, node in enumerate(nodes):
         if node.op not in ("add", "product") or joins(i):
             continue
-        parts = leaves(i)
-        products = tuple(p for p in parts if nodes[p].op == "product" and (joins(p) or p == i))
+        terms = leaves(i)
+        products = tuple(p for p in terms if nodes[p].op == "product" and (joins(p) or p == i))
         if products:
-            vectors = tuple(p for p in parts if nodes[p].op == "vector" and nodes[p].size == node.size)
-            others = tuple(p for p in parts if p not in products and p not in vectors)
+            vectors = tuple(p for p in terms if nodes[p].op == "vector" and nodes[p].size == node.size)
+            others = tuple(p for p in terms if p not in products and p not in vectors)
             sums[i] = Sum(i, products, vectors, others)
     return sums

@@ -34,11 +34,15 @@ PARALLEL, MEMBER, MEMBERS = "elman_parallel", "elman_member", "elman_members"
 @functools.cache
 def has_pool() -> bool:
     """Whether there is a pool; where there is, kernels can call its functions by name."""
-    found = pool()
-    if found is not None:
-        for symbol, address in ((PARALLEL, found.parallel), (MEMBER, found.member), (MEMBERS, found.members)):
+    addresses = pool()
+    if addresses is not None:
+        for symbol, address in (
+            (PARALLEL, addresses.parallel),
+            (MEMBER, addresses.member),
+            (MEMBERS, addresses.members),
+        ):
             compiler.define(symbol, address)
-    return found is not None
+    return addresses is not None
 
 
 @functools.cache
@@ -48,8 +52,8 @@ def pool() -> Pool | None:
         try:
             library = ctypes.CDLL(str(path))
             names = ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads")
-            found = (ctypes.cast(getattr(library, name), ctypes.c_void_p).value for name in names)
-            return Pool(*(address or 0 for address in found))
+            addresses = (ctypes.cast(getattr(library, name), ctypes.c_void_p).value for name in names)
+            return Pool(*(address or 0 for address in addresses))
         except (OSError, AttributeError):
             continue
     return None

@@ -47,8 +47,8 @@ class Uses:
                 users.setdefault(use.cotangent, set()).add(use.operand in self.adjoint.program.recurrent)
         backwards = list(users)[::-1]
         order = sorted(backwards, key=lambda i: sum(users[i]) / len(users[i]))
-        found, width = offsets([self._n(i) for i in order])
-        return dict(zip(order, found, strict=True)), width
+        starts, width = offsets([self._n(i) for i in order])
+        return dict(zip(order, starts, strict=True)), width
 
     def _jobs(self) -> tuple[Job, ...]:
         jobs = [
@@ -98,10 +98,10 @@ class Uses:
                 in_columns.append((use.parameter, start, self.columns[use.cotangent], stop - start))
                 continue
             # A total that is summed over rows and steps anyway need not be known in the step.
-            parts = self.nodes[use.cotangent].args
-            total = self.nodes[use.cotangent].op == "total" and len({self.nodes[p].size for p in parts}) == 1
-            parts = parts if total else (use.cotangent,)
-            gathers.append(Gather(use.parameter, start, stop - start, parts, self.nodes[parts[0]].size, total))
+            terms = self.nodes[use.cotangent].args
+            total = self.nodes[use.cotangent].op == "total" and len({self.nodes[p].size for p in terms}) == 1
+            terms = terms if total else (use.cotangent,)
+            gathers.append(Gather(use.parameter, start, stop - start, terms, self.nodes[terms[0]].size, total))
         return tuple(in_columns), tuple(gathers)
 
 

@@ -105,12 +105,12 @@ def _rows(call: Call, terms: tuple[Term, ...], hidden: int, width: int | None) -
     if not terms:
         like = next(iter(call.parameters.values()))
         return like.new_zeros(hidden) if width is None else like.new_zeros(hidden, width)
-    found = []
+    products = []
     for term in terms:
         start, stop = call.program.parameter(term.parameter).span(term.rows, call.sizes)
         rows = call.parameters[term.parameter][start:stop]
-        found.append(rows if term.factor == 1 else rows * term.factor)
-    return found[0] if len(found) == 1 else torch.stack(found).sum(0)
+        products.append(rows if term.factor == 1 else rows * term.factor)
+    return products[0] if len(products) == 1 else torch.stack(products).sum(0)
 
 
 def flatten(call: Call, network: Network) -> None:

@@ -81,8 +81,8 @@ class _Replayed:
         """The gradients of the tensors of ``call``, good until the next chunk."""
         key = ("backward", _kind(call), tuple(needs), tuple(g is None for g in grads))
         work = self.backend.work(key, lambda: _Backward(self.backend.record, call, needs, grads))
-        found = iter(work.replay(call, [g for g in grads if g is not None]))
-        return [next(found) if need else None for need in needs]
+        computed = iter(work.replay(call, [g for g in grads if g is not None]))
+        return [next(computed) if need else None for need in needs]
 
     def differentiable(self) -> Backend:
         """The reference."""
@@ -143,5 +143,5 @@ class _Backward(_Work):
         wanted = [t for t in tensors_of(self.call) if t.requires_grad]
         with torch.enable_grad():
             result = Reference().run(self.call)
-        found = gradients(result, self.grads, wanted)
-        return [torch.zeros_like(t) if g is None else g for t, g in zip(wanted, found, strict=True)]
+        computed = gradients(result, self.grads, wanted)
+        return [torch.zeros_like(t) if g is None else g for t, g in zip(wanted, computed, strict=True)]

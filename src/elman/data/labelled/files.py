@@ -109,10 +109,10 @@ def _refuse_columns(path: Path, named: Mapping[str, Any]) -> None:
         raise DataError(f"{path}: has no columns, so leave out {', '.join(f'`{name}`' for name in named)}")
 
 
-def _with_missing_noted(found: Labelled) -> Labelled:
-    count = 0 if found.is_text else sum(int(np.isnan(values).sum()) for values in found.sequences)
+def _with_missing_noted(labelled: Labelled) -> Labelled:
+    count = 0 if labelled.is_text else sum(int(np.isnan(values).sum()) for values in labelled.sequences)
     note = f"{count} missing value(s): put on the line between their neighbours"
-    return replace(found, notes=(*found.notes, note)) if count else found
+    return replace(labelled, notes=(*labelled.notes, note)) if count else labelled
 
 
 def _of_folder(folder: Path, named: Mapping[str, Any]) -> Labelled:
@@ -163,7 +163,7 @@ def _columns(kind: str, raw: bytes, source: str) -> Columns:
 
 def _json_lines(text: str, source: str) -> Columns:
     rows = Rows(source, first=1, hint="counted from 1")
-    found: list[dict[str, Any]] = []
+    records: list[dict[str, Any]] = []
     for index, line in enumerate(text.rstrip().split("\n")):
         try:
             record = json.loads(line)
@@ -172,9 +172,9 @@ def _json_lines(text: str, source: str) -> Columns:
             raise rows.error(index, f"{reason}; want an object a line") from error
         if not isinstance(record, dict):
             raise rows.error(index, f"holds {shown(record)}; want an object such as {{'text': ..., 'label': ...}}")
-        found.append(record)
-    names = {name: None for record in found for name in record}
-    return Columns({name: [record.get(name) for record in found] for name in names}, rows)
+        records.append(record)
+    names = {name: None for record in records for name in record}
+    return Columns({name: [record.get(name) for record in records] for name in names}, rows)
 
 
 def _of_columns(columns: Columns, named: Mapping[str, Any]) -> Labelled:
@@ -228,12 +228,12 @@ def _cells(columns: Columns, name: str) -> list[Any]:
 
 def _json_list(cell: Any, rows: Rows, index: int, name: str) -> Any:
     try:
-        found = json.loads(cell)
+        values = json.loads(cell)
     except (TypeError, ValueError) as error:
         raise rows.error(index, f"column {name!r} holds {shown(cell)}; want a list such as [1, 2.5, 3]") from error
-    if not isinstance(found, list):
+    if not isinstance(values, list):
         raise rows.error(index, f"column {name!r} holds {shown(cell)}; want a list such as [1, 2.5, 3]")
-    return found
+    return values
 
 
 def _of_steps(columns: Columns, named: Mapping[str, Any]) -> Labelled:
@@ -246,13 +246,11 @@ def _of_steps(columns: Columns, named: Mapping[str, Any]) -> Labelled:
         members.setdefault(_label(cell, rows, index, named["id"]), []).append(index)
     labels = []
     for key, own in members.items():
-        found = [_label(columns[label][index], rows, index, label) for index in own]
-        for index, one in zip(own, found, strict=True):
-            if one != found[0]:
-                raise rows.error(
-                    index, f"is labelled {one!r}, and sequence {key!r} {found[0]!r} before; want one label"
-                )
-        labels.append(found[0])
+        read = [_label(columns[label][index], rows, index, label) for index in own]
+        for index, one in zip(own, read, strict=True):
+            if one != read[0]:
+                raise rows.error(index, f"is labelled {one!r}, and sequence {key!r} {read[0]!r} before; want one label")
+        labels.append(read[0])
     firsts = [own[0] for own in members.values()]
     sequences = [channels[own] for own in members.values()]
     return Labelled(sequences, labels, rows.source, _places(rows, firsts), columns.notes)

@@ -101,11 +101,11 @@ class Labelled:
         >>> Labelled.from_arrays(*Labelled(("né", "so"), ("a", "b")).to_arrays()).sequences
         ('né', 'so')
         """
-        parts = [np.frombuffer(s.encode(), np.uint8) if self.is_text else s for s in self.sequences]
+        contents = [np.frombuffer(s.encode(), np.uint8) if self.is_text else s for s in self.sequences]
         classes = {name: i for i, name in enumerate(self.classes)}
         arrays = {
-            "content": np.concatenate(parts),
-            "ends": np.cumsum([len(part) for part in parts]),
+            "content": np.concatenate(contents),
+            "ends": np.cumsum([len(part) for part in contents]),
             "label": np.array([classes[label] for label in self.labels], dtype=np.int64),
         }
         return arrays, {"source": self.source, "classes": list(classes), "notes": list(self.notes)}
@@ -117,18 +117,18 @@ class Labelled:
         Raises DataError if the parts do not fit.
         """
         content, classes = arrays["content"], facts["classes"]
-        parts = [content[start:end] for start, end in pairwise([0, *arrays["ends"].tolist()])]
-        sequences = [part.tobytes().decode() for part in parts] if content.dtype == np.uint8 else parts
+        contents = [content[start:end] for start, end in pairwise([0, *arrays["ends"].tolist()])]
+        sequences = [part.tobytes().decode() for part in contents] if content.dtype == np.uint8 else contents
         return cls(sequences, [classes[i] for i in arrays["label"]], facts["source"], notes=facts["notes"])
 
 
 def check_texts(texts: Sequence[Any], places: Sequence[str]) -> None:
     """Raise DataError for the first of ``texts`` (N) that is none, or is blank."""
-    for text, place in zip(texts, places, strict=True):
+    for text, where in zip(texts, places, strict=True):
         if not isinstance(text, str):
-            raise DataError(f"{place}: holds a {type(text).__name__}, where the first is a text; give texts only")
+            raise DataError(f"{where}: holds a {type(text).__name__}, where the first is a text; give texts only")
         if not text.strip():
-            raise DataError(f"{place}: the text is empty; fill it in or remove the row")
+            raise DataError(f"{where}: the text is empty; fill it in or remove the row")
 
 
 def as_numbers(sequences: Sequence[Any], places: Sequence[str]) -> tuple[Numbers, ...]:
@@ -139,40 +139,40 @@ def as_numbers(sequences: Sequence[Any], places: Sequence[str]) -> tuple[Numbers
     >>> as_numbers([[1, 2, 3]], ["row 1"])[0].shape, as_numbers([[[1, 2], [3, 4], [5, 6]]], ["row 1"])[0].shape
     ((3, 1), (3, 2))
     """
-    found: list[Numbers] = []
-    for sequence, place in zip(sequences, places, strict=True):
+    arrays: list[Numbers] = []
+    for sequence, where in zip(sequences, places, strict=True):
         if isinstance(sequence, str):
-            raise DataError(f"{place}: holds a text, where the first is numbers; give numbers only")
-        values = _array(sequence, place)
-        if found and values.shape[1] != found[0].shape[1]:
+            raise DataError(f"{where}: holds a text, where the first is numbers; give numbers only")
+        values = _array(sequence, where)
+        if arrays and values.shape[1] != arrays[0].shape[1]:
             raise DataError(
-                f"{place}: has {values.shape[1]} channel(s), and {places[0]} {found[0].shape[1]}; "
+                f"{where}: has {values.shape[1]} channel(s), and {places[0]} {arrays[0].shape[1]}; "
                 "every sequence needs the same"
             )
-        found.append(values)
-    return tuple(found)
+        arrays.append(values)
+    return tuple(arrays)
 
 
-def _array(sequence: Any, place: str) -> Numbers:
+def _array(sequence: Any, where: str) -> Numbers:
     if not isinstance(sequence, np.ndarray):
-        _check_steps(sequence, place)
+        _check_steps(sequence, where)
     try:
         values = np.array(sequence, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise DataError(f"{place}: want numbers, or steps that are lists of numbers: {error}") from error
+        raise DataError(f"{where}: want numbers, or steps that are lists of numbers: {error}") from error
     values = values[:, None] if values.ndim == 1 else values
     if values.ndim != 2 or not values.size:
-        raise DataError(f"{place}: the sequence is of shape {values.shape}; want (T, C), neither 0")
+        raise DataError(f"{where}: the sequence is of shape {values.shape}; want (T, C), neither 0")
     if np.isinf(values).any():
-        raise DataError(f"{place}: holds infinity; give finite numbers, or leave the place empty")
+        raise DataError(f"{where}: holds infinity; give finite numbers, or leave the place empty")
     return values
 
 
-def _check_steps(sequence: Sequence[Any], place: str) -> None:
+def _check_steps(sequence: Sequence[Any], where: str) -> None:
     widths = [len(step) if isinstance(step, Sequence | np.ndarray) else 1 for step in sequence]
     for t, width in enumerate(widths):
         if width != widths[0]:
-            raise DataError(f"{place}: step {t} (counted from 0) has {width} channel(s), and step 0 {widths[0]}")
+            raise DataError(f"{where}: step {t} (counted from 0) has {width} channel(s), and step 0 {widths[0]}")
 
 
 def filled(values: Numbers, missing: Numbers) -> Numbers:

@@ -75,9 +75,9 @@ def parted(
     for number, file in files:
         data = data.joined(file)
         part = np.concatenate([part, np.full(len(file), number)])
-    found = Parted(data, *(np.flatnonzero(part == number) for number in range(3)))
-    _check_classes(found)
-    return found
+    split_data = Parted(data, *(np.flatnonzero(part == number) for number in range(3)))
+    _check_classes(split_data)
+    return split_data
 
 
 def _without(data: Labelled, taken: set[Hashable], key: Key, part: str) -> Labelled:
@@ -140,11 +140,11 @@ def _counts(count: int, percents: Sequence[float]) -> tuple[int, int, int]:
     return count - validation - test, validation, test
 
 
-def _check_classes(found: Parted) -> None:
-    data, trained = found.data, {found.data.labels[i] for i in found.train}
+def _check_classes(split_data: Parted) -> None:
+    data, trained = split_data.data, {split_data.data.labels[i] for i in split_data.train}
     if len(data.classes) < 2:
         raise DataError(f"{data.source}: every label is {data.labels[0]!r}; want two classes at least to tell apart")
-    for place, label in zip(data.places, data.labels, strict=True):
+    for where, label in zip(data.places, data.labels, strict=True):
         if label not in trained:
             known = ", ".join(sorted(trained)[:20])
-            raise DataError(f"{place}: has the label {label!r}, and training has none of it; it has {known}")
+            raise DataError(f"{where}: has the label {label!r}, and training has none of it; it has {known}")

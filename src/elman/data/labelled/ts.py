@@ -116,8 +116,8 @@ def _sequence(channels: list[str], header: Header, rows: Rows, index: int) -> Nu
         raise rows.error(index, f"has {steps} steps; the header says {header.number('serieslength')}")
     ragged = [c for c, channel in enumerate(values) if len(channel) != steps]
     if ragged:
-        found = f"channel {ragged[0]} has {len(values[ragged[0]])} steps and another {steps}"
-        raise rows.error(index, f"{found}; write ? for what is missing")
+        lengths_differ = f"channel {ragged[0]} has {len(values[ragged[0]])} steps and another {steps}"
+        raise rows.error(index, f"{lengths_differ}; write ? for what is missing")
     return np.stack(values, axis=1)
 
 

@@ -247,8 +247,8 @@ def commonest_step(times: NDArray[Any]) -> Step | None:
 
 
 def _commonest(sizes: NDArray[np.int64]) -> int:
-    found, counts = np.unique(sizes, return_counts=True)
-    return int(found[counts.argmax()])
+    values, counts = np.unique(sizes, return_counts=True)
+    return int(values[counts.argmax()])
 
 
 def _business(times: NDArray[Any], step: Step) -> Step | None:
@@ -312,8 +312,8 @@ def advance(time: np.datetime64, step: Step, counts: NDArray[np.int64], anchor: 
         return _anchored(time.astype("M8[M]") + counts * step.count, anchor).astype("M8[us]") + (time - day)
     if step.hours:
         hours = np.array(step.hours)
-        place = int(np.searchsorted(hours, (time - day).astype("m8[us]").astype(np.int64))) + counts
-        days, hour = place // len(hours), place % len(hours)
+        position = int(np.searchsorted(hours, (time - day).astype("m8[us]").astype(np.int64))) + counts
+        days, hour = position // len(hours), position % len(hours)
         dates = np.busday_offset(day, days, roll="backward") if step.unit == "b" else day + days
         return dates.astype("M8[us]") + hours[hour].astype("m8[us]")
     if step.unit == "b":

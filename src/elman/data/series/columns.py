@@ -49,15 +49,15 @@ def time_column(table: Table, config: ReadConfig) -> str | None:
     if config.time is not None:
         return config.time if config.time in table.frame.columns or config.time != NO_TIME else None
     free = [name for name in table.frame.columns if name not in (config.target or ())]
-    found = [name for name in free if _is_dated(table.frame[name])]
+    dated = [name for name in free if _is_dated(table.frame[name])]
     named = [name for name in free if TIMES.fullmatch(name)]
-    if len(found) > 1:
-        found = [name for name in found if name in named] if sum(n in named for n in found) == 1 else found
-    if len(found) > 1:
-        listed = " or ".join(f"`time={name}`" for name in found)
-        raise DataError(f"{table.rows.source}: {len(found)} columns hold dates; say which: {listed}")
-    if found:
-        return found[0]
+    if len(dated) > 1:
+        dated = [name for name in dated if name in named] if sum(n in named for n in dated) == 1 else dated
+    if len(dated) > 1:
+        listed = " or ".join(f"`time={name}`" for name in dated)
+        raise DataError(f"{table.rows.source}: {len(dated)} columns hold dates; say which: {listed}")
+    if dated:
+        return dated[0]
     counted = [name for name in named if _is_counted(table.frame[name]) and len(free) > 1]
     if not counted:
         _check_readable(table, named)
@@ -162,15 +162,15 @@ def cells_of_dates(table: Table, name: str) -> list[Any]:
 
 def series_column(table: Table, times: NDArray[Any], time: str, targets: Sequence[str]) -> str | None:
     """The column that would tell several series apart whose dates stand several times: the fewest names that do."""
-    found: list[tuple[int, str]] = []
+    candidates: list[tuple[int, str]] = []
     for name in table.frame.columns:
         if name == time or name in targets:
             continue
         cells = [str(cell) for cell in table.frame[name].to_list()]
         pairs = set(zip(cells, times.tolist(), strict=True))
         if len(pairs) == len(times) and 1 < len(set(cells)) < len(times):
-            found.append((len(set(cells)), name))
-    return min(found)[1] if found else None
+            candidates.append((len(set(cells)), name))
+    return min(candidates)[1] if candidates else None
 
 
 def series_names(table: Table, name: str) -> list[str]:

@@ -81,8 +81,8 @@ def _as_told(cells: Sequence[Any], rows: Rows, column: str, date_format: str) ->
             raise rows.error(bad, f"column {column!r} holds {shown(cells[bad])}, and an index is of whole numbers")
         return _index([int(float(cell)) for cell in cells], rows, column)
     read: list[datetime | None] = [_told(cell, date_format) for cell in cells]
-    for index, found in enumerate(read):
-        if found is None:
+    for index, one in enumerate(read):
+        if one is None:
             raise rows.error(
                 index, f"column {column!r} holds {shown(cells[index])}, which is no date of `date_format={date_format}`"
             )
@@ -125,9 +125,11 @@ def _whole_numbers(cells: list[int], rows: Rows, column: str) -> Dates:
             )
     for name, a_second in EPOCHS.items():
         if all(SECONDS[0] * a_second <= cell <= SECONDS[-1] * a_second for cell in cells):
-            found = _gathered([_since_1970(cell, a_second) for cell in cells], rows, column, "%Y-%m-%d", cells)
+            instants = _gathered([_since_1970(cell, a_second) for cell in cells], rows, column, "%Y-%m-%d", cells)
             unit = {"unix": "seconds", "unix_ms": "milliseconds", "unix_us": "microseconds", "unix_ns": "nanoseconds"}
-            return Dates(found.times, "UTC", ("+00:00",), (f"column {column!r}: read as {unit[name]} since 1970, UTC",))
+            return Dates(
+                instants.times, "UTC", ("+00:00",), (f"column {column!r}: read as {unit[name]} since 1970, UTC",)
+            )
     if all(cell in YEARS for cell in cells):
         return _gathered([datetime(cell, 1, 1) for cell in cells], rows, column, "%Y", cells)
     if len(cells) > 1 and all(cell in EXCEL_DAYS for cell in cells):
@@ -158,8 +160,8 @@ def _fractions_of_seconds(texts: Sequence[str], rows: Rows, column: str) -> Date
     if not all(re.fullmatch(r"\d{9,10}\.\d+", text) and SECONDS[0] <= float(text) <= SECONDS[-1] for text in texts):
         return None
     read = [_since_1970(float(text), 1) for text in texts]
-    found = _gathered(read, rows, column, "%Y-%m-%d", texts)
-    return Dates(found.times, "UTC", ("+00:00",), (f"column {column!r}: read as seconds since 1970, UTC",))
+    instants = _gathered(read, rows, column, "%Y-%m-%d", texts)
+    return Dates(instants.times, "UTC", ("+00:00",), (f"column {column!r}: read as seconds since 1970, UTC",))
 
 
 def _index(cells: Sequence[int], rows: Rows, column: str) -> Dates:
@@ -199,14 +201,14 @@ def _readings(texts: Sequence[str]) -> Iterator[tuple[str, list[datetime]]]:
     """Every form that reads the whole column, with what it reads."""
     iso = [iso_instant(text) for text in texts]
     if None not in iso:
-        yield "%Y-%m-%d", [found for found in iso if found is not None]
+        yield "%Y-%m-%d", [one for one in iso if one is not None]
         return
     for form in FORMATS:
         if instant(texts[0], form) is None or instant(texts[-1], form) is None:
             continue
         read = [instant(text, form) for text in texts]
         if None not in read and (not form.startswith("%y") or _goes_one_way(read)):
-            yield form, [found for found in read if found is not None]
+            yield form, [one for one in read if one is not None]
 
 
 def _goes_one_way(read: Sequence[datetime | None]) -> bool:
@@ -227,10 +229,10 @@ def _two_readings(
 
 def _without_year(texts: Sequence[str], rows: Rows, column: str) -> Dates | None:
     """An index of two parts, such as year and month by number (1-01, 1-02, ...), where the column is one."""
-    parts = [re.fullmatch(r"(\d{1,3})-(\d{2})", text) for text in texts]
-    if not all(match and 1 <= int(match[2]) <= 12 for match in parts):
+    matches = [re.fullmatch(r"(\d{1,3})-(\d{2})", text) for text in texts]
+    if not all(match and 1 <= int(match[2]) <= 12 for match in matches):
         return None
-    cells = [int(match[1]) * 12 + int(match[2]) for match in parts if match]
+    cells = [int(match[1]) * 12 + int(match[2]) for match in matches if match]
     if not _steps_evenly(cells) or (len(cells) > 1 and cells[1] == cells[0]):
         return None
     return Dates(
@@ -266,18 +268,18 @@ def _shares_a_form(text: str, other: str) -> bool:
 
 def _gathered(read: Sequence[datetime | None], rows: Rows, column: str, form: str, cells: Sequence[Any]) -> Dates:
     """Dates as an array, in UTC where they have a zone; either all have one or none."""
-    found = [each for each in read if each is not None]
-    zoned = [each.tzinfo is not None for each in found]
+    instants = [each for each in read if each is not None]
+    zoned = [each.tzinfo is not None for each in instants]
     if any(zoned) and not all(zoned):
         other = zoned.index(not zoned[0])
         kinds = [f"{shown(cells[i])} in row {rows.number(i)} has {'a' if zoned[i] else 'no'} zone" for i in (0, other)]
         raise rows.error(other, f"column {column!r}: {' and '.join(kinds)}; write all with one or all without")
     notes = () if form in PLAIN else (f"column {column!r}: read as dates of the form {form}",)
     if not any(zoned):
-        return Dates(np.array(found, dtype="M8[us]"), notes=notes)
-    offsets = Counter(zones.offset_name(each) for each in found)
-    plain = [each.astimezone(UTC).replace(tzinfo=None) for each in found]
-    places = {getattr(each.tzinfo, "key", None) for each in found}  # a dataframe's column knows the place
+        return Dates(np.array(instants, dtype="M8[us]"), notes=notes)
+    offsets = Counter(zones.offset_name(each) for each in instants)
+    plain = [each.astimezone(UTC).replace(tzinfo=None) for each in instants]
+    places = {getattr(each.tzinfo, "key", None) for each in instants}  # a dataframe's column knows the place
     zone = next(iter(places)) or (next(iter(offsets)) if len(offsets) == 1 else None) if len(places) == 1 else None
     return Dates(np.array(plain, dtype="M8[us]"), zone, (zone,) if zone else tuple(offsets), notes)
 

@@ -117,15 +117,15 @@ def _instant(part: dict[str, str | None]) -> datetime:
     if short := part.get("y"):
         year = int(short) + (2000 if int(short) < 70 else 1900)
     if week := part.get("V"):
-        found = datetime.fromisocalendar(year, int(week), int(part.get("u") or 1))
+        day = datetime.fromisocalendar(year, int(week), int(part.get("u") or 1))
     else:
         month = int(part.get("m") or 1)
         if name := part.get("b"):
             month = _month(name)
         if quarter := part.get("q"):
             month = 3 * int(quarter) - 2
-        found = datetime(year, month, int(part.get("d") or 1))
-    return _at(found, part)
+        day = datetime(year, month, int(part.get("d") or 1))
+    return _at(day, part)
 
 
 def _month(name: str) -> int:
@@ -147,19 +147,19 @@ def _at(day: datetime, part: dict[str, str | None]) -> datetime:
             raise ValueError(f"no hour {hour} of half a day")
         hour = hour % 12 + (12 if half.lower() == "p" else 0)
     later = timedelta(days=1) if hour == 24 and int(part["M"] or 0) == int(part.get("S") or 0) == 0 else timedelta(0)
-    found = day.replace(
+    moment = day.replace(
         hour=hour % 24 if later else hour,
         minute=int(part["M"] or 0),
         second=int(part.get("S") or 0),
         microsecond=int((part.get("f") or "0").ljust(6, "0")[:6]),
     )
-    found += later
+    moment += later
     zone = (part.get("z") or "").strip()
     if not zone:
-        return found
+        return moment
     if zone in ("Z", "z", "UTC", "GMT", "utc", "gmt"):
-        return found.replace(tzinfo=UTC)
-    return found.replace(tzinfo=zones.zone_named(zone if len(zone) > 3 else f"{zone}:00"))
+        return moment.replace(tzinfo=UTC)
+    return moment.replace(tzinfo=zones.zone_named(zone if len(zone) > 3 else f"{zone}:00"))
 
 
 def iso_instant(text: str) -> datetime | None:
@@ -169,10 +169,10 @@ def iso_instant(text: str) -> datetime | None:
     if re.fullmatch(r"\d{4}(-\d{2})?", text):
         text += "-01-01" if len(text) == 4 else "-01"
     try:
-        found = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return found if found.year in YEARS else None
+    return moment if moment.year in YEARS else None
 
 
 def is_date(text: str) -> bool:

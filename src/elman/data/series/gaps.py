@@ -48,10 +48,10 @@ class Incomplete:
         """The gaps between dates that stand on the step. Raises DataError naming a date that does not."""
         if self.times is None or self.step is None:
             return []
-        place, on = calendar.places(self.times, self.step)
+        position, on = calendar.places(self.times, self.step)
         if not on.all():
             raise self._uneven(int(np.flatnonzero(~on)[0]))
-        steps = np.diff(place)
+        steps = np.diff(position)
         if (steps < 1).any():
             raise self._uneven(int(np.flatnonzero(steps < 1)[0]) + 1)
         return [Gap(int(i), self.times[i], self.times[i + 1], int(steps[i]) - 1) for i in np.flatnonzero(steps > 1)]
@@ -118,9 +118,9 @@ def filled(series: Incomplete, fill: str) -> tuple[Array, NDArray[Any] | None, t
         places = [f"row {series.rows.number(row)}" for row, _ in empty]
         notes.append(f"filled {len(empty)} empty cell(s) ({fill}): {_listed(places)}")
     if gaps and times is not None and series.step is not None:
-        place, _ = calendar.places(times, series.step)
-        wide = np.full((int(place[-1]) + 1, values.shape[1]), np.nan)
-        wide[place] = values
+        position, _ = calendar.places(times, series.step)
+        wide = np.full((int(position[-1]) + 1, values.shape[1]), np.nan)
+        wide[position] = values
         times = calendar.advance(times[0], series.step, np.arange(len(wide)), calendar.anchor_day(times))
         values = wide
         places = [f"{gap.steps} after {date_text(gap.before)}" for gap in gaps]

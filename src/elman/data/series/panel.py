@@ -92,12 +92,12 @@ class Panel:
 
     def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Split into numpy arrays and facts that JSON can hold: the series one after the other."""
-        parts = [one.to_arrays() for one in self.series]
+        each = [one.to_arrays() for one in self.series]
         arrays = {"values": np.concatenate(self.columns()), "lengths": self.lengths}
-        if all("times" in own for own, _ in parts):
-            arrays["times"] = np.concatenate([own["times"] for own, _ in parts])
-        facts = parts[0][1] | {"names": list(self.names), "source": self.source, "notes": list(self.notes)}
-        return arrays, facts | {"step": next((own["step"] for _, own in parts if own["step"]), None)}
+        if all("times" in own for own, _ in each):
+            arrays["times"] = np.concatenate([own["times"] for own, _ in each])
+        facts = each[0][1] | {"names": list(self.names), "source": self.source, "notes": list(self.notes)}
+        return arrays, facts | {"step": next((own["step"] for _, own in each if own["step"]), None)}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> Panel:
@@ -133,8 +133,8 @@ def panel_of(table: Table, config: ReadConfig) -> Panel:
     return Panel(tuple(_whole(one, config) for one in surveys), source, tuple(dict.fromkeys((*table.notes, *notes))))
 
 
-def _whole(found: Survey, config: ReadConfig) -> Series:
-    made = found.completed(config)
+def _whole(read: Survey, config: ReadConfig) -> Series:
+    made = read.completed(config)
     return replace(made, notes=())
 
 
@@ -149,7 +149,7 @@ def _by_row(table: Table, name: str, config: ReadConfig) -> tuple[list[Survey], 
     others = [other for other in table.frame.columns if other != name]
     values = np.stack([columns.values_of(table, other, config)[0] for other in others], axis=1)
     names = [str(cell) for cell in table.frame[name].to_list()]
-    found = []
+    surveys = []
     for i, (own, row) in enumerate(zip(names, values, strict=True)):
         there = np.flatnonzero(~np.isnan(row))
         if not there.size:
@@ -160,8 +160,8 @@ def _by_row(table: Table, name: str, config: ReadConfig) -> tuple[list[Survey], 
                 i, f"series {own!r} has an empty cell in column {others[first]!r}; give `fill`, or fill it in"
             )
         rows = Rows(f"{table.rows.source}, series {own!r}", hint="value, counted from 0")
-        found.append(Survey(Incomplete(row[: there[-1] + 1, None], (own,), rows)))
-    return found, (f"each row is a series of its own, {len(found)} of them, named in column {name!r}",)
+        surveys.append(Survey(Incomplete(row[: there[-1] + 1, None], (own,), rows)))
+    return surveys, (f"each row is a series of its own, {len(surveys)} of them, named in column {name!r}",)
 
 
 def _by_name(table: Table, name: str, config: ReadConfig) -> tuple[list[Survey], tuple[str, ...]]:
@@ -176,20 +176,22 @@ def _by_name(table: Table, name: str, config: ReadConfig) -> tuple[list[Survey],
         raise DataError(f"{table.rows.source}: `target`: got {', '.join(targets)}; of several series want one column")
     values, notes = columns.values_of(rest, targets[0], config)
     notes += (f"{len(members)} series, told apart by column {name!r}",)
-    found = (
+    dates_of = (
         None if time is None else dates.dates(columns.cells_of_dates(rest, time), table.rows, time, config.date_format)
     )
-    if found is not None:
-        notes += found.notes + ((f"the dates are in column {time!r}",) if config.time is None else ())
+    if dates_of is not None:
+        notes += dates_of.notes + ((f"the dates are in column {time!r}",) if config.time is None else ())
     surveys = []
     for own, rows in members.items():
         chosen = np.array(rows)
         part = replace(rest, frame=rest.frame[rows], rows=table.rows.taken(chosen))
         column = values[chosen, None]
-        if found is None or found.times is None:
+        if dates_of is None or dates_of.times is None:
             surveys.append(Survey(Incomplete(column, (own,), part.rows, column=time or "")))
         else:
-            surveys.append(dated(part, column, (own,), str(time), replace(found, times=found.times[chosen]), alone, ()))
+            surveys.append(
+                dated(part, column, (own,), str(time), replace(dates_of, times=dates_of.times[chosen]), alone, ())
+            )
     return surveys, notes + tuple(note for one in surveys for note in one.notes)
 
 
@@ -198,7 +200,7 @@ def _side_by_side(table: Table, config: ReadConfig) -> tuple[list[Survey], tuple
     time = columns.time_column(table, config)
     surveys: list[Survey] = []
     notes: tuple[str, ...] = ()
-    found = (
+    dates_of = (
         None if time is None else dates.dates(columns.cells_of_dates(table, time), table.rows, time, config.date_format)
     )
     for name in columns.target_columns(table, config, time):
@@ -209,9 +211,9 @@ def _side_by_side(table: Table, config: ReadConfig) -> tuple[list[Survey], tuple
         chosen = np.arange(there[0], there[-1] + 1)
         notes += said
         part = replace(table, frame=table.frame[chosen.tolist()], rows=table.rows.taken(chosen))
-        if found is None or found.times is None:
+        if dates_of is None or dates_of.times is None:
             surveys.append(Survey(Incomplete(values[chosen, None], (name,), part.rows, column=time or "")))
         else:
-            own = replace(found, times=found.times[chosen])
+            own = replace(dates_of, times=dates_of.times[chosen])
             surveys.append(dated(part, values[chosen, None], (name,), str(time), own, config, ()))
     return surveys, (*notes, *(note for one in surveys for note in one.notes))

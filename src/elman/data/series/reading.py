@@ -29,7 +29,7 @@ class Survey:
     ``utc`` (N,) are its times in UTC and ``wall`` (N,) those of the clocks of ``zone``; without a zone they are one.
     """
 
-    found: Incomplete
+    incomplete: Incomplete
     notes: tuple[str, ...] = ()
     zone: str | None = None
     utc: NDArray[Any] | None = None
@@ -37,27 +37,29 @@ class Survey:
 
     def completed(self, config: ReadConfig) -> Series:
         """The series: resampled, filled, or as it is. Raises DataError where it is not whole and neither was asked."""
-        found, source = self.found, self.found.rows.source
+        incomplete, source = self.incomplete, self.incomplete.rows.source
         if config.resample is not None:
             return self._resampled(Step.parse(config.resample))
         if config.fill is None:
-            found.check_whole()
-            return Series(found.values, found.names, found.times, found.step, source, self.notes, self.zone)
-        values, times, notes = filled(found, config.fill)
-        return Series(values, found.names, times, found.step, source, self.notes + notes, self.zone)
+            incomplete.check_whole()
+            return Series(
+                incomplete.values, incomplete.names, incomplete.times, incomplete.step, source, self.notes, self.zone
+            )
+        values, times, notes = filled(incomplete, config.fill)
+        return Series(values, incomplete.names, times, incomplete.step, source, self.notes + notes, self.zone)
 
     def _resampled(self, period: Step) -> Series:
-        found, source = self.found, self.found.rows.source
+        incomplete, source = self.incomplete, self.incomplete.rows.source
         if self.utc is None or self.wall is None:
-            what = f"column {found.column!r} is an index" if found.column else "there are none"
+            what = f"column {incomplete.column!r} is an index" if incomplete.column else "there are none"
             raise DataError(f"{source}: `resample` needs dates, and {what}; name their column with `time`")
         times = self.wall if period.keeps_to_the_day else self.utc
-        full = ~np.isnan(found.values).any(axis=1)
+        full = ~np.isnan(incomplete.values).any(axis=1)
         notes = (f"left out {int((~full).sum())} row(s) with empty cells",) if not full.all() else ()
         if not full.any():
             raise DataError(f"{source}: no row has a value in every column")
-        starts, means, more = resampled(times[full], found.values[full], period, source)
-        return Series(means, found.names, starts, period, source, self.notes + notes + more, self.zone)
+        starts, means, more = resampled(times[full], incomplete.values[full], period, source)
+        return Series(means, incomplete.names, starts, period, source, self.notes + notes + more, self.zone)
 
 
 def survey(table: Table, config: ReadConfig) -> Survey:
@@ -75,23 +77,23 @@ def survey(table: Table, config: ReadConfig) -> Survey:
     notes = table.notes + tuple(note for _, said in read for note in said)
     if time is None:
         return Survey(Incomplete(values, names, table.rows), notes)
-    found = dates.dates(columns.cells_of_dates(table, time), table.rows, time, config.date_format)
-    if config.time is None and found.times is not None:
+    dates_of = dates.dates(columns.cells_of_dates(table, time), table.rows, time, config.date_format)
+    if config.time is None and dates_of.times is not None:
         notes += (f"the dates are in column {time!r}",)
-    notes += found.notes
-    if found.times is None:
+    notes += dates_of.notes
+    if dates_of.times is None:
         return _by_index(table, Incomplete(values, names, table.rows, column=time), notes, time)
-    return dated(table, values, names, time, found, config, notes)
+    return dated(table, values, names, time, dates_of, config, notes)
 
 
-def _by_index(table: Table, found: Incomplete, notes: tuple[str, ...], time: str) -> Survey:
+def _by_index(table: Table, incomplete: Incomplete, notes: tuple[str, ...], time: str) -> Survey:
     """Rows by an index: turned round where it falls."""
     cells = columns.cells_of_dates(table, time)
     if len(cells) > 1 and columns.is_falling(cells):
         order = np.arange(len(cells))[::-1]
-        found = replace(found, values=found.values[order], rows=found.rows.taken(order))
+        incomplete = replace(incomplete, values=incomplete.values[order], rows=incomplete.rows.taken(order))
         notes += (f"turned round: column {time!r} runs from the highest to the lowest",)
-    return Survey(found, notes)
+    return Survey(incomplete, notes)
 
 
 def dated(
@@ -99,19 +101,19 @@ def dated(
     values: Array,
     names: tuple[str, ...],
     time: str,
-    found: Dates,
+    dates_of: Dates,
     config: ReadConfig,
     notes: tuple[str, ...],
 ) -> Survey:
-    """The survey of ``values`` (N, C) at the dates ``found``: turned round, sorted, on their clock."""
-    rows, times = table.rows, found.times
+    """The survey of ``values`` (N, C) at the dates ``dates_of``: turned round, sorted, on their clock."""
+    rows, times = table.rows, dates_of.times
     assert times is not None
     in_file = times
     if len(times) > 1 and times[0] > times[-1]:  # from the newest to the oldest
         times, values, rows = _taken(np.arange(len(times))[::-1], times, values, rows)
         if not (np.diff(times).astype(np.int64) < 0).any():
             notes += ("turned round: the file runs from the newest to the oldest",)
-    utc, zone, more = _instants(times, found, config, rows, time)
+    utc, zone, more = _instants(times, dates_of, config, rows, time)
     notes += more
     if (np.diff(utc).astype(np.int64) <= 0).any():
         several = columns.series_column(table, in_file, time, names)
@@ -135,8 +137,8 @@ def dated(
     clock = wall if zone is None or step is None or step.keeps_to_the_day else utc
     if clock is utc:
         step = _step(utc)
-    if len(found.offsets) > 1 and config.zone is None and config.resample is None:
-        _check_offsets(utc, step, found, rows, time)
+    if len(dates_of.offsets) > 1 and config.zone is None and config.resample is None:
+        _check_offsets(utc, step, dates_of, rows, time)
     return Survey(Incomplete(values, names, rows, clock, time, step), notes, zone, utc, wall)
 
 
@@ -167,34 +169,35 @@ def _without_repeats(
 
 
 def _instants(
-    times: NDArray[Any], found: Dates, config: ReadConfig, rows: Rows, time: str
+    times: NDArray[Any], dates_of: Dates, config: ReadConfig, rows: Rows, time: str
 ) -> tuple[NDArray[Any], str | None, tuple[str, ...]]:
     """The times in UTC, the zone they are written in, and what to say of it."""
     if config.zone is not None:
         zones.zone_named(config.zone)
-        if not found.offsets:
+        if not dates_of.offsets:
             return zones.to_utc(times, config.zone, rows, time), config.zone, ()
         return times, config.zone, ()
-    if len(found.offsets) > 1:
+    if len(dates_of.offsets) > 1:
         return (
             times,
             "UTC",
             (
-                f"column {time!r}: times changed to UTC, as their offsets differ ({', '.join(found.offsets[:4])}); "
+                f"column {time!r}: times changed to UTC, as their offsets differ ({', '.join(dates_of.offsets[:4])}); "
                 "with `zone` they stay those of a place",
             ),
         )
-    return times, found.zone, ()
+    return times, dates_of.zone, ()
 
 
-def _check_offsets(utc: NDArray[Any], step: Step | None, found: Dates, rows: Rows, time: str) -> None:
+def _check_offsets(utc: NDArray[Any], step: Step | None, dates_of: Dates, rows: Rows, time: str) -> None:
     """Raise DataError where dates of several offsets are uneven in UTC, as the days of a place are."""
     index = calendar.first_uneven(utc, step) if step is not None else None
     if index is not None and step is not None and step.microseconds >= calendar.MICROSECONDS["d"]:
         raise rows.error(
             index,
             f"column {time!r} has uneven dates in UTC, where local days are uneven when summer time begins or ends; "
-            f"its offsets are {', '.join(found.offsets[:4])}: say whose clocks they are, such as `zone=Europe/Berlin`",
+            f"its offsets are {', '.join(dates_of.offsets[:4])}: say whose clocks they are, "
+            "such as `zone=Europe/Berlin`",
         )
 
 
@@ -233,7 +236,7 @@ def _side_by_side(surveys: list[Survey], names: list[str], column: str, source: 
     """Series of the same dates as columns of one; raises DataError naming one that has others."""
     first = surveys[0]
     for other, name in zip(surveys[1:], names[1:], strict=True):
-        alike = len(other.found.values) == len(first.found.values) and (
+        alike = len(other.incomplete.values) == len(first.incomplete.values) and (
             other.utc is None or first.utc is None or (other.utc == first.utc).all()
         )
         if not alike:
@@ -241,12 +244,12 @@ def _side_by_side(surveys: list[Survey], names: list[str], column: str, source: 
                 f"{source}: series {name!r} of column {column!r} has other dates than {names[0]!r}; take one with "
                 f"`id={column}={name}`"
             )
-    one = len(first.found.names) == 1
+    one = len(first.incomplete.names) == 1
     titles = [
         name if one else f"{name} {title}"
         for each, name in zip(surveys, names, strict=True)
-        for title in each.found.names
+        for title in each.incomplete.names
     ]
-    values = np.concatenate([each.found.values for each in surveys], axis=1)
+    values = np.concatenate([each.incomplete.values for each in surveys], axis=1)
     notes = tuple(dict.fromkeys(note for each in surveys for note in each.notes))
-    return replace(first, found=replace(first.found, values=values, names=tuple(titles)), notes=notes)
+    return replace(first, incomplete=replace(first.incomplete, values=values, names=tuple(titles)), notes=notes)

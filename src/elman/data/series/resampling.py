@@ -30,20 +30,20 @@ def resampled(
     """
     step = _checked_step(times, period, source)
     numbers = calendar.period_number(times, period)
-    found, firsts, counts = np.unique(numbers, return_index=True, return_counts=True)
-    starts = calendar.period_start(found, period)
-    _check_gaps(found, starts, period, source)
+    periods, firsts, counts = np.unique(numbers, return_index=True, return_counts=True)
+    starts = calendar.period_start(periods, period)
+    _check_gaps(periods, starts, period, source)
     means = np.add.reduceat(values, firsts, axis=0) / counts[:, None]
-    keep, notes = np.ones(len(found), dtype=bool), []
+    keep, notes = np.ones(len(periods), dtype=bool), []
     uneven = calendar.first_uneven(times, step) is not None
     usual = np.median(counts[1:-1]) if uneven and len(counts) > 2 else np.inf
-    for end, place in ((0, "starts"), (-1, "ends")):
-        if counts[end] < usual and _is_partial(times[end], step, place, period, calendar.anchor_day(times)):
+    for end, edge in ((0, "starts"), (-1, "ends")):
+        if counts[end] < usual and _is_partial(times[end], step, edge, period, calendar.anchor_day(times)):
             keep[end] = False
-            full = _whole_count(found[end], period, step)
+            full = _whole_count(periods[end], period, step)
             notes.append(
                 f"dropped {date_text(starts[end], period)}: partial, {counts[end]} of {full} values, "
-                f"{place} at {date_text(times[end])}"
+                f"{edge} at {date_text(times[end])}"
             )
     if not keep.any():
         raise DataError(f"{source}: `resample={period}`: no whole period is left; take a shorter period")
@@ -61,20 +61,20 @@ def _checked_step(times: NDArray[Any], period: Step, source: str) -> Step:
     return step
 
 
-def _check_gaps(found: NDArray[np.int64], starts: NDArray[Any], period: Step, source: str) -> None:
-    jumps = np.flatnonzero(np.diff(found) != 1)
+def _check_gaps(periods: NDArray[np.int64], starts: NDArray[Any], period: Step, source: str) -> None:
+    jumps = np.flatnonzero(np.diff(periods) != 1)
     if jumps.size:
         index = int(jumps[0])
         before, after = (date_text(start, period) for start in starts[index : index + 2])
         raise DataError(
-            f"{source}: a gap between {before} and {after}: {found[index + 1] - found[index] - 1} periods of "
+            f"{source}: a gap between {before} and {after}: {periods[index + 1] - periods[index] - 1} periods of "
             f"{period} have no value; fill it in, or resample to a longer period"
         )
 
 
-def _is_partial(edge: np.datetime64, step: Step, place: str, period: Step, anchor: int | None) -> bool:
+def _is_partial(edge: np.datetime64, step: Step, edge_name: str, period: Step, anchor: int | None) -> bool:
     """Whether a sample one step beyond the edge of the data would fall in the edge's own period."""
-    direction = np.array([-1 if place == "starts" else 1])
+    direction = np.array([-1 if edge_name == "starts" else 1])
     beyond = calendar.advance(edge, step, direction, anchor)
     return bool(calendar.period_number(beyond, period)[0] == calendar.period_number(np.array([edge]), period)[0])
 

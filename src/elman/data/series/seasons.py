@@ -54,15 +54,15 @@ def find_season(values: Array, step: Step | None = None) -> int:
     values = np.asarray(values, dtype=np.float64)
     lengths = peaks(values) if step is None else usual_seasons(step)
     sure = SURE_OF_ANY if step is None else SURE
-    found = [s for s in lengths if s * FEWEST_SEASONS <= len(values) and strength(values, s) > sure]
-    longest = max(found, default=0)
+    candidates = [s for s in lengths if s * FEWEST_SEASONS <= len(values) and strength(values, s) > sure]
+    longest = max(candidates, default=0)
 
     def error(season: int) -> float:
         return float(np.square(values[longest:] - values[longest - season : len(values) - season]).mean())
 
-    errors = {season: error(season) for season in found}
+    errors = {season: error(season) for season in candidates}
     enough = TIE * min(errors.values(), default=0.0) + (ROUNDING * float(np.abs(values).max(initial=0.0))) ** 2
-    return min((season for season in found if errors[season] <= enough), default=0)
+    return min((season for season in candidates if errors[season] <= enough), default=0)
 
 
 def season_of_many(columns: Sequence[Array], step: Step | None = None) -> int:
@@ -78,8 +78,8 @@ def season_of_many(columns: Sequence[Array], step: Step | None = None) -> int:
     >>> season_of_many([working, working[:700] + hours[:700] / 100])
     168
     """
-    found = [find_season(values, step) for values in columns]
-    season = max(sorted(set(found)), key=found.count)
+    seasons = [find_season(values, step) for values in columns]
+    season = max(sorted(set(seasons)), key=seasons.count)
     if not season:
         return 0
     lengths = (
@@ -144,5 +144,5 @@ def peaks(values: Array) -> tuple[int, ...]:
     """The lags at which the changes of ``values`` (N,) are most like themselves: the highest maxima, from 2 on."""
     correlations = autocorrelations(np.diff(values))
     inner = correlations[1 : len(correlations) // FEWEST_SEASONS + 1]
-    found = [i + 1 for i in range(1, len(inner) - 1) if inner[i - 1] < inner[i] >= inner[i + 1]]
-    return tuple(sorted(found, key=lambda lag: -correlations[lag])[:MOST_PEAKS])
+    maxima = [i + 1 for i in range(1, len(inner) - 1) if inner[i - 1] < inner[i] >= inner[i + 1]]
+    return tuple(sorted(maxima, key=lambda lag: -correlations[lag])[:MOST_PEAKS])

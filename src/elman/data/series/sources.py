@@ -84,7 +84,7 @@ def panel_in(data: Any, **reading: Any) -> Panel | None:
         alike = (len(one) == len(first) and _same(one.times, first.times) for one in panel.series)
         return None if all(alike) else panel
     several = config.target is not None and len(config.target) > 1 and config.fill is config.resample is None
-    late = several and _begins_late(survey_series(data, config).found.values)
+    late = several and _begins_late(survey_series(data, config).incomplete.values)
     return read_panel(data, **reading) if late else None
 
 
@@ -124,8 +124,8 @@ def _refuse(config: ReadConfig, what: str, but: tuple[str, ...]) -> None:
 
 def _whole(series: Series) -> Survey:
     """A series that has no gaps, as a survey of it."""
-    found = Incomplete(series.values, series.names, Rows(series.source), series.times, "", series.step)
-    return Survey(found, series.notes, series.zone, series.times, series.times)
+    incomplete = Incomplete(series.values, series.names, Rows(series.source), series.times, "", series.step)
+    return Survey(incomplete, series.notes, series.zone, series.times, series.times)
 
 
 def _array(data: Any) -> Survey:
@@ -189,8 +189,8 @@ def _fred(series_id: str, config: ReadConfig, refresh: bool = False) -> Survey:
     table = csv_table(raw, f"fred:{series_id}", first_is_header=True)
     dates, values = _columns(table, series_id)
     own = {"time": config.time or dates, "target": config.target or (values,)}
-    found = survey(_without_ends(table, values), config.model_copy(update=own))
-    return replace(found, notes=notes + found.notes)
+    read = survey(_without_ends(table, values), config.model_copy(update=own))
+    return replace(read, notes=notes + read.notes)
 
 
 def cache_folder() -> Path:

@@ -44,7 +44,7 @@ def split_windows(length: int, context: int, horizon: int, split: Sequence[float
     """
     window_count(length, context, horizon)
     cuts = [0, *part_ends(length, split)]
-    parts = []
+    ranges = []
     for part, percent in enumerate(percentages(split)):
         first = max(cuts[part] - context, 0)
         windows = range(first, max(first, cuts[part + 1] - horizon - context + 1))
@@ -54,8 +54,8 @@ def split_windows(length: int, context: int, horizon: int, split: Sequence[float
                 f"{cuts[part + 1] - cuts[part]} (context {context}, horizon {horizon}); give more values, "
                 "or another split, context or horizon"
             )
-        parts.append(windows)
-    train, validation, test = parts
+        ranges.append(windows)
+    train, validation, test = ranges
     return Split(train, validation, test, last_training_value=cuts[1])
 
 

@@ -49,18 +49,18 @@ def wall(times: NDArray[Any], zone: str) -> NDArray[Any]:
     >>> wall(np.array(["2024-07-01T12:00"], "M8[us]"), "Europe/Berlin").astype(str).tolist()
     ['2024-07-01T14:00:00.000000']
     """
-    place = zone_named(zone)
-    if isinstance(place, timezone):
-        return times + np.timedelta64(place.utcoffset(None))
-    return np.array([t.replace(tzinfo=UTC).astimezone(place).replace(tzinfo=None) for t in times.tolist()], "M8[us]")
+    clock = zone_named(zone)
+    if isinstance(clock, timezone):
+        return times + np.timedelta64(clock.utcoffset(None))
+    return np.array([t.replace(tzinfo=UTC).astimezone(clock).replace(tzinfo=None) for t in times.tolist()], "M8[us]")
 
 
 def written(times: NDArray[Any], zone: str, local: bool) -> list[str]:
     """``times`` (N,), of the clocks of ``zone`` where ``local``, else of UTC, as ISO 8601 with the zone's offset."""
-    place = zone_named(zone)
+    clock = zone_named(zone)
     if local:
-        return [t.replace(tzinfo=place).isoformat() for t in times.tolist()]
-    return [t.replace(tzinfo=UTC).astimezone(place).isoformat() for t in times.tolist()]
+        return [t.replace(tzinfo=clock).isoformat() for t in times.tolist()]
+    return [t.replace(tzinfo=UTC).astimezone(clock).isoformat() for t in times.tolist()]
 
 
 def to_utc(times: NDArray[Any], zone: str, rows: Rows, column: str) -> NDArray[Any]:
@@ -69,18 +69,18 @@ def to_utc(times: NDArray[Any], zone: str, rows: Rows, column: str) -> NDArray[A
     Of an hour that stands twice, when summer time ends, the first comes first. Raises DataError for a time that
     the clocks of the place never show.
     """
-    place = zone_named(zone)
-    found: list[datetime] = []
+    clock = zone_named(zone)
+    instants: list[datetime] = []
     for index, naive in enumerate(times.tolist()):
-        early = naive.replace(tzinfo=place, fold=0)
+        early = naive.replace(tzinfo=clock, fold=0)
         instant = early.astimezone(UTC)
-        if instant.astimezone(place).replace(tzinfo=None) != naive:
+        if instant.astimezone(clock).replace(tzinfo=None) != naive:
             raise rows.error(
                 index, f"column {column!r} holds {naive}, which the clocks of {zone} skip when summer time begins"
             )
-        late = naive.replace(tzinfo=place, fold=1).astimezone(UTC)
-        found.append(late if late != instant and _comes_late(found, instant, late) else instant)
-    return np.array([instant.replace(tzinfo=None) for instant in found], dtype="M8[us]")
+        late = naive.replace(tzinfo=clock, fold=1).astimezone(UTC)
+        instants.append(late if late != instant and _comes_late(instants, instant, late) else instant)
+    return np.array([instant.replace(tzinfo=None) for instant in instants], dtype="M8[us]")
 
 
 def _comes_late(before: Sequence[datetime], early: datetime, late: datetime) -> bool:

@@ -99,9 +99,9 @@ class Bytes:
         return 256
 
     @classmethod
-    def of(cls, parts: Iterable[bytes]) -> tuple[Bytes, int]:
+    def of(cls, blocks: Iterable[bytes]) -> tuple[Bytes, int]:
         """All bytes, and how many there are in ``parts``."""
-        return cls(), sum(map(len, parts))
+        return cls(), sum(map(len, blocks))
 
     @property
     def lengths(self) -> NDArray[np.float64]:
@@ -109,9 +109,9 @@ class Bytes:
         continues = np.arange(256) & 0b1100_0000 == 0b1000_0000
         return (~continues).astype(np.float64)
 
-    def pieces(self, parts: Iterable[bytes]) -> Iterator[Ids]:
+    def pieces(self, blocks: Iterable[bytes]) -> Iterator[Ids]:
         """Bytes that come in pieces, as ids."""
-        return (np.frombuffer(part, dtype=np.uint8) for part in parts)
+        return (np.frombuffer(part, dtype=np.uint8) for part in blocks)
 
     def ids(self, text: str) -> Ids:
         """The bytes of a text in UTF-8, (T,)."""
@@ -212,8 +212,8 @@ def _joined(pieces: Iterable[Ids]) -> Ids:
     return np.concatenate([np.zeros(0, dtype=np.int64), *pieces])
 
 
-def _unknown(kind: str, found: str, known: Sequence[str]) -> DataError:
+def _unknown(kind: str, value: str, known: Sequence[str]) -> DataError:
     listed = "".join(known) if kind == "character" else ", ".join(repr(token) for token in known[:SHOWN])
     listed = repr(listed[:SHOWN]) if kind == "character" else listed
     more = f" and {len(known) - SHOWN} more" if len(known) > SHOWN else ""
-    return DataError(f"the {kind} {found!r} is not known; known are {listed}{more}")
+    return DataError(f"the {kind} {value!r} is not known; known are {listed}{more}")

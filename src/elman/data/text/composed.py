@@ -48,6 +48,6 @@ def _begins(character: str) -> bool:
 @functools.cache
 def _joining() -> frozenset[str]:
     """The characters that a composition ends with."""
-    parts = (unicodedata.decomposition(chr(code)) for code in range(sys.maxunicode + 1))
-    pairs = (part.split() for part in parts if part and not part.startswith("<"))
+    decompositions = (unicodedata.decomposition(chr(code)) for code in range(sys.maxunicode + 1))
+    pairs = (part.split() for part in decompositions if part and not part.startswith("<"))
     return frozenset(chr(int(pair[1], 16)) for pair in pairs if len(pair) == 2) | frozenset(map(chr, JAMO))

@@ -68,17 +68,17 @@ def read_text(source: Source, size: int = PIECE) -> Iterator[str]:
 
 def _decoded(source: Source, size: int) -> Iterator[str]:
     decoder = codecs.getincrementaldecoder("utf-8")()
-    given, mark = 0, BYTE_ORDER_MARK
+    read, mark = 0, BYTE_ORDER_MARK
     for piece in itertools.chain(read_pieces(source, size), [b""]):
         waiting = len(decoder.getstate()[0])
         try:
             text = decoder.decode(piece, final=not piece)
         except UnicodeDecodeError as error:
             raise DataError(
-                f"{name_of(source)}: byte {given - waiting + error.start} (counted from 0) is not UTF-8 text; "
+                f"{name_of(source)}: byte {read - waiting + error.start} (counted from 0) is not UTF-8 text; "
                 "save the file in UTF-8, or read it with `level=byte`"
             ) from None
-        given += len(piece)
+        read += len(piece)
         if text:
             yield text.removeprefix(mark)
             mark = ""
@@ -149,11 +149,11 @@ class Ids:
 
     def __post_init__(self) -> None:
         try:
-            found = os.path.getsize(self.path)
+            size = os.path.getsize(self.path)
         except OSError as error:
             raise DataError(f"{self.path}: cannot be read: {error.strerror}") from error
-        if found != self.count * id_type(self.symbols).itemsize:
-            raise DataError(f"{self.path}: holds {found} bytes, which are not {self.count} ids; the text has changed")
+        if size != self.count * id_type(self.symbols).itemsize:
+            raise DataError(f"{self.path}: holds {size} bytes, which are not {self.count} ids; the text has changed")
 
     def _mapped(self) -> NDArray[np.integer]:
         return np.memmap(self.path, dtype=id_type(self.symbols), mode="r")
@@ -188,11 +188,11 @@ def split_text(count: int, split: Sequence[float], source: str) -> tuple[range, 
     """
     percents = percentages(split)
     cuts = [0, *(math.floor(count * sum(percents[: part + 1]) / 100) for part in range(3))]
-    parts = [range(cuts[part], cuts[part + 1]) for part in range(3)]
-    for name, percent, part, fewest in zip(PARTS, percents, parts, (2, 1, 1), strict=True):
+    ranges = [range(cuts[part], cuts[part + 1]) for part in range(3)]
+    for name, percent, part, fewest in zip(PARTS, percents, ranges, (2, 1, 1), strict=True):
         if percent and len(part) < fewest:
             raise DataError(
                 f"{source}: is too short: {float(percent):g} % of {count} symbols leaves {len(part)} for {name}, "
                 f"which needs {fewest}; give more text, or `split=100,0,0`"
             )
-    return parts[0], parts[1], parts[2]
+    return ranges[0], ranges[1], ranges[2]

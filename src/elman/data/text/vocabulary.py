@@ -92,8 +92,8 @@ class Vocabulary:
     def ids(self, text: str) -> NDArray[np.int64]:
         """The ids (T, N) of a text, T at least 1: a text of no tokens is one unknown."""
         known: dict[str, int] = self._id  # type: ignore[attr-defined]
-        found = [[known.get(run, UNKNOWN) for run in runs] for runs in runs_of(text, self.level, self.ngrams)]
-        return np.array(found or [[UNKNOWN] * self.ngrams], dtype=np.int64)
+        rows = [[known.get(run, UNKNOWN) for run in runs] for runs in runs_of(text, self.level, self.ngrams)]
+        return np.array(rows or [[UNKNOWN] * self.ngrams], dtype=np.int64)
 
 
 def runs_of(text: str, level: str, longest: int) -> list[list[str]]:

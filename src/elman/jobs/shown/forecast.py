@@ -78,8 +78,8 @@ def pictures(job: Forecaster, folder: Path, kind: str, steps: int) -> dict[str, 
     """Draw the test part where there is one, with ``steps`` after the end."""
     if not job.task.split.test:
         return {}
-    found = {"Predictions on the test part": _draw_test(job, folder / f"predictions.{kind}", steps)}
-    return found | _draw_residuals(job, folder / f"residuals.{kind}")
+    drawn = {"Predictions on the test part": _draw_test(job, folder / f"predictions.{kind}", steps)}
+    return drawn | _draw_residuals(job, folder / f"residuals.{kind}")
 
 
 def _draw_residuals(job: Forecaster, path: Path) -> dict[str, Path]:
@@ -111,25 +111,25 @@ def _draw_test(job: Forecaster, path: Path, steps: int) -> Path:
     labels = [f"{name} (MSE {score:.4g})" for name, score in zip(series.names, scores, strict=True)]
     continuation = None
     if steps:
-        found = job.predict(steps, levels=LEVELS)
-        after = np.arange(len(series), len(series) + steps) if found.times is None else series.local(found.times)
-        continuation = (found.values, after, found.widths)
+        ahead = job.predict(steps, levels=LEVELS)
+        after = np.arange(len(series), len(series) + steps) if ahead.times is None else series.local(ahead.times)
+        continuation = (ahead.values, after, ahead.widths)
     title = f"{Path(series.source).name}, {job.network.cell}: test part, one step ahead"
     return drawing.draw_predictions(path, truth[:, 0], prediction[:, 0], labels, where[part.first], title, continuation)
 
 
-def draw_backtest(found: Backtest, path: Path) -> Path:
+def draw_backtest(backtest: Backtest, path: Path) -> Path:
     """Draw the forecasts of a backtest that do not overlap, beside the truth."""
     from elman import pictures as drawing
 
-    series, horizon = found.series, found.truth.shape[1]
-    begin = max(0, int(found.origins[0]) - (len(series) - int(found.origins[0])) // 2)
+    series, horizon = backtest.series, backtest.truth.shape[1]
+    begin = max(0, int(backtest.origins[0]) - (len(series) - int(backtest.origins[0])) // 2)
     where = np.arange(len(series)) if series.times is None else series.local(series.times)
     drawn, last = [], -horizon
-    for i, origin in enumerate(found.origins.tolist()):
+    for i, origin in enumerate(backtest.origins.tolist()):
         if origin >= last + horizon:  # forecasts that overlap hide each other
             part = slice(origin - begin, origin - begin + horizon)
-            drawn.append((part, found.prediction[i], {level: found.widths[level][i] for level in LEVELS}))
+            drawn.append((part, backtest.prediction[i], {level: backtest.widths[level][i] for level in LEVELS}))
             last = origin
     title = f"{Path(series.source).name}: {horizon} step{'s' * (horizon > 1)} ahead from each origin"
     return drawing.draw_backtest(path, series.values[begin:], where[begin:], drawn, series.names, title)
