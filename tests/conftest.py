@@ -54,15 +54,24 @@ def pytest_configure(config):
 
 # In these files `make test` takes the cells KEPT alone: one of each kind of state, gate and block.
 EVERY_CELL = {
-    *("test_padding", "test_contract", "test_recompute", "test_extras", "test_layers", "test_stepping", "test_fork"),
+    *(
+        "test_reference",
+        "test_padding",
+        "test_contract",
+        "test_recompute",
+        "test_extras",
+        "test_layers",
+        "test_stepping",
+        "test_fork",
+    ),
     *("test_insight_memory", "test_insight_activity", "test_insight_paths", "test_insight_flow"),
     *("test_insight_jacobians", "test_export_c", "test_export_onnx", "test_cpu_backend", "test_cpu_torch"),
 }
-KEPT = {"lstm", "gru", "rnn", "slstm", "peephole"}
+KEPT = {"lstm", "gru", "rnn", "slstm"}
 # And these are left to `make test-all`: of a test with several cases the costliest, where one like it stays.
 LEFT_OUT = re.compile(
     r"elman\.checks\.cell\.check$|elman\.jobs\.classifier\.Classifier$"
-    r"|test_every_cell_says_the_same|test_torch_s_own_exporters_take_a_layer\[peephole"
+    r"|test_every_cell_says_the_same|test_torch_s_own_exporters_take_a_layer|test_projections\[2"
     r"|test_an_interrupt_at_any_time\w*\[(0\.05|0\.3|4\.0|8\.0)|test_any_text_goes_to_any_stdout\[(utf-8|cp1252)"
     r"|test_c_is_the_cell\[float|test_it_runs_on_a_microcontroller\[(class|carried)"
     r"|test_gradients_formed_in_several_stretches\[(gru_cho|centred|four_heads)|test_ulps\[\w+-8-"

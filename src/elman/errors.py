@@ -6,7 +6,8 @@
     ├── ShapeError            a tensor of the wrong shape (also a ValueError)
     ├── BackendError          a backend asked for by name that refuses the case
     ├── DataError             a file, column or row that cannot be read as asked
-    └── RunError              a run folder that is damaged, foreign, newer or in the way
+    ├── RunError              a run folder that is damaged, foreign, newer or in the way
+    └── RankError             of several processes that train together, one was lost
 
 A message says the cause, the value seen and the way out. Anything else that escapes is our fault:
 the command line exits with 1.
@@ -44,6 +45,10 @@ class DataError(ElmanError):
 
 class RunError(ElmanError):
     """A run folder that cannot be written or read."""
+
+
+class RankError(ElmanError):
+    """Of several processes that train together, one was lost; names it."""
 
 
 class ExportError(ElmanError):

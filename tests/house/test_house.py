@@ -21,7 +21,7 @@ ROOT = Path(elman.__file__).parent
 # A file imports from its own line (and, in a folder, its own folder) and from the lines above it.
 LAYERS = [
     {"errors"},
-    {"shapes"},
+    {"shapes", "ranks"},
     {"options"},
     {"choices"},
     {"sequences"},

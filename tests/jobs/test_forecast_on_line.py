@@ -21,8 +21,7 @@ from elman.jobs.forecaster import ForecastRun
 from elman.linear import Line
 from elman.metrics import drift, standard_error
 from elman.tasks import NetworkOnLine
-from elman.tasks.forecast import best_shares
-from elman.tasks.forecast_networks import Lines, inputs_of
+from elman.tasks.forecast_networks import Lines, best_shares, inputs_of
 
 STEPS = np.arange(240.0)
 QUICK = {"hidden": 4, "epochs": 2}

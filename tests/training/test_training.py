@@ -560,8 +560,8 @@ def test_time_ends_training_where_it_is_and_anneals_the_rate(clock, run):
     assert [row["seconds"] for row in history.rows] == [3, 3, 3, 1]
     rates = [row["lr"] for row in history.rows]
     whole = 10**6 * 3
-    want = [one_cycle(seconds / 10 * (whole - 1), whole, 0.03)[0] for seconds in (2, 5, 8, 9)]
-    assert rates == pytest.approx(want)  # what had passed before the last step of each epoch
+    want = [one_cycle(seconds / 10 * (whole - 1), whole, 0.03)[0] for seconds in (3, 6, 9, 10)]
+    assert rates == pytest.approx(want)  # what had passed when the last step of each epoch was taken
     assert rates[-1] < 0.1 * max(rates)
     assert not history.interrupted
     assert "finished after epoch 4" in (run.path / "log.txt").read_text()

@@ -1,9 +1,9 @@
-"""How a network is trained: nine choices, the same for every task."""
+"""How a network is trained: the choices, the same for every task."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -16,7 +16,19 @@ DEVICE = re.compile("(cpu|cuda|mps|xpu)(:[0-9]+)?")
 AS_MANY_AS_FIT = 1_000_000  # epochs, where the time alone says when to stop
 
 
-class Recipe(BaseModel):
+class Computation(BaseModel):
+    """How a training is computed: it changes time and memory, and the result by rounding alone.
+
+    ``accumulate`` takes a batch apart: the gradients of its parts are added up before the step. ``precision`` "bf16"
+    computes the products of the network in bfloat16 (:func:`torch.autocast`), weights and loss in float32.
+    """
+
+    accumulate: int = Field(1, ge=1, description="compute each batch in this many parts, one after another")
+    precision: Literal["float32", "bf16"] = Field("float32", description="of the products: float32, or bf16")
+    recompute: int = Field(0, ge=0, description="compute inner values again, in chunks of so many steps; 0: keep them")
+
+
+class Recipe(Computation):
     """The choices :func:`~elman.training.loop.fit` takes.
 
     ``lr`` is the peak of a one-cycle rate, reached after three tenths of all steps, or of ``max_time`` where that ends
@@ -53,6 +65,26 @@ class Recipe(BaseModel):
             raise ValueError(f"got {name!r}, want a device such as cpu, cuda or cuda:1")
         return name
 
+    def check_precision(self) -> None:
+        """Check that this machine computes in the recipe's precision.
+
+        Raises :class:`ElmanError` where its processor has no bfloat16.
+
+        >>> Recipe().check_precision()
+        """
+        if self.precision == "float32":
+            return
+        import torch
+
+        device = self.torch_device()
+        try:
+            with torch.no_grad(), torch.autocast(device.type, dtype=torch.bfloat16):
+                torch.nn.LSTM(8, 8, device=device)(torch.zeros(2, 2, 8, device=device))
+        except RuntimeError as error:
+            raise ElmanError(
+                f"`precision`: torch computes no LSTM in bfloat16 on the {device.type} of this machine; leave it out"
+            ) from error
+
     def torch_device(self) -> torch.device:
         """Return the device to train on, with its index.
 
@@ -73,5 +105,5 @@ class Recipe(BaseModel):
         if (device.index or 0) >= count:
             raise ElmanError(f"`device`: got {self.device!r}, and torch sees {count} such here; use cpu")
         if device.type == "cuda" and device.index is None:
-            return torch.device("cuda", torch.cuda.current_device())
+            return torch.device("cuda", torch.cuda.current_device())  # one of its own for each rank, see elman.ranks
         return device

@@ -15,6 +15,7 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
+from elman import ranks
 from elman.errors import ElmanError
 
 ARGUMENTS = {"data": "DATA", "run": "-o"}  # what a command calls the arguments that are no options of their name
@@ -30,6 +31,8 @@ Json = Annotated[
 
 def emit(result: Mapping[str, Any], lines: Iterable[str], as_json: bool) -> None:
     """Print ``result`` as one JSON object, or ``lines`` for a person."""
+    if ranks.number():  # of several processes that train together the first one speaks
+        return
     with _until_read():
         for line in [json.dumps(_finite(result))] if as_json else lines:
             print(shown(line, _results()), file=_results())
@@ -125,6 +128,11 @@ def _finite(value: Any) -> Any:
 
 def say(text: str) -> None:
     """Tell the person something beside the result, on stderr."""
+    if not ranks.number():
+        _say(text)
+
+
+def _say(text: str) -> None:
     print(shown(text, sys.stderr), file=sys.stderr, flush=True)
 
 
@@ -169,8 +177,9 @@ def _as_option(match: re.Match[str]) -> str:
 
 def _failed(message: str, as_json: bool, code: int) -> int:
     message = as_options(message)
-    say(f"elman: {message}")
-    if as_json:
+    rank = ranks.number()
+    _say(f"elman: rank {rank}: {message}" if rank else f"elman: {message}")
+    if as_json and not rank:
         with _until_read():
             print(json.dumps({"error": message}), flush=True)
     return code

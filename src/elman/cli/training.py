@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from elman import ranks
 from elman.cli import console, options
 from elman.errors import ElmanError
 
@@ -38,7 +39,10 @@ def train(
     else:
         trained = job(**choices)
         out = out or default_folder(data, trained.network.cell)
-        history = trained.fit(data if opened is None else opened, run=out, report=Progress(), **reading)
+        if ranks.restarted() and ranks.ranks().agree((out / "config.json").is_file):  # `torchrun --max-restarts`
+            trained, history = job.resume(out, report=Progress())
+        else:
+            history = trained.fit(data if opened is None else opened, run=out, report=Progress(), **reading)
         for note in trained.notes if history.epochs else ():
             console.say(f"note: {note}")
     assert out is not None

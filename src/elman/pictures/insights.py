@@ -55,7 +55,9 @@ def draw_gradient_flow(path: str | Path, heat: Any, title: str, state: str = "h"
 
 
 def draw_gradient_flows(path: str | Path, heats: Mapping[str, Any], title: str) -> Path:
-    """Draw the gradient flows ||dL_t/ds_k|| (T, T) of several networks side by side, each relative to its largest.
+    """Draw the gradient flows (T, T) of several networks side by side.
+
+    Each ||dL_t/ds_k|| is relative to its largest.
 
     Where one step alone has a loss, a line per network shows how it falls with the distance.
     """

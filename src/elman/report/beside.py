@@ -16,9 +16,10 @@ THIS = "this one"
 
 
 def compare(explanation: Explanation, others: Mapping[str, Any]) -> Explanation:
-    """Compare an explained network with ``others``: gradient flow, memory, and how far back the gradient comes from.
+    """Compare an explained network with ``others``.
 
-    Returns the explanation with what was measured of each ``beside``, and facts "compared".
+    Their gradient flow, their memory, and how far back the gradient comes from: returns the explanation with what was
+    measured of each ``beside``, and facts "compared".
 
     Each of ``others``, by name, is a trained job or a :class:`Sample`, measured on so many steps of its own data; or a
     cell, by name or itself: a fresh layer of it, with at most as many numbers to learn, reads the same sequence.

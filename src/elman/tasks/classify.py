@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -26,9 +26,11 @@ from elman.errors import ExportError
 from elman.layers import Recurrent
 from elman.layers.flat import write_step
 from elman.metrics import classification_scores
+from elman.ranks import ranks
 from elman.sequences import running
 from elman.stepping import Flat, Writer
 from elman.stepping.model import Model, Part
+from elman.tasks.batches import Rows
 
 # How far embeddings begin from 0. Of words most are seen rarely, and should say little rather than something random.
 EMBEDDING_SPREAD = {"char": 1.0, "word": 0.05}
@@ -166,8 +168,10 @@ class ClassifyNetwork(nn.Module):
 
 
 @dataclass(frozen=True)
-class Batch:
+class Batch(Rows):
     """``inputs``: ids (T, B, N) or numbers (T, B, C), padded; ``lengths`` (B,); ``labels`` (B,), numbers of classes."""
+
+    along: ClassVar[dict[str, int]] = {"inputs": 1, "lengths": 0, "labels": 0}
 
     inputs: Tensor
     lengths: Tensor
@@ -247,6 +251,17 @@ class ClassifyTask:
         lengths = torch.tensor([len(x) for x in inputs], device=device)
         return Batch(pad_sequence(list(inputs)).to(device), lengths, torch.from_numpy(truth).to(device))
 
+    def share(self, batch: Batch, part: int, parts: int) -> tuple[Batch, float]:
+        """Return one part of a batch's rows, and their share of its loss.
+
+        A row counts as much as its class weighs.
+        """
+        rows = batch.part(part, parts)
+        if self.weights is None:
+            return rows, len(rows) / len(batch)
+        weights = self.weights.double().to(batch.labels.device)
+        return rows, float(weights[rows.labels].sum() / weights[batch.labels].sum())
+
     def loss(self, batch: Batch, state: None = None) -> tuple[Tensor, None]:
         """The mean cross entropy, in nats; nothing is carried from batch to batch."""
         logits = self.model(batch.inputs, batch.lengths)
@@ -304,9 +319,14 @@ class ClassifyTask:
         """The logits (n, K) of sequences as :meth:`read` gives them, on the CPU."""
         self.model.eval()
         order = sorted(range(len(inputs)), key=lambda i: len(inputs[i]))
-        logits = torch.empty(len(inputs), len(self.classes))
-        for start in range(0, len(order), EVALUATED_AT_ONCE):
-            chosen = order[start : start + EVALUATED_AT_ONCE]
+        logits = torch.empty(len(inputs), len(self.classes), dtype=torch.float32)
+        size = ranks().chunk(len(order), EVALUATED_AT_ONCE)
+        batches = [order[start : start + size] for start in range(0, len(order), size)]
+
+        def logits_of(chosen: list[int]) -> Tensor:
             batch = self.collated([inputs[i] for i in chosen], np.zeros(len(chosen), dtype=np.int64))
-            logits[chosen] = self.model(batch.inputs, batch.lengths).float().cpu()
+            return self.model(batch.inputs, batch.lengths).float().cpu()
+
+        for chosen, values in zip(batches, ranks().share(batches, logits_of), strict=True):
+            logits[chosen] = values
         return logits

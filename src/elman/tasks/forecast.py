@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -24,8 +24,10 @@ from elman.data import Scaler, Series, part_ends, split_windows, windows
 from elman.errors import DataError
 from elman.linear import Blend
 from elman.metrics import SURE, standard_error
+from elman.ranks import ranks
 from elman.stepping.model import Model
-from elman.tasks.forecast_networks import LEAST_UNIT, ForecastNetwork, Lines, NetworkOnLine
+from elman.tasks.batches import InParts, Rows
+from elman.tasks.forecast_networks import LEAST_UNIT, ForecastNetwork, Lines, NetworkOnLine, best_shares
 
 FEWEST_JUDGED = 8  # horizons in the validation part; fewer say too little of whether the network helps
 BLOCKS = 4  # of origins that errors are measured at
@@ -41,14 +43,16 @@ def detached(state: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class Batch:
+class Batch(Rows):
     """``inputs`` (T, B, C) and ``targets`` (B, horizon, C), or (T, B, horizon, C) for every step, scaled."""
+
+    along: ClassVar[dict[str, int]] = {"inputs": 1, "targets": -3}
 
     inputs: Tensor
     targets: Tensor
 
 
-class ForecastTask:
+class ForecastTask(InParts):
     """Training of a network on a series, for :func:`elman.training.fit`."""
 
     name = "forecast"
@@ -207,12 +211,14 @@ class ForecastTask:
         """The squared errors (2, n, C) of both parts after each window of ``part``, in units of what the line leaves
         in training."""
         inputs, targets = self._windows(every=False)
-        batches = []
-        for rows in torch.arange(part.start, part.stop).split(EVALUATED_AT_ONCE):
-            rows = rows.to(self.z.device)
+
+        def errors_of(rows: Tensor) -> Tensor:
             x = inputs[rows].transpose(0, 1)
             errors = self._errors(model, model.parts(x), x, targets[rows]).mean(2)
-            batches.append(errors * (model.units / model.units[0]).square()[:, None])
+            return errors * (model.units / model.units[0]).square()[:, None]
+
+        rows = torch.arange(part.start, part.stop, device=self.z.device)
+        batches = ranks().share(rows.split(ranks().chunk(len(rows), EVALUATED_AT_ONCE)), errors_of)
         return torch.cat(batches, 1).double().cpu().numpy()
 
     def _windows(self, every: bool) -> tuple[Tensor, Tensor]:
@@ -275,8 +281,8 @@ class ForecastTask:
         return self.z.unfold(0, self.context, 1)[part.start : part.stop : part.step].permute(2, 0, 1)
 
     def _read(self, contexts: Tensor) -> Tensor:
-        batches = contexts.split(EVALUATED_AT_ONCE, dim=1)
-        return torch.cat([self.model(rows, last=True)[0][-1] for rows in batches])
+        batches = contexts.split(ranks().chunk(contexts.shape[1], EVALUATED_AT_ONCE), dim=1)
+        return torch.cat(ranks().share(batches, lambda rows: self.model(rows, last=True)[0][-1])).to(contexts.device)
 
     def _fed_back(self, part: range, steps: int) -> Tensor:
         """The first ``steps`` steps (n, steps, C) after each window of ``part``; what is not forecast at once is fed
@@ -376,18 +382,6 @@ class ForecastTask:
             prediction, _ = self.model(z, last=True)
             yield prediction[-1, 0]
             z = torch.cat([z, prediction[-1, 0].unsqueeze(1)])
-
-
-def best_shares(own: Tensor, left: Tensor) -> Tensor:
-    """Shares (2,) of ``own`` (2, n), none below 0 and 1 at most together, that leave the least of ``left`` (n,)."""
-    gram, product = own @ own.T, own @ left
-    inner = torch.linalg.lstsq(gram, product[:, None], driver="gelsd").solution[:, 0]
-    edges = [product[i] / gram[i, i].clamp(min=1e-30) for i in range(2)]
-    gap = own[0] - own[1]
-    slope = ((left - own[1]) @ gap / (gap @ gap).clamp(min=1e-30)).clamp(0, 1)
-    corners = [torch.stack([edges[0].clamp(0, 1), 0 * edges[0]]), torch.stack([0 * edges[1], edges[1].clamp(0, 1)])]
-    tried = [inner] if bool((inner >= 0).all() & (inner.sum() <= 1)) else [*corners, torch.stack([slope, 1 - slope])]
-    return min(tried, key=lambda shares: float((left - shares @ own).square().sum()))
 
 
 def _until(batches: Iterable[Tensor], count: int) -> Iterator[Tensor]:

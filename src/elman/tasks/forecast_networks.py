@@ -257,3 +257,15 @@ def _head(recurrent: Recurrent, horizon: int) -> nn.Linear:
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
     return head
+
+
+def best_shares(own: Tensor, left: Tensor) -> Tensor:
+    """Shares (2,) of ``own`` (2, n), none below 0 and 1 at most together, that leave the least of ``left`` (n,)."""
+    gram, product = own @ own.T, own @ left
+    inner = torch.linalg.lstsq(gram, product[:, None], driver="gelsd").solution[:, 0]
+    edges = [product[i] / gram[i, i].clamp(min=1e-30) for i in range(2)]
+    gap = own[0] - own[1]
+    slope = ((left - own[1]) @ gap / (gap @ gap).clamp(min=1e-30)).clamp(0, 1)
+    corners = [torch.stack([edges[0].clamp(0, 1), 0 * edges[0]]), torch.stack([0 * edges[1], edges[1].clamp(0, 1)])]
+    tried = [inner] if bool((inner >= 0).all() & (inner.sum() <= 1)) else [*corners, torch.stack([slope, 1 - slope])]
+    return min(tried, key=lambda shares: float((left - shares @ own).square().sum()))

@@ -6,9 +6,10 @@ off and the state carried on (Williams & Peng 1990). A part is scored as one tex
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -23,9 +24,11 @@ from elman.layers import Recurrent
 from elman.layers.dropout import dropout
 from elman.layers.flat import write_step
 from elman.layers.step import set_state, state_of
+from elman.ranks import ranks
 from elman.stepping import Flat, Writer
 from elman.stepping.engine import engine
 from elman.stepping.model import Model, Part
+from elman.tasks.batches import InParts, Rows
 from elman.tasks.forecast import CHUNKS_PER_STREAM, detached
 from elman.tasks.sampling import draw
 
@@ -101,8 +104,10 @@ class GenerateNetwork(nn.Module):
 
 
 @dataclass(frozen=True)
-class Batch:
+class Batch(Rows):
     """``inputs`` and ``targets`` (T, B): the symbols of each stream, and those that follow them."""
+
+    along: ClassVar[dict[str, int]] = {"inputs": 1, "targets": 1}
 
     inputs: Tensor
     targets: Tensor
@@ -120,7 +125,7 @@ class Written:
     random: Tensor
 
 
-class GenerateTask:
+class GenerateTask(InParts):
     """Training of a network on a text, for :func:`elman.training.fit`."""
 
     name = "generate"
@@ -207,9 +212,14 @@ class GenerateTask:
         """
         self.model.eval()
         streams = _scored_streams(part)
+        if not agree:
+            shares = ranks().share(
+                streams.parts(ranks().count), lambda own: self._cost(own, part, self._run_up(own))[0]
+            )
+            return math.fsum(shares)
         state = self._run_up(streams)
         total, final = self._cost(streams, part, state)
-        for _ in range(len(streams.firsts) - 1 if agree else 0):
+        for _ in range(len(streams.firsts) - 1):
             state = _handed_on(final, state)
             before, (total, final) = total, self._cost(streams, part, state)
             if abs(total - before) <= AGREED * len(part):
@@ -294,6 +304,10 @@ class _Streams:
 
     firsts: NDArray[Any]
     length: int
+
+    def parts(self, count: int) -> list[_Streams]:
+        """The streams in at most ``count`` groups."""
+        return [_Streams(firsts, self.length) for firsts in np.array_split(self.firsts, count) if len(firsts)]
 
 
 def _scored_streams(part: range) -> _Streams:

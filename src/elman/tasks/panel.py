@@ -10,7 +10,7 @@ import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -22,8 +22,10 @@ from elman.data import Panel, part_ends
 from elman.errors import DataError
 from elman.linear import Blend, Line
 from elman.metrics import SURE, standard_error
-from elman.tasks.forecast import EVALUATED_AT_ONCE, FEWEST_JUDGED, best_shares
-from elman.tasks.forecast_networks import LEAST_UNIT, NetworkOnLine
+from elman.ranks import ranks
+from elman.tasks.batches import InParts, Rows
+from elman.tasks.forecast import EVALUATED_AT_ONCE, FEWEST_JUDGED
+from elman.tasks.forecast_networks import LEAST_UNIT, NetworkOnLine, best_shares
 
 Array = NDArray[np.float64]
 ROUNDING = 1e-9  # of its largest value: a series that moves no more is constant
@@ -56,8 +58,10 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Batch:
+class Batch(Rows):
     """R windows as columns of one: ``inputs`` (T, 1, R), ``targets`` and ``lines`` (1, K, R); their ``series`` (R,)."""
+
+    along: ClassVar[dict[str, int]] = {"inputs": 2, "targets": 2, "lines": 2, "series": 0}
 
     inputs: Tensor
     targets: Tensor
@@ -78,7 +82,7 @@ def ends(lengths: NDArray[np.int64], config: ForecastConfig) -> tuple[NDArray[np
     return training, known
 
 
-class PanelTask:
+class PanelTask(InParts):
     """A network, many series and the way one is trained on the other: what :func:`elman.training.fit` takes."""
 
     def __init__(self, model: NetworkOnLine, panel: Panel, config: ForecastConfig, batch: int, blends: Sequence[Blend]):
@@ -188,7 +192,7 @@ class PanelTask:
         return (x - x[-1]).square().mean(0).cpu().numpy()
 
     def _chunks(self, count: int) -> int:
-        return max(1, -(-count // EVALUATED_AT_ONCE))
+        return max(1, -(-count // ranks().chunk(count, EVALUATED_AT_ONCE)))
 
     def _of_each(self, squares: Array) -> Array:
         """The mean of ``squares`` (n,) over the training windows of each series, (S,), leaning on that over all."""
@@ -242,25 +246,27 @@ class PanelTask:
         """The error of the better part on the validation windows, as a multiple of what the lines leave in training."""
         if not len(self.validation):
             return None
-        return min(np.mean([errors.mean(1) for errors in self._validation_errors()], axis=0))
+        return min(np.concatenate(list(self._validation_errors()), axis=1).mean(axis=1))
 
     @cached_property
     def _validation_lines(self) -> Tensor:
         return torch.from_numpy(self.forecast_by_lines(self.validation, "training")).to(self.z)
 
-    def _validation_batches(self) -> Iterator[Batch]:
+    def _validation_rows(self) -> list[NDArray[np.int64]]:
+        return np.array_split(np.arange(len(self.validation)), self._chunks(len(self.validation)))
+
+    def _validation_batch(self, rows: NDArray[np.int64]) -> Batch:
         self._to_device()
         lines = self._validation_lines.to(self.z.device)
-        for rows in np.array_split(np.arange(len(self.validation)), self._chunks(len(self.validation))):
-            yield self._batch(self.validation.taken(rows), lines[torch.from_numpy(rows).to(lines.device)])
+        return self._batch(self.validation.taken(rows), lines[torch.from_numpy(rows).to(lines.device)])
 
     def _validation_errors(self) -> Iterator[Array]:
-        for batch in self._validation_batches():
-            errors = (
-                self._errors(batch, self._parts(batch)).mean(2)[:, 0]
-                * (self.model.units / self.model.units[0]).square()
-            )
-            yield errors.double().cpu().numpy()
+        def errors_of(rows: NDArray[np.int64]) -> Array:
+            batch = self._validation_batch(rows)
+            errors = self._errors(batch, self._parts(batch)).mean(2)[:, 0]
+            return (errors * (self.model.units / self.model.units[0]).square()).double().cpu().numpy()
+
+        yield from ranks().share(self._validation_rows(), errors_of)
 
     @torch.no_grad()
     def judge(self) -> None:
@@ -277,7 +283,7 @@ class PanelTask:
         if not len(self.validation):
             return
         own, left = [], []
-        for batch in self._validation_batches():
+        for batch in map(self._validation_batch, self._validation_rows()):
             added, beside = self._parts(batch) / self.model.units[0]
             line, truth = batch.lines / self.model.units[0], batch.targets / self.model.units[0]
             own.append(torch.stack([added, beside - line])[:, 0].double())
@@ -307,8 +313,8 @@ class PanelTask:
         self.model.eval()
         self._to_device()
         lines = self.forecast_by_lines(part, before)
-        forecasts = []
-        for rows in np.array_split(np.arange(len(part)), self._chunks(len(part))):
+
+        def forecast_of(rows: NDArray[np.int64]) -> Array:
             chosen = part.series[rows]
             line = torch.from_numpy(lines[rows]).to(self.z)
             if any(self.model.shares):
@@ -316,5 +322,7 @@ class PanelTask:
                 added, beside = self.model.parts(self.contexts(part.taken(rows)).unsqueeze(1))[:, 0].mT  # (n, K) each
                 own, other = self.model.shares
                 line = line + own * added + other * (beside - line)
-            forecasts.append(line.double().cpu().numpy() * self.scale[chosen, None] + self.shift[chosen, None])
-        return np.concatenate(forecasts)
+            return line.double().cpu().numpy() * self.scale[chosen, None] + self.shift[chosen, None]
+
+        chunks = np.array_split(np.arange(len(part)), self._chunks(len(part)))
+        return np.concatenate(ranks().share(chunks, forecast_of))

@@ -95,4 +95,4 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """
     was = {"steps an epoch": old["steps"], **old["recipe"]}
     now = {"steps an epoch": new["steps"], **new["recipe"]}
-    return "; ".join(f"{name}: was {was.get(name)}, got {now[name]}" for name in now if was.get(name) != now[name])
+    return "; ".join(f"{name}: was {was[name]}, got {now.get(name)}" for name in was if was[name] != now.get(name))

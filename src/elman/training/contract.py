@@ -36,6 +36,13 @@ class Trainable(Protocol):
         None. The model is in train mode.
         """
 
+    def share(self, batch: Any, part: int, parts: int) -> tuple[Any, float]:
+        """Return one part of a batch's rows, and their share of its loss.
+
+        ``part`` is counted from 0, of ``parts``. The shares of all parts sum to 1; a part without rows has the share 0.
+        Only a training in several processes, or one that accumulates, asks for it.
+        """
+
     def validate(self) -> float | None:
         """Return the loss on the validation part, or None without one; the model is in eval mode."""
 

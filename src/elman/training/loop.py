@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,8 +15,10 @@ from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_
 
 from elman.choices.recipe import Recipe
-from elman.errors import ElmanError, RunError
+from elman.errors import ElmanError, RankError, RunError
 from elman.insight.health import Health
+from elman.layers import Recurrent
+from elman.ranks import ranks
 from elman.training.checkpoint import (
     below,
     differences,
@@ -45,6 +49,8 @@ def fit(
 
     The model is left in eval mode, with its best weights.
 
+    Processes that ``torchrun`` started train it together: see :mod:`elman.ranks`.
+
     With ``run`` each epoch's metrics, checkpoint and the best weights go to its folder; ``resume`` goes on
     from there to the same bits as if it had never stopped. Ctrl-C or SIGTERM drops the epoch it falls in
     and returns early. After ``recipe.max_time`` seconds of training, those before a resume included, the epoch ends
@@ -69,8 +75,8 @@ def fit(
     >>> history.epochs, history.best_loss < 0.01
     (20, True)
     """
-    report = report or Progress(silent=True)
     training = Training(task, recipe, run)
+    report = report if report and training.ranks.first else Progress(silent=True)
     with own_randomness(recipe.seed, training.device), report, Interrupts() as interrupts:
         try:
             training.begin(resume, report)
@@ -82,6 +88,8 @@ def fit(
             training.log(f"finished after epoch {training.history.epochs}, the best {training.history.best_epoch}")
         except KeyboardInterrupt:
             training.history.interrupted = True
+            if lost := training.ranks.leave():
+                raise RankError(f"{lost}; the others stop too: go on with `resume`") from None
             training.log(f"interrupted after epoch {training.history.epochs}")
         finally:
             training.health.close()
@@ -97,8 +105,13 @@ class Training:
         self.task = task
         self.recipe = recipe
         self.run = run
+        self.ranks = ranks()
         self.device = recipe.torch_device()
+        recipe.check_precision()
         self.model = task.model.to(self.device)
+        for layer in self.model.modules():
+            if isinstance(layer, Recurrent) and recipe.recompute:
+                layer.stack = replace(layer.stack, recompute=recipe.recompute)
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = adamw(self.parameters, recipe)
         self.generator = torch.Generator().manual_seed(recipe.seed)
@@ -154,7 +167,7 @@ class Training:
         losses, norms = self.train_epoch(epoch)
         validation = self.validate(epoch)
         clip = self.recipe.clip or math.inf
-        return {
+        row = {
             "epoch": epoch,
             "train_loss": math.fsum(losses) / len(losses),
             "validation_loss": validation,
@@ -163,41 +176,78 @@ class Training:
             "clipped": sum(norm > clip for norm in norms) / len(norms),
             "seconds": time.perf_counter() - self.begun,
         } | self.health.epoch()
+        return self.ranks.agree(lambda: row)
 
     def train_epoch(self, epoch: int) -> tuple[list[float], list[float]]:
         """Take one step a batch, while there is time; return each step's loss and norm of the gradient."""
         self.model.train()
-        losses, norms, state = [], [], None
+        self.ranks.align(self.model.state_dict().values())
+        if not self.ranks.first:  # what a rank draws itself, such as dropout, depends on seed, rank and epoch alone
+            torch.manual_seed(hash((self.recipe.seed, self.ranks.rank, epoch)) % 2**63)
+        losses, norms = [], []
+        states: list[Any] = [None] * self.recipe.accumulate
         for step, batch in zip(range(self.steps), self.task.batches(self.generator), strict=True):
-            loss, norm, state = self.train_step(epoch, step, batch, state)
+            loss, norm, passed = self.train_step(epoch, step, batch, states)
             losses.append(loss)
             norms.append(norm)
-            if self.time_passed() == 1:
+            if passed == 1:
                 break
         return losses, norms
 
-    def train_step(self, epoch: int, step: int, batch: Any, state: Any) -> tuple[float, float, Any]:
-        """Forward, backward, clip, step; return the loss, the norm of the gradient before clipping, and the state."""
+    def train_step(self, epoch: int, step: int, batch: Any, states: list[Any]) -> tuple[float, float, float]:
+        """Forward, backward, clip, step, and bring ``states`` on, one of each part of the batch.
+
+        Returns the loss, the norm of the gradient before clipping, and the share of ``max_time`` that has passed.
+        """
         when = f"epoch {epoch}, step {step + 1} of {self.steps}"
-        self.set_rate((epoch - 1) * self.steps + step)
         self.optimizer.zero_grad()
-        loss, after = self.task.loss(batch, state)
+        parts = [(k, rows, share, states[k]) for k, (rows, share) in self.own_parts(batch)]
+
+        def loss_of(rows: Any, state: Any) -> tuple[Tensor, Any]:
+            with self.precision():
+                return self.task.loss(rows, state)
 
         def again() -> Tensor:
-            return self.task.loss(batch, state)[0]
+            return torch.stack([share * loss_of(rows, state)[0] for _, rows, share, state in parts]).sum()
 
-        value = self.finite(loss.item(), f"the loss at {when}", again)
-        loss.backward()
-        norm = self.finite(self.health.step(value), f"the norm of the gradient at {when}", again)
+        value = 0.0
+        for k, rows, share, state in parts:
+            loss, states[k] = loss_of(rows, state)
+            loss = share * loss
+            loss.backward()
+            value += loss.item()
+        value, passed = self.ranks.add_up(self.parameters, value, self.time_passed())
+        self.finite(value, f"the loss at {when}", again if parts else None)
+        norm = self.finite(self.health.step(value), f"the norm of the gradient at {when}", again if parts else None)
         if 0 < self.recipe.clip < norm:
             clip_grads_with_norm_(self.parameters, self.recipe.clip, torch.tensor(norm))
+        self.set_rate((epoch - 1) * self.steps + step, passed)
         self.optimizer.step()
-        return value, norm, after
+        return value, norm, passed
 
-    def set_rate(self, step: int) -> None:
+    def own_parts(self, batch: Any) -> Iterator[tuple[int, tuple[Any, float]]]:
+        """Yield what this rank computes of ``batch``, by number: rows, and their share of its loss."""
+        count = self.recipe.accumulate
+        if count * self.ranks.count == 1:
+            yield 0, (batch, 1.0)
+            return
+        if not hasattr(self.task, "share"):
+            raise ElmanError(f"a {type(self.task).__name__} cannot be trained in parts: it has no method `share`")
+        for k in range(count):
+            rows, share = self.task.share(batch, self.ranks.rank * count + k, count * self.ranks.count)
+            if share:
+                yield k, (rows, share)
+
+    def precision(self) -> AbstractContextManager[Any]:
+        """Return the context in which the loss is computed: with products in bfloat16, where the recipe says so."""
+        if self.recipe.precision == "float32":
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+    def set_rate(self, step: int, passed: float) -> None:
         """Set the learning rate and beta of the one cycle over all epochs, or over the time where that ends first."""
         total = self.recipe.epochs * self.steps
-        lr, beta = one_cycle(max(step, self.time_passed() * (total - 1)), total, self.recipe.lr)
+        lr, beta = one_cycle(max(step, passed * (total - 1)), total, self.recipe.lr)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
             group["betas"] = (beta, group["betas"][1])
@@ -269,11 +319,12 @@ class Training:
         """Stand where the run's checkpoint is; before the first, at the start."""
         if self.run is None:
             raise RunError("there is no run to resume: give fit the run too")
-        saved = self.run.checkpoint()
+        kept = self.run
+        saved = self.ranks.agree(kept.checkpoint)
         if saved is None:
-            if len(self.run.metrics()) > 1:
-                raise RunError(f"{self.run.path / CHECKPOINT}: is missing, so there is nothing to go on from")
-            self.run.rewind(0)
+            if len(kept.metrics()) > 1:
+                raise RunError(f"{kept.path / CHECKPOINT}: is missing, so there is nothing to go on from")
+            kept.rewind(0)
             return
         tensors, metadata = saved
         if "training" not in metadata:  # the run's weights under another name

@@ -21,7 +21,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Generic
@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from elman.errors import RunError
+from elman.ranks import ranks
 from elman.training.config import CONFIG, Config, config_bytes, digest, read_config
 from elman.training.files import (
     TEMPORARY,
@@ -56,7 +57,7 @@ class Run(Generic[Config]):
     """A run folder that is there; made by :meth:`create` or :meth:`open`.
 
     ``path`` is the folder and ``config`` what was asked for. Everything raises :class:`RunError`, naming
-    the file, when that file cannot be read or written.
+    the file, when that file cannot be read or written. Of several processes that train together rank 0 alone writes.
 
     >>> import tempfile
     >>> from elman.training import RunConfig
@@ -91,6 +92,17 @@ class Run(Generic[Config]):
         :class:`RunError` when there is something at ``path`` already.
         """
         folder = Path(path)
+        config = ranks().agree(lambda: cls._created(folder, config, arrays, write))
+        return cls(folder, config, digest(json.loads(config_bytes(config))))
+
+    @classmethod
+    def _created(
+        cls,
+        folder: Path,
+        config: Config,
+        arrays: Mapping[str, NDArray[Any]] | None,
+        write: Callable[[Path], None] | None,
+    ) -> Config:
         _refuse_existing(folder)
         with naming(folder), _built(folder) as temporary:
             if arrays is not None:
@@ -98,9 +110,8 @@ class Run(Generic[Config]):
             if write is not None:
                 write(temporary / LARGE)
             config = config.model_copy(update={"data_checksum": _checksum(temporary)})
-            contents = config_bytes(config)
-            write_synced(temporary / CONFIG, contents)
-        return cls(folder, config, digest(json.loads(contents)))
+            write_synced(temporary / CONFIG, config_bytes(config))
+        return config
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], config: type[Config], trained: bool = True) -> Run[Config]:
@@ -169,6 +180,8 @@ class Run(Generic[Config]):
 
     def append_metrics(self, row: Mapping[str, Any]) -> None:
         """Add a line to metrics.jsonl."""
+        if not self._writes:
+            return
         line = json.dumps(row, allow_nan=False) + "\n"
         with naming(self.path / METRICS):
             write_synced(self.path / METRICS, line.encode(), "ab")
@@ -188,8 +201,15 @@ class Run(Generic[Config]):
         except RunError as error:
             raise RunError(f"{path}: is damaged: {error}; restore it from a copy") from error
 
+    @property
+    def _writes(self) -> bool:
+        return ranks().first
+
     def rewind(self, epochs: int) -> list[dict[str, Any]]:
         """Cut metrics.jsonl to its first ``epochs`` lines and return them; sweep what a kill left."""
+        return ranks().agree(lambda: self._rewound(epochs))
+
+    def _rewound(self, epochs: int) -> list[dict[str, Any]]:
         for leftover in self.path.glob(TEMPORARY.format("*")):
             with naming(leftover):
                 leftover.unlink()
@@ -205,16 +225,21 @@ class Run(Generic[Config]):
 
     def log(self, text: str) -> None:
         """Add a line to log.txt, with the time."""
+        if not self._writes:
+            return
         line = f"{datetime.now().isoformat(sep=' ', timespec='seconds')} {text}\n"
         with naming(self.path / LOG):
             write_synced(self.path / LOG, line.encode(), "ab")
 
-    def writing(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def writing(self) -> Iterator[None]:
         """Lock the run for training.
 
         Raises :class:`RunError`, naming the other process, if one trains here.
         """
-        return only_writer(self.path)
+        with ExitStack() as stack:
+            ranks().agree(lambda: stack.enter_context(only_writer(self.path)))
+            yield
 
     def begun(self) -> bool:
         """Say whether training has left anything here."""
@@ -227,7 +252,8 @@ class Run(Generic[Config]):
             )
 
     def _save(self, name: str, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-        save_tensors(self.path / name, tensors, {**metadata, "config": self._digest})
+        if self._writes:
+            save_tensors(self.path / name, tensors, {**metadata, "config": self._digest})
 
     def _load(self, name: str) -> tuple[dict[str, Tensor], dict[str, str]]:
         tensors, metadata = load_tensors(self.path / name)

@@ -1,0 +1,251 @@
+"""Several processes train one network as one process would; a rank that is lost ends all, and the run goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import ranked
+from elman.choices.recipe import Recipe
+from elman.errors import ElmanError
+from elman.jobs import Forecaster
+from elman.ranks import ALONE, ranks
+from elman.training import fit
+
+HERE = Path(__file__).parents[1]
+ELMAN = [sys.executable, "-m", "elman"]
+TRAIN = ["train", "forecast", "wave:combined", "--hidden", "6", "--context", "20", "--epochs", "12", "--seed", "3"]
+
+
+def torchrun(count: int, *arguments: str | Path, restarts: int = 0, **options) -> subprocess.Popen:
+    """Start ``count`` ranks of a Python program."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
+    command += [f"--max-restarts={restarts}", *map(str, arguments)]
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
+def finished(process: subprocess.Popen, seconds: float = 240) -> tuple[int, str, str]:
+    try:
+        out, err = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    return process.returncode, out, err
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """What one process makes of every task, by dtype."""
+    results = {}
+    before = torch.get_default_dtype()
+    for dtype in ("float64", "float32"):
+        torch.set_default_dtype(getattr(torch, dtype))
+        results[dtype] = ranked.main(tmp_path_factory.mktemp(dtype))
+    torch.set_default_dtype(before)
+    return results
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(("count", "dtype"), [(2, "float32"), (3, "float64")])
+def test_several_ranks_train_as_one(alone, tmp_path, count, dtype):
+    code, _, err = finished(torchrun(count, HERE / "ranked.py", tmp_path, dtype))
+    assert code == 0, err
+    # In float32 the norm of the gradient is the least certain: it says what is left where the line is nearly exact.
+    bounds = {"float64": (1e-12, 1e-11, 1e-10), "float32": (2e-6, 5e-4, 2e-4)}[dtype]
+    by_rank = [json.loads((tmp_path / f"{r}" / "results.json").read_text()) for r in range(count)]
+    for name, want in alone[dtype].items():
+        for key, bound in zip(("weights", "curve", "test"), bounds, strict=True):
+            for results in by_rank:
+                np.testing.assert_allclose(
+                    np.array(results[name][key], float), np.array(want[key], float), rtol=bound, atol=bound,
+                    err_msg=f"{name} {key}",
+                )  # fmt: skip
+        assert by_rank[0][name]["weights"] == by_rank[-1][name]["weights"], name
+
+
+@pytest.mark.parametrize("name", [*ranked.JOBS])
+def test_a_batch_in_parts_is_the_batch(alone, tmp_path, name):
+    torch.set_default_dtype(torch.float64)
+    try:
+        job, data, reading = ranked.JOBS[name](tmp_path)
+        job.recipe = job.recipe.model_copy(update={"accumulate": 4})
+        job.fit(data, **reading)
+        weights = torch.cat([p.detach().flatten() for p in job.task.model.parameters()])
+    finally:
+        torch.set_default_dtype(torch.float32)
+    np.testing.assert_allclose(weights, alone["float64"][name]["weights"], rtol=1e-12, atol=1e-12)
+
+
+def test_what_cannot_be_taken_apart_is_said():
+    class Whole(ranked.Halves):
+        share = property()
+
+    with pytest.raises(ElmanError, match="a Whole cannot be trained in parts: it has no method `share`"):
+        fit(Whole(), Recipe(epochs=1, accumulate=2))
+
+
+def test_computing_again_learns_the_same(tmp_path):
+    curves = {}
+    for name, how in {"plain": {}, "again": {"recompute": 5}}.items():
+        job = Forecaster("lstm", hidden=16, context=30, epochs=6, network_alone=True, **how)
+        job.fit(ranked.WAVE, run=tmp_path / name)
+        assert job.run.config.recipe.recompute == how.get("recompute", 0)
+        assert job.task.model.recurrent.stack.recompute == how.get("recompute", 0)
+        curves[name] = [row["train_loss"] for row in job.run.metrics()]
+    np.testing.assert_allclose(curves["again"], curves["plain"], rtol=1e-4)
+
+
+def test_bfloat16_learns_nearly_the_same_or_is_refused():
+    def trained(precision):
+        job = Forecaster("lstm", hidden=16, context=30, epochs=6, network_alone=True, precision=precision)
+        return [row["train_loss"] for row in job.fit(ranked.WAVE).rows]
+
+    try:
+        Recipe(precision="bf16").check_precision()
+    except ElmanError:
+        with pytest.raises(ElmanError, match="`precision`: torch computes no LSTM in bfloat16 on the cpu of this"):
+            trained("bf16")
+        return
+    exact, rounded = trained("float32"), trained("bf16")
+    np.testing.assert_allclose(rounded, exact, rtol=0.1)
+    assert rounded != exact
+
+
+def test_a_process_that_stands_alone_joins_nobody():
+    assert ranks() is ALONE
+    assert ALONE.first
+    assert ALONE.agree(lambda: 3) == 3
+    assert ALONE.share([1, 2, 3], str) == ["1", "2", "3"]
+    assert ALONE.chunk(100, 7) == 7
+    assert ALONE.leave() == ""
+    assert not torch.distributed.is_initialized()
+
+
+def rows_of(run: Path) -> list[tuple[int, float, float]]:
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [(row["epoch"], row["train_loss"], row["validation_loss"]) for row in rows]
+
+
+def weights_of(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(run / "checkpoint.safetensors")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The run of one process."""
+    run = tmp_path_factory.mktemp("alone") / "run"
+    subprocess.run([*ELMAN, *TRAIN, "-o", run], check=True, capture_output=True)
+    return run
+
+
+def check_equal(run: Path, other: Path, bound: float = 1e-3) -> None:
+    np.testing.assert_allclose(rows_of(run), rows_of(other), rtol=bound)
+    ours, theirs = weights_of(run), weights_of(other)
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        if name.startswith("model."):
+            torch.testing.assert_close(ours[name], theirs[name], rtol=bound, atol=bound)
+    assert not list(run.parent.glob(f".{run.name}*"))
+    assert not list(run.glob(".*"))
+
+
+@pytest.mark.full
+def test_the_command_line_speaks_once_and_goes_on_with_another_number_of_ranks(undisturbed, tmp_path):
+    run = tmp_path / "run"
+    code, out, err = finished(torchrun(2, "-m", "elman", *TRAIN, "--json", "-o", run))
+    assert code == 0, err
+    assert json.loads(out)["epochs"] == 12
+    assert err.count("epoch 12/12") == 1
+    check_equal(run, undisturbed)
+    assert (run / "log.txt").read_text().count("finished") == 1
+    cut = tmp_path / "cut"
+    kill_at_random(cut, random.Random(0), only_one=False, command=TRAIN)
+    code, _, err = finished(torchrun(3, "-m", "elman", "train", "forecast", "--resume", "-o", cut))
+    assert code == 0, err
+    check_equal(cut, undisturbed)
+    code, out, err = finished(torchrun(2, "-m", "elman", "test", run, "--json"))
+    assert code == 0, err
+    want = subprocess.run([*ELMAN, "test", run, "--json"], check=True, capture_output=True, text=True).stdout
+    assert json.loads(out)["test"]["mse"] == pytest.approx(json.loads(want)["test"]["mse"], rel=1e-5)
+    code, out, err = finished(torchrun(2, "-m", "elman", *TRAIN, "-o", run))  # what is there already is refused once
+    assert code != 0
+    assert "holds a run already" in err
+    assert "Traceback (most recent call last):\n  File" not in err.split("ChildFailedError")[0].split("elman:")[0]
+
+
+def ranks_of(process: subprocess.Popen) -> list[int]:
+    """The process numbers of the ranks that a torchrun has started, as far as there are any."""
+    found = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(process.pid)], capture_output=True, text=True)
+    return [int(line.split()[0]) for line in found.stdout.splitlines() if "-m elman" in line]
+
+
+def kill_at_random(
+    run: Path, dice: random.Random, only_one: bool, command: list[str] | None = None
+) -> tuple[str, list[int]]:
+    process = torchrun(2, "-m", "elman", *(command or LONG), "-o", run, start_new_session=True)
+    while process.poll() is None and not (run / "metrics.jsonl").exists():
+        time.sleep(0.02)
+    time.sleep(dice.uniform(0, 0.5))
+    pids = ranks_of(process)
+    for pid in dice.sample(pids, 1) if only_one and pids else pids:
+        os.kill(pid, signal.SIGKILL)
+    _, _, err = finished(process, 60)
+    return err, pids
+
+
+LONG = [*TRAIN, "--hidden", "24", "--epochs", "40"]
+
+
+def check_killed(tmp_path, instants: int, seed: int) -> None:
+    want = tmp_path / "want"
+    assert finished(torchrun(2, "-m", "elman", *LONG, "-o", want))[0] == 0
+    dice = random.Random(seed)
+    for i in range(instants):
+        run = tmp_path / f"{i}"
+        _, pids = kill_at_random(run, dice, only_one=bool(i % 2))
+        until = time.monotonic() + 5
+        while any(Path(f"/proc/{pid}").exists() for pid in pids) and time.monotonic() < until:
+            time.sleep(0.05)
+        assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()], "a rank outlived the others"
+        code, _, err = finished(torchrun(2, "-m", "elman", "train", "forecast", "--resume", "-o", run))
+        assert code == 0, err
+        check_equal(run, want, 0)  # to the bit: the same ranks
+
+
+@pytest.mark.full
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for the ranks in /proc")
+def test_a_run_whose_ranks_were_killed_goes_on_to_the_same_curve(tmp_path):
+    check_killed(tmp_path, 2, seed=0)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for the ranks in /proc")
+def test_a_run_goes_on_wherever_its_ranks_were_killed(tmp_path):
+    check_killed(tmp_path, 20, seed=1)
+
+
+@pytest.mark.full
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for the ranks in /proc")
+def test_torchrun_starts_anew_what_was_lost(tmp_path):
+    want, run = tmp_path / "want", tmp_path / "run"
+    assert finished(torchrun(2, "-m", "elman", *LONG, "-o", want))[0] == 0
+    process = torchrun(2, "-m", "elman", *LONG, "-o", run, restarts=1)
+    while process.poll() is None and not (run / "metrics.jsonl").exists():
+        time.sleep(0.02)
+    os.kill(ranks_of(process)[1], signal.SIGKILL)
+    code, _, err = finished(process)
+    assert code == 0, err
+    assert "going on after epoch" in (run / "log.txt").read_text()
+    check_equal(run, want, 0)
