@@ -11,6 +11,7 @@ import atexit
 import os
 import pickle
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -157,6 +158,7 @@ class Ranks:
             self._signs.stop()
             raise KeyboardInterrupt
         self._signs.stop()
+        atexit.register(_vanish)
         raise RankError(
             f"{words or f'a rank was lost: {error}'}; this is rank {self.rank} of {self.count}, which stops too: "
             "go on with `resume`"
@@ -295,6 +297,13 @@ def _part(joined: Ranks) -> None:
     joined._signs.end()
     if not joined._apart and distributed.is_initialized():
         distributed.destroy_process_group()
+
+
+def _vanish() -> None:
+    """End the process though torch still waits for a rank that is lost, which it would do for days."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(2)
 
 
 def _on_cpu(value: Any) -> Any:
