@@ -34,6 +34,7 @@ app = group(_root, "elman", HELP, completion=True).add(
         "Train": {
             "train": group(_tasks, "train", "Train a network for a task.").add({"Tasks": TRAIN}),
             "tune": "elman.cli.tuning:tune",
+            "sweep": "elman.cli.sweeping:sweep",
             "update": "elman.cli.forecasting:update",
         },
         "Judge a run": {

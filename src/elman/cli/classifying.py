@@ -38,6 +38,7 @@ def train(
     epochs: Annotated[int | None, option("Passes over the training part. [as many as make 1500 steps, 8-400]")] = None,
     batch: Annotated[int | None, option("Examples in a step. [32; of texts of characters 64]")] = None,
     resume: options.Resume = False,
+    log: options.Log = None,
     json: Json = False,
 ) -> int:
     """Train a network to classify texts, or sequences of numbers.
@@ -56,6 +57,7 @@ def train(
         resume,
         wanted=WANTED,
         next_steps=_next,
+        log=log,
         as_json=json,
     )
 

@@ -33,6 +33,7 @@ def train(
     data: Source = None,
     out: options.Out = None,
     resume: options.Resume = False,
+    log: options.Log = None,
     json: Json = False,
 ) -> int:
     """Train a network to forecast a series, or many: --id names the column that tells them apart.
@@ -54,6 +55,7 @@ def train(
         resume,
         wanted="a file, wave:sine, wave:combined, or fred:GS10",
         next_steps=_next,
+        log=log,
         as_json=json,
         opened=opened,
     )

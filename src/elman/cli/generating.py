@@ -23,6 +23,7 @@ def train(
     data: Source = None,
     out: options.Out = None,
     resume: options.Resume = False,
+    log: options.Log = None,
     json: Json = False,
 ) -> int:
     """Train a network to write on a text.
@@ -34,7 +35,7 @@ def train(
     from elman.jobs import Generator
 
     return training.train(
-        Generator, data, out, choices, {}, resume, wanted="the path of a text", next_steps=_next, as_json=json
+        Generator, data, out, choices, {}, resume, wanted="the path of a text", next_steps=_next, log=log, as_json=json
     )
 
 

@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from pydantic import BaseModel
@@ -32,6 +32,10 @@ def out(help: str) -> Any:
 
 Out = Annotated[Path | None, out("Where the run goes. [runs/DATA-CELL]")]
 Resume = Annotated[bool, option("Go on with the run -o, which was interrupted.", "--resume", group="Output")]
+
+Log = Annotated[
+    Literal["tensorboard"] | None, option("Write each epoch's numbers there too: tensorboard.", group="Output")
+]
 
 
 def fields(config: type[BaseModel] | BaseModel, *names: str) -> dict[str, inspect.Parameter]:

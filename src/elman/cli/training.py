@@ -23,6 +23,7 @@ def train(
     wanted: str,
     next_steps: Callable[[Any, Path], str],
     as_json: bool,
+    log: str | None = None,
     opened: Any = None,
 ) -> int:
     """Train a ``job`` (Forecaster, say) on ``data`` read as ``reading`` says, or ``resume`` the run ``out``.
@@ -30,19 +31,26 @@ def train(
     ``wanted`` says what DATA may be, ``next_steps`` what a person would type after it; ``opened`` is DATA where it was
     read already.
     """
+
+    def report() -> Any:
+        assert out is not None
+        return TensorBoard(out / "tensorboard") if log else Progress()
+
     from elman.training import Progress
+    from elman.training.tensorboard import TensorBoard
 
     if resume:
-        trained, history = job.resume(_resumed(out, data, choices, reading), report=Progress(), choices=choices)
+        run = _resumed(out, data, choices, reading)
+        trained, history = job.resume(run, report=report(), choices=choices)
     elif data is None:
         raise ElmanError(f"DATA is missing: {wanted}")
     else:
         trained = job(**choices)
         out = out or default_folder(data, trained.network.cell)
         if ranks.restarted() and ranks.ranks().agree((out / "config.json").is_file):  # `torchrun --max-restarts`
-            trained, history = job.resume(out, report=Progress())
+            trained, history = job.resume(out, report=report())
         else:
-            history = trained.fit(data if opened is None else opened, run=out, report=Progress(), **reading)
+            history = trained.fit(data if opened is None else opened, run=out, report=report(), **reading)
         for note in trained.notes if history.epochs else ():
             console.say(f"note: {note}")
     assert out is not None
