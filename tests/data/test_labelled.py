@@ -127,6 +127,24 @@ def test_tables_of_every_kind_read_alike(tmp_path, kind, name):
         assert [s if isinstance(s, str) else s.tolist() for s in again] == plain
 
 
+@pytest.mark.parametrize("header", ["text,label", "id,Review,Sentiment", "label,sentence"])
+def test_columns_that_are_called_as_usual_need_no_name(tmp_path, header):
+    path, names = tmp_path / "a.csv", header.split(",")
+    cells = {"text": "so so", "review": "so so", "sentence": "so so", "label": "no", "sentiment": "no", "id": "1"}
+    path.write_text(f"{header}\n" + ",".join(cells[name.lower()] for name in names) + "\n")
+    labelled = read_labelled(path)
+    assert (labelled.sequences, labelled.labels) == (("so so",), ("no",))
+    assert f"the sequence is in column {names[-2 if len(names) == 3 else 1 - (header[0] == 't')]!r}" in labelled.notes
+
+
+def test_two_columns_called_as_usual_are_asked_about(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("text,comment,label\na,b,c\n")
+    with pytest.raises(DataError, match="`sequence`: name the column; there are text, comment, label"):
+        read_labelled(path)
+    assert read_labelled(path, sequence="comment").sequences == ("b",)
+
+
 def test_long_tables_have_a_row_a_step(tmp_path):
     rows = ["who,x,y,what", "b,1,2,up", "a,5,6,down", "b,3,,up"]
     path = write(tmp_path, "a.csv", "\n".join(rows) + "\n")

@@ -95,6 +95,18 @@ def test_columns_that_begin_late_are_series_of_their_own(tmp_path):
     assert panel_in(file, target=["x", "y"]) is None  # a hole is no beginning
 
 
+def test_each_series_of_a_long_table_may_have_an_index_of_its_own(tmp_path):
+    file = tmp_path / "a.csv"
+    rows = [f"{s},{t},{10 * t + ord(s)}" for s, count in (("a", 5), ("b", 7)) for t in range(1, count)]
+    file.write_text("\n".join(["s,t,x", *rows]))
+    panel = read_panel(file, id="s", time="t", target="x")
+    assert panel.lengths.tolist() == [4, 6]
+    assert panel.series[1].values[:, 0].tolist() == [10 * t + ord("b") for t in range(1, 7)]
+    file.write_text("s,t,x\na,1,1\na,2,2\nb,1,1\nb,2,1\nb,4,1\nb,5,1\n")
+    with pytest.raises(DataError, match=r"row 6 .*column 't' goes from 2 to 4 where the step is 1"):
+        read_panel(file, id="s", time="t", target="x")
+
+
 @pytest.mark.parametrize(
     ("text", "reading", "message"),
     [

@@ -21,6 +21,10 @@ from elman.errors import DataError, nearest
 TABLES = ".csv, .tsv, .parquet, .jsonl"
 KINDS = f"{TABLES}, .ts, .txt"
 OF_COLUMNS = ("sequence", "label", "id")
+USUAL_NAMES = {  # of columns, where nobody says which
+    "sequence": ("text", "sequence", "sentence", "review", "content", "message", "comment"),
+    "label": ("label", "class", "category", "target", "sentiment"),
+}
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,8 @@ def read_labelled(
     - a folder of .txt files: a text a line, the file's name its label
     - .txt: ``label text`` lines; .ts: the UCR/UEA archive's
     - .csv, .tsv, .parquet, .jsonl or a dataframe: ``sequence`` names the column of texts or of lists (of numbers, or of
-      steps that are lists of numbers), ``label`` that of the labels. With ``id`` each row is one step: rows of one id
+      steps that are lists of numbers), ``label`` that of the labels; a column of each that is called as usual, "text"
+      and "label" say, need not be named. With ``id`` each row is one step: rows of one id
       are a sequence, and ``sequence`` names one column of numbers a channel.
 
     Raises DataError naming the file and the row.
@@ -177,7 +182,20 @@ def _json_lines(text: str, source: str) -> Columns:
     return Columns({name: [record.get(name) for record in records] for name in names}, rows)
 
 
+def _recognised(columns: Columns, named: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """``named``, and the columns that everybody calls so, with what to say of them."""
+    own, notes = dict(named), []
+    for role, usual in USUAL_NAMES.items():
+        fitting = [name for name in columns.cells if name.strip().lower() in usual and name not in named.values()]
+        if role not in own and len(fitting) == 1:
+            own[role] = fitting[0]
+            notes.append(f"the {role} is in column {fitting[0]!r}")
+    return own, tuple(notes)
+
+
 def _of_columns(columns: Columns, named: Mapping[str, Any]) -> Labelled:
+    named, notes = _recognised(columns, named)
+    columns = replace(columns, notes=columns.notes + notes)
     missing = [name for name in ("sequence", "label") if name not in named]
     if missing:
         flags = " and ".join(f"`{name}`" for name in missing)

@@ -44,8 +44,16 @@ class Dates:
     notes: tuple[str, ...] = ()
 
 
-def dates(cells: Sequence[Any], rows: Rows, column: str, date_format: str | None = None) -> Dates:
-    """Read cells (N) as dates, or as an index.
+def dates(
+    cells: Sequence[Any],
+    rows: Rows,
+    column: str,
+    date_format: str | None = None,
+    series: Sequence[Sequence[int]] | None = None,
+) -> Dates:
+    """Read cells (N) as dates, or as an index, of one series or of several.
+
+    ``series`` are the places of the cells of each, where there are several; the index of each is checked alone.
 
     ``date_format`` is one of strptime's, or "unix", "unix_ms", "unix_us", "unix_ns" (seconds and their parts since
     1970), "excel" (days since 1899-12-30), "year" or "index"; None finds the one that the whole column admits.
@@ -59,18 +67,21 @@ def dates(cells: Sequence[Any], rows: Rows, column: str, date_format: str | None
         if is_empty(cell):
             raise rows.error(index, f"column {column!r} is empty; fill in the date or remove the row")
     if date_format is not None:
-        return _as_told(cells, rows, column, date_format)
+        return _as_told(cells, rows, column, date_format, series)
     if all(isinstance(cell, datetime) for cell in cells):
         return _gathered(list(cells), rows, column, "%Y-%m-%d", cells)
     if all(is_whole(cell) for cell in cells):
-        return _whole_numbers([int(str(cell)) if isinstance(cell, str) else int(cell) for cell in cells], rows, column)
+        numbers = [int(str(cell)) if isinstance(cell, str) else int(cell) for cell in cells]
+        return _whole_numbers(numbers, rows, column, series)
     texts = [str(cell).strip() for cell in cells]
     if (fractions := _fractions_of_seconds(texts, rows, column)) is not None:
         return fractions
     return _texts(texts, cells, rows, column)
 
 
-def _as_told(cells: Sequence[Any], rows: Rows, column: str, date_format: str) -> Dates:
+def _as_told(
+    cells: Sequence[Any], rows: Rows, column: str, date_format: str, series: Sequence[Sequence[int]] | None
+) -> Dates:
     if "%" not in date_format and date_format not in SPECIAL:
         raise DataError(
             f"`date_format`: got {date_format!r}, want one of {', '.join(SPECIAL)}, or a form such as %d/%m/%Y"
@@ -79,7 +90,7 @@ def _as_told(cells: Sequence[Any], rows: Rows, column: str, date_format: str) ->
         if not all(is_whole(cell) for cell in cells):
             bad = next(i for i, cell in enumerate(cells) if not is_whole(cell))
             raise rows.error(bad, f"column {column!r} holds {shown(cells[bad])}, and an index is of whole numbers")
-        return _index([int(float(cell)) for cell in cells], rows, column)
+        return _index([int(float(cell)) for cell in cells], rows, column, series)
     read: list[datetime | None] = [_told(cell, date_format) for cell in cells]
     for index, one in enumerate(read):
         if one is None:
@@ -110,7 +121,7 @@ def _since_1970(number: float, a_second: int) -> datetime:
     return datetime(1970, 1, 1) + timedelta(microseconds=micro)
 
 
-def _whole_numbers(cells: list[int], rows: Rows, column: str) -> Dates:
+def _whole_numbers(cells: list[int], rows: Rows, column: str, series: Sequence[Sequence[int]] | None) -> Dates:
     """Whole numbers as what they are by their size: days, months, years, unix times; else an index."""
     for form, digits in (("%Y%m%d", 8), ("%Y%m", 6)):
         texts = [str(cell) for cell in cells]
@@ -139,7 +150,7 @@ def _whole_numbers(cells: list[int], rows: Rows, column: str) -> Dates:
             f"column {column!r} holds {cells[0]}, which is a day as Excel counts them ({day}) or a place in an index; "
             "say which: `date_format=excel` or `date_format=index`",
         )
-    return _index(cells, rows, column)
+    return _index(cells, rows, column, series)
 
 
 def _compact(text: str, digits: int) -> datetime | None:
@@ -164,8 +175,9 @@ def _fractions_of_seconds(texts: Sequence[str], rows: Rows, column: str) -> Date
     return Dates(instants.times, "UTC", ("+00:00",), (f"column {column!r}: read as seconds since 1970, UTC",))
 
 
-def _index(cells: Sequence[int], rows: Rows, column: str) -> Dates:
-    check_index(cells, rows, column)
+def _index(cells: Sequence[int], rows: Rows, column: str, series: Sequence[Sequence[int]] | None) -> Dates:
+    for own in series or [range(len(cells))]:
+        check_index([cells[i] for i in own], rows.taken(np.array(own, dtype=np.int64)), column)
     said = f"column {column!r} holds whole numbers: read as an index in equal steps, without dates"
     return Dates(None, notes=(said,))
 

@@ -176,9 +176,10 @@ def _by_name(table: Table, name: str, config: ReadConfig) -> tuple[list[Survey],
         raise DataError(f"{table.rows.source}: `target`: got {', '.join(targets)}; of several series want one column")
     values, notes = columns.values_of(rest, targets[0], config)
     notes += (f"{len(members)} series, told apart by column {name!r}",)
-    dates_of = (
-        None if time is None else dates.dates(columns.cells_of_dates(rest, time), table.rows, time, config.date_format)
-    )
+    dates_of = None
+    if time is not None:
+        cells = columns.cells_of_dates(rest, time)
+        dates_of = dates.dates(cells, table.rows, time, config.date_format, [*members.values()])
     if dates_of is not None:
         notes += dates_of.notes + ((f"the dates are in column {time!r}",) if config.time is None else ())
     surveys = []
