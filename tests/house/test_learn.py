@@ -20,7 +20,7 @@ TUTORIALS = sorted(LEARN.glob("[0-9]*.md"))
 DOCS = [*LEARN.rglob("*.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md")]
 # Pages and lines with options of other programs.
 NOT_OURS = ("CHANGELOG.md", "benchmarks.md")
-OTHERS = re.compile(r"\b(python|pip|pytest|make|git|ruff|mypy|gcc)\b")
+OTHERS = re.compile(r"\b(python|pip|pytest|make|git|ruff|mypy|gcc|torchrun|tensorboard)\b")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 

@@ -97,7 +97,7 @@ class Case:
     reset: Tensor | None = None
 
     def to(self, dtype: torch.dtype) -> Case:
-        """The same numbers in another dtype."""
+        """Return this case with its numbers in another dtype."""
         extras = {name: e.to(dtype) for name, e in self.extras.items()}
         return replace(self, x=self.x.to(dtype), states=[s.to(dtype) for s in self.states], extras=extras)
 

@@ -109,7 +109,7 @@ def _measured(plan: Any) -> dict[str, Any]:
 
 
 def _repeated(processes: int, chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """The same measurement in processes of its own, one after the other, and the medians."""
+    """Measure in several processes, one after the other; return the medians."""
     from elman import bench as measuring
 
     arguments = [part for option, value in chosen.items() for part in _written(option, value)]

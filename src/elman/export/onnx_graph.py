@@ -48,7 +48,7 @@ class Graph:
         return names[0] if outputs == 1 else names
 
     def called(self, value: str, name: str) -> str:
-        """The same value under a name of ours."""
+        """Give a value a second name, and return that name."""
         from onnx import helper
 
         self.nodes.append(helper.make_node("Identity", [value], [name]))

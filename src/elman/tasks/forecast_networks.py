@@ -49,7 +49,7 @@ class ForecastNetwork(nn.Module):
         return self.head(output).unflatten(-1, (self.horizon, self.recurrent.input_size)), state
 
     def networks(self) -> tuple[Part, ...]:
-        """What it is made of."""
+        """Return the recurrent network with its head."""
         return (Part(self.recurrent, self.head),)
 
     def flats(self) -> tuple[Flat, ...]:

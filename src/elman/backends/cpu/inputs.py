@@ -23,8 +23,8 @@ class Inputs:
     reverse: bool
 
     def readable(self) -> Inputs:
-        """The same as kernels read them: rows and masks in order in memory, resets of running rows only, and the first
-        step's reset done."""
+        """Return the inputs as kernels read them: rows and masks in order in memory, resets of running rows only, and
+        the first step's reset done."""
         if self.valid is None and self.reset is None and self._in_order():
             return self
         valid = None if self.valid is None else self.valid.contiguous()

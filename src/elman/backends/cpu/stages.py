@@ -89,7 +89,7 @@ class Stages:
             tiles.emit_phase(self.c, phase, cut, packed, low, high, operands, begin, body, time.turn)
 
     def _pace_once(self, time: Time, work: Work, index: int) -> Any:
-        """The same, for the first pass of a step that reads the value."""
+        """:meth:`pace` in the first pass of a step that reads the value; None in the passes after it."""
         first = self.readers.setdefault(index, work) is work
         return self.pace(time, index) if first and (index,) not in self.schedule.crossing else None
 

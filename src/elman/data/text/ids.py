@@ -56,7 +56,7 @@ def read_pieces(source: Source, size: int = PIECE) -> Iterator[bytes]:
 
 
 def read_text(source: Source, size: int = PIECE) -> Iterator[str]:
-    """The same, decoded from UTF-8, in normal form C.
+    """Yield a text in pieces, decoded from UTF-8, in normal form C.
 
     Raises :class:`DataError` naming the offset of a byte that is not UTF-8.
 
