@@ -239,15 +239,16 @@ _joined: Ranks | None = None
 
 def number() -> int:
     """Return the rank of this process, without joining the others: 0 where ``torchrun`` did not start it."""
-    return int(os.environ.get("RANK", "0")) if _started() else 0
+    return int(os.environ.get("RANK", "0")) if started() else 0
 
 
 def restarted() -> bool:
     """Say whether ``torchrun`` started this process anew, after another was lost."""
-    return _started() and int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+    return started() and int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
 
 
-def _started() -> bool:
+def started() -> bool:
+    """Say whether `torchrun` started this process as one of several."""
     wanted = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
     return all(name in os.environ for name in wanted) and int(os.environ["WORLD_SIZE"]) > 1
 
@@ -262,7 +263,7 @@ def ranks() -> Ranks:
     """
     global _joined
     if _joined is None:
-        _joined = _join() if _started() else ALONE
+        _joined = _join() if started() else ALONE
     return _joined
 
 

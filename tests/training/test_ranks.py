@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 
 import ranked
 from elman.choices.recipe import Recipe
+from elman.cli import run as command
 from elman.errors import ElmanError
 from elman.jobs import Forecaster
 from elman.ranks import ALONE, ranks
@@ -325,3 +326,14 @@ def test_two_machines_train_one_network_until_the_cable_is_cut(machines, undistu
     assert "rank 0 (process" in ends[1][2]
     assert all("go on with --resume" in err for _, _, err in ends)
     assert len(rows_of(cut)) > 0
+
+
+@pytest.mark.parametrize("arguments", [["explain", "run"], ["tune", "a.csv"], ["forecast", "run"]])
+def test_torchrun_is_for_training_and_testing(monkeypatch, capsys, arguments):
+    for name, value in {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+    assert command(arguments) == 2
+    assert capsys.readouterr().err == (
+        "elman: rank 1: torchrun starts `elman train` and `elman test`; start anything else without it\n"
+    )
+    assert command(["train", "--help"]) == 0

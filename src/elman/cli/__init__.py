@@ -15,7 +15,11 @@ def run(arguments: Sequence[str]) -> int:
 
 def _called(arguments: Sequence[str]) -> int:
     from elman.cli.app import app  # here, so that an interrupt while it loads is one too
+    from elman.errors import ElmanError
+    from elman.ranks import started
 
+    if started() and not {"train", "test", "--help"} & set(arguments):
+        raise ElmanError("torchrun starts `elman train` and `elman test`; start anything else without it")
     return app(args=list(arguments), prog_name="elman", standalone_mode=False)
 
 

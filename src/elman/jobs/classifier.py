@@ -191,7 +191,10 @@ class Classifier(Job[ClassifyTask]):
 
     @property
     def weighing(self) -> Weighing:
-        """How logits become probabilities, with naive Bayes where it counts. Raises :class:`ElmanError` before :meth:`fit`."""
+        """How logits become probabilities, with naive Bayes where it counts.
+
+        Raises :class:`ElmanError` before :meth:`fit`.
+        """
         if self._weighing is None or self._weighing.task is not self.task:
             self._weighing = Weighing(self.task)
         return self._weighing

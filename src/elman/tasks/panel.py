@@ -128,7 +128,7 @@ class PanelTask(InParts):
             raise DataError(f"{self.panel.source}: holds values too large to compute with; mend or scale them")
 
     def going_on(self, columns: Sequence[Array]) -> PanelTask:
-        """Return this task with other values of each series, newer ones or forecasts; network, lines and scales stay."""
+        """Return this task with other values of each series; network, lines and scales stay."""
         self.lines("all")
         other = copy.copy(self)
         other._take(columns)
