@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import io
 import os
 import subprocess
@@ -16,7 +17,7 @@ from torch.library import opcheck
 import elman
 from elman import cells
 from elman.backends import BACKENDS, choose, report
-from elman.backends.cpu import Cpu, operator
+from elman.backends.cpu import Cpu, engine, operator
 from oracle import error, leaves, make_call
 
 CPU = Cpu()
@@ -183,3 +184,23 @@ raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], timeout=60)
     assert done.returncode == 0
+
+
+def test_of_many_sizes_the_last_are_kept_and_the_others_made_again():
+    def gradient(hidden, output=None):
+        torch.manual_seed(hidden)
+        layer = elman.Recurrent("gru", 2, hidden, backend="cpu")
+        output = layer(torch.ones(3, 1, 2))[0]
+        return layer, output
+
+    engine.forget()
+    gc.collect()
+    others = sum(isinstance(one, engine.Engine) for one in gc.get_objects())  # held by somebody else
+    layer, output = gradient(5)
+    (want,) = torch.autograd.grad(output.sum(), [layer.weight_hh_l0], retain_graph=True)
+    for hidden in range(6, 6 + engine.KEPT + 3):
+        gradient(hidden)
+    gc.collect()
+    assert sum(isinstance(one, engine.Engine) for one in gc.get_objects()) <= engine.KEPT + others
+    (again,) = torch.autograd.grad(output.sum(), [layer.weight_hh_l0])  # its engine was forgotten meanwhile
+    assert torch.equal(again, want)

@@ -13,13 +13,14 @@ from elman.backends.cpu import machine, objects
 # LLVM's passes and llvmlite's engines are not made for several threads at once.
 LOCK = threading.RLock()
 LEVEL = 2  # how much LLVM optimises, 0 to 2; at 0 it compiles ten times as fast, for tests
-_KEEP: list[Any] = []  # code lives as long as its engine
+_FOR_EVER: list[Any] = []
 
 
-def build(text: str, width: int, names: Sequence[str]) -> dict[str, int]:
+def build(text: str, width: int, names: Sequence[str], keep: list[Any] = _FOR_EVER) -> dict[str, int]:
     """Compile a module's text for vectors of ``width`` floats; the addresses of the functions ``names``.
 
-    The text names what it calls outside by :func:`define`; no address stands in it.
+    The text names what it calls outside by :func:`define`; no address stands in it. The code is there as long as what
+    is put into ``keep``: for ever, unless told otherwise.
     """
     with LOCK:
         key = _key(text, width)
@@ -27,7 +28,9 @@ def build(text: str, width: int, names: Sequence[str]) -> dict[str, int]:
         if code is None:
             code = _compile(text, width)
             objects.write(key, code)
-        return _load(code, width, names)
+        engine = _load(code, width)
+        keep.append(engine)
+        return {name: engine.get_function_address(name) for name in names}
 
 
 def define(symbol: str, address: int) -> None:
@@ -75,11 +78,10 @@ def _compile(text: str, width: int) -> bytes:
     return target.emit_object(module)
 
 
-def _load(code: bytes, width: int, names: Sequence[str]) -> dict[str, int]:
+def _load(code: bytes, width: int) -> Any:
     from llvmlite import binding
 
     engine = binding.create_mcjit_compiler(binding.parse_assembly(""), machine.target_machine(width))
     engine.add_object_file(binding.ObjectFileRef.from_data(code))
     engine.finalize_object()
-    _KEEP.append(engine)
-    return {name: engine.get_function_address(name) for name in names}
+    return engine

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -111,37 +112,44 @@ class Engine:
         return gradients
 
 
-_ENGINES: dict[tuple[str, tuple[tuple[str, int], ...]], Engine] = {}
-_BY_VALUES: dict[tuple[str, tuple[int, ...]], Engine] = {}
-_MOST_PROGRAMS = 1024
+# Engines that are kept, those used last: with their code each takes half a megabyte or more. A call that is under way
+# holds its own.
+KEPT = 64
 _BY_IDENTITY: dict[tuple[int, tuple[int, ...]], tuple[Program, Engine]] = {}
 
 
 def engine(program: Program, sizes: Mapping[str, int]) -> Engine:
-    """The engine of a program at these sizes, made once."""
+    """The engine of a program at these sizes."""
     key = (id(program), tuple(sizes.values()))
     entry = _BY_IDENTITY.get(key)
     if entry is None:
-        if len(_BY_IDENTITY) == _MOST_PROGRAMS:
-            _BY_IDENTITY.clear()  # the engines themselves stay, found again by the program's text
+        if len(_BY_IDENTITY) >= KEPT:
+            _BY_IDENTITY.clear()  # those used last are found again by the program's text
         # The program is kept with it, so that its identity is not given to another.
         entry = _BY_IDENTITY[key] = (program, of_text(program.to_json(), tuple(sizes.items())))
     return entry[1]
 
 
+@functools.lru_cache(KEPT)
 def of_values(text: str, sizes: tuple[int, ...]) -> Engine:
     """The engine of a program's text; ``sizes`` are the numbers of :meth:`Program.sizes`, in its order."""
-    key = (text, sizes)
-    compiled = _BY_VALUES.get(key)
-    if compiled is None:
-        names = ("input", "hidden", "1", *Program.from_json(text).size_names)
-        compiled = _BY_VALUES[key] = of_text(text, tuple(zip(names, sizes, strict=True)))
-    return compiled
+    names = ("input", "hidden", "1", *Program.from_json(text).size_names)
+    return of_text(text, tuple(zip(names, sizes, strict=True)))
 
 
 def of_text(text: str, sizes: tuple[tuple[str, int], ...]) -> Engine:
-    """The engine of a program's text at these sizes, made once."""
-    with compiler.LOCK:
-        if (text, sizes) not in _ENGINES:
-            _ENGINES[text, sizes] = Engine(Program.from_json(text), dict(sizes))
-        return _ENGINES[text, sizes]
+    """The engine of a program's text at these sizes."""
+    with compiler.LOCK:  # so that two threads make one engine
+        return _made(text, sizes)
+
+
+@functools.lru_cache(KEPT)
+def _made(text: str, sizes: tuple[tuple[str, int], ...]) -> Engine:
+    return Engine(Program.from_json(text), dict(sizes))
+
+
+def forget() -> None:
+    """Keep no engine."""
+    _BY_IDENTITY.clear()
+    of_values.cache_clear()
+    _made.cache_clear()

@@ -60,10 +60,14 @@ class Part(Code):
 
 
 class Kernel:
-    """A compiled kernel: call it with its arguments' values, in the order of ``names``; ``address`` is its entry."""
+    """A compiled kernel: call it with its arguments' values, in the order of ``names``; ``address`` is its entry.
 
-    def __init__(self, address: int, names: list[str]) -> None:
+    ``code`` is what holds the code at that address.
+    """
+
+    def __init__(self, address: int, names: list[str], code: list[Any]) -> None:
         self.address: int = address
+        self._code = code
         self.names: list[str] = names
         self.call: Callable[[Any], None] = threads.caller(address)
         self.table: Any = threads.table(len(names))
@@ -89,7 +93,8 @@ def build(
     for part in written:
         part.finish()
     _entry(module, arguments, written, vectors, flow or _in_turn)
-    return Kernel(compiler.build(str(module), vectors.floats, ("entry",))["entry"], arguments.names)
+    code: list[Any] = []
+    return Kernel(compiler.build(str(module), vectors.floats, ("entry",), code)["entry"], arguments.names, code)
 
 
 class Entry(Code):
