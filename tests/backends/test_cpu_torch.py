@@ -198,9 +198,11 @@ def test_of_many_sizes_the_last_are_kept_and_the_others_made_again():
     others = sum(isinstance(one, engine.Engine) for one in gc.get_objects())  # held by somebody else
     layer, output = gradient(5)
     (want,) = torch.autograd.grad(output.sum(), [layer.weight_hh_l0], retain_graph=True)
-    for hidden in range(6, 6 + engine.KEPT + 3):
+    for hidden in range(6, 6 + engine.KEPT + 20):
         gradient(hidden)
     gc.collect()
-    assert sum(isinstance(one, engine.Engine) for one in gc.get_objects()) <= engine.KEPT + others
+    assert (
+        sum(isinstance(one, engine.Engine) for one in gc.get_objects()) <= engine.KEPT + others + 4
+    )  # what finds them may differ by a few
     (again,) = torch.autograd.grad(output.sum(), [layer.weight_hh_l0])  # its engine was forgotten meanwhile
     assert torch.equal(again, want)
