@@ -1,7 +1,7 @@
 """Faults planted one at a time: some test must fail for each. `make test-mutants` shows it.
 
-Thirteen errors in thirteen places of the source: equations, the order of gates, derivatives, sums. More in what explains
-a network (insight_mutants.py). And four faults of a backend, in three cells each. Run as a script, it runs tests once
+Thirteen errors in thirteen places of the source: equations, the order of gates, derivatives, sums. More in what
+explains a network (insight_mutants.py). And four faults of a backend, in three cells each. Run as a script, it runs tests once
 for each mutant and prints which test caught it; words after it choose mutants by name. Loaded by pytest
 (``-p mutants``), it plants the fault of a backend that the variable ELMAN_MUTANT names, as ``fault:cell``.
 """
@@ -71,8 +71,8 @@ ERRORS = [
           "test_cpu_backend.py"),
     Error("an antisymmetric weight that is not", "equations/program.py", "def _skew", "each - each.mT", "each",
           "test_catalogue.py"),
-    Error("training: parts of a batch count less", "training/loop.py", "def train_step", "loss = share * loss",
-          "loss = 0.5 * share * loss", "test_ranks.py"),
+    Error("training: parts of a batch count alike", "training/loop.py", "def train_step", "loss = share * loss",
+          "loss = 1.0 * loss", "test_ranks.py"),
 ]  # fmt: skip
 CELLS = ("lstm", "gru", "gru_cho")  # one stage, one stage with an inner product kept apart, two stages
 SUITE = ["test_extras.py", "test_layers.py", "test_reference.py", "test_torch_modules.py"]
