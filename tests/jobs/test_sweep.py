@@ -96,7 +96,7 @@ def test_a_run_that_fails_does_not_end_the_others(tmp_path, capsys):
     assert "did you mean 'lstm'" in result["failed"][0]["failed"]
 
 
-@pytest.mark.full
+@pytest.mark.slow
 def test_an_interrupted_sweep_goes_on(tmp_path):
     path, out = written(tmp_path, SWEEP.format(epochs=150).replace("[4, 8]", "[8]")), tmp_path / "out"
     arguments = [sys.executable, "-m", "elman", "sweep", str(path), "-o", str(out), "--workers", "2"]
