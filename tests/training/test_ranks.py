@@ -256,7 +256,7 @@ def test_a_run_goes_on_wherever_its_ranks_were_killed(tmp_path):
     check_killed(tmp_path, 20, seed=1)
 
 
-@pytest.mark.full
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for the ranks in /proc")
 def test_torchrun_starts_anew_what_was_lost(tmp_path):
     want, run = tmp_path / "want", tmp_path / "run"
