@@ -186,7 +186,7 @@ raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     assert done.returncode == 0
 
 
-@pytest.mark.full
+@pytest.mark.slow
 def test_of_many_sizes_the_last_are_kept_and_the_others_made_again():
     def gradient(hidden, output=None):
         torch.manual_seed(hidden)
