@@ -40,6 +40,7 @@ class Ranks:
         self.count = count
         self._signs = signs
         self._apart = count == 1
+        self._work: Any = None  # the exchange that is waited for
 
     @property
     def first(self) -> bool:
@@ -113,8 +114,7 @@ class Ranks:
         if self._apart:
             return ""
         assert self._signs is not None
-        self._apart = True
-        self._signs.stop()
+        self._go_apart(130)
         return self._signs.missing(until_all_stop=True)
 
     def _distributed(self) -> Any:
@@ -141,24 +141,31 @@ class Ranks:
         Raises :class:`RankError` naming those that do not, and ``KeyboardInterrupt`` where one was interrupted.
         """
         assert self._signs is not None
+        self._work = work
         while True:
             try:
                 work.wait(timedelta(seconds=BEAT))
+                self._work = None
                 return
             except RuntimeError as error:
-                if work.is_completed():
-                    self._give_up(self._signs.missing(), error)
-                if words := self._signs.lost(LOST):
+                words = self._signs.missing() if work.is_completed() else self._signs.lost(LOST)
+                if words or work.is_completed() or self._signs.stopped():
                     self._give_up(words, error)
+
+    def _go_apart(self, code: int) -> None:
+        """Exchange nothing more; the process ends with ``code`` where torch would go on waiting."""
+        assert self._signs is not None
+        self._apart = True
+        self._signs.stop()
+        if self._work is not None:
+            atexit.register(_vanish, code)
 
     def _give_up(self, words: str, error: RuntimeError) -> None:
         assert self._signs is not None
-        self._apart = True
         if self._signs.stopped():
-            self._signs.stop()
+            self._go_apart(130)
             raise KeyboardInterrupt
-        self._signs.stop()
-        atexit.register(_vanish)
+        self._go_apart(2)
         raise RankError(
             f"{words or f'a rank was lost: {error}'}; this is rank {self.rank} of {self.count}, which stops too: "
             "go on with `resume`"
@@ -300,11 +307,11 @@ def _part(joined: Ranks) -> None:
         distributed.destroy_process_group()
 
 
-def _vanish() -> None:
-    """End the process though torch still waits for a rank that is lost, which it would do for days."""
+def _vanish(code: int) -> None:
+    """End the process though torch still waits for another rank, which it would do for days."""
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    os._exit(2)
+    os._exit(code)
 
 
 def _on_cpu(value: Any) -> Any:

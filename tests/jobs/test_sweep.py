@@ -14,7 +14,7 @@ import pytest
 
 from elman.cli import run as command
 from elman.errors import ElmanError
-from elman.jobs.sweep import SweepConfig, sweep
+from elman.jobs.sweep import SweepConfig, _kept, sweep
 
 SWEEP = """
 data = "wave:combined"
@@ -55,6 +55,16 @@ def test_what_is_no_sweep_is_refused_in_a_line(tmp_path, capsys, text, message):
     assert command(["sweep", str(path), "-o", str(tmp_path / "out")]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_results_that_were_cut_short_are_made_again(tmp_path):
+    config = SweepConfig(data="wave:sine", over={"cell": ["rnn", "gru"]})
+    assert _kept(tmp_path, config) == []
+    first = {"name": "cell-rnn", "best_loss": 1.0}
+    lines = [json.dumps(first), json.dumps({"name": "cell-gru", "failed": "so"})]
+    (tmp_path / "results.jsonl").write_text("\n".join(lines) + '\n{"name": "cell-g}')
+    assert _kept(tmp_path, config) == [first]
+    assert (tmp_path / "results.jsonl").read_text() == json.dumps(first) + "\n"
 
 
 def test_every_combination_has_a_name_of_its_own():

@@ -257,6 +257,21 @@ def test_a_run_goes_on_wherever_its_ranks_were_killed(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_rank_that_is_stopped_stops_the_others_and_none_hangs(tmp_path, rank):
+    run = tmp_path / "run"
+    process = torchrun(2, "-m", "elman", *TRAIN, "--epochs", "100000", "-o", run)
+    while process.poll() is None and not (run / "metrics.jsonl").exists():
+        time.sleep(0.02)
+    os.kill(ranks_of(process)[rank], signal.SIGTERM)
+    code, out, err = finished(process, 60)
+    assert code != 0
+    assert "interrupted" in out + err
+    assert "was lost" not in err
+    assert "interrupted after epoch" in (run / "log.txt").read_text()
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for the ranks in /proc")
 def test_torchrun_starts_anew_what_was_lost(tmp_path):
     want, run = tmp_path / "want", tmp_path / "run"

@@ -35,6 +35,7 @@ def sweep(
         result = run(config, folder, workers, report, ray)
     lines = _table(result.ranked())
     lines += [f"{row['name']}: failed: {row['failed']}" for row in result.rows if "failed" in row]
+    lines += [f"{row['name']}: not tested: {row['untested']}" for row in result.ranked() if "untested" in row]
     lines.append("interrupted; the same command goes on" if result.interrupted else f"runs in {folder}")
     facts = {"folder": str(folder), "runs": result.ranked(), "interrupted": result.interrupted}
     facts["failed"] = [row for row in result.rows if "failed" in row]
@@ -48,7 +49,7 @@ def _table(rows: list[dict[str, Any]]) -> list[str]:
     """The runs under each other, the best on the validation part first, with their scores on the test part."""
     if not rows:
         return []
-    names, scores = list(rows[0]["choices"]), list(rows[0]["test"])
+    names, scores = list(rows[0]["choices"]), list(dict.fromkeys(name for row in rows for name in row["test"]))
     header = [*names, "parameters", "epochs", "loss", *(f"test {name}" for name in scores)]
     body = [
         [

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from elman.errors import ElmanError, RunError
 from elman.options import checked
+from elman.training.files import write_atomically, write_synced
 
 RESULTS = "results.jsonl"
 NAMED = 80  # characters of a run's name
@@ -107,8 +108,9 @@ def sweep(
 
     ``workers`` run side by side (as many as there are cores, unless told), each on its share of the cores. With
     ``ray`` they run on the Ray cluster at that address ("local" starts one here), whose machines must all see the
-    folder and the data. Results are added to ``results.jsonl`` in ``folder`` as they come. Ctrl-C stops all; what was
-    begun goes on when the same sweep is run again. Raises :class:`ElmanError` for a folder of another sweep.
+    folder and the data. Results are added to ``results.jsonl`` in ``folder`` as they come. Ctrl-C stops all after the
+    epoch they are in (on Ray, what runs is finished first); what was begun goes on when the same sweep is run again.
+    Raises :class:`ElmanError` for a folder of another sweep.
     """
     trials = config.trials()
     rows = _kept(folder, config)
@@ -127,8 +129,7 @@ def sweep(
                     name = waiting.pop(one)
                     row = {"name": name, "choices": trials[name], **one.result()}
                     result.rows.append(row)
-                    with open(folder / RESULTS, "a", encoding="utf-8") as file:
-                        file.write(json.dumps(row) + "\n")
+                    write_synced(folder / RESULTS, f"{json.dumps(row)}\n".encode(), "ab")
                     report(len(result.rows), len(trials))
         except KeyboardInterrupt:
             result.interrupted = True
@@ -148,11 +149,14 @@ def _kept(folder: Path, config: SweepConfig) -> list[dict[str, Any]]:
         elif any(folder.iterdir()):
             raise RunError(f"{folder}: holds something else; choose another `out`")
         else:
-            path.write_text(json.dumps(wanted, indent=1), encoding="utf-8")
+            write_atomically(path, json.dumps(wanted, indent=1).encode())
         results = folder / RESULTS
-        lines = results.read_text(encoding="utf-8").splitlines() if results.exists() else []
-        rows = [json.loads(line) for line in lines if line.endswith("}")]
-        return [row for row in rows if "failed" not in row]  # what failed is tried again
+        if not results.exists():
+            return []
+        lines = results.read_bytes().split(b"\n")[:-1]  # the last line may have been cut short
+        rows = [row for row in map(json.loads, lines) if "failed" not in row]  # what failed is tried again
+        write_atomically(results, "".join(f"{json.dumps(row)}\n" for row in rows).encode())
+        return rows
     except (OSError, ValueError) as error:
         raise RunError(f"{folder}: cannot be used: {error}; choose another `out`") from error
 
@@ -185,6 +189,8 @@ def train_and_test(options: list[str], task: str, data: str, run: Path, threads:
     row = {key: trained[key] for key in ("cell", "parameters", "epochs", "best_loss", "seconds")}
     tested = _called(["test", str(run), "--json"], threads)
     scores = tested.get("test", {})
+    if "error" in tested:
+        row["untested"] = tested["error"]
     return row | {"test": {k: v for k, v in scores.items() if isinstance(v, int | float)}}
 
 
@@ -231,11 +237,13 @@ class _Runner:
     def _stop(self) -> None:
         """Begin nothing more, and let what runs end its epoch."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+        told: set[subprocess.Popen[str]] = set()
         until = time.monotonic() + 30
         while _STARTED and time.monotonic() < until:
-            for process in list(_STARTED):
+            for process in _STARTED - told:
                 process.send_signal(signal.SIGTERM)
-            time.sleep(0.5)
+                told.add(process)
+            time.sleep(0.1)
 
 
 def _ray(address: str, workers: int, threads: int) -> Callable[..., dict[str, Any]]:

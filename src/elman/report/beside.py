@@ -36,10 +36,12 @@ def compare(explanation: Explanation, others: Mapping[str, Any]) -> Explanation:
     samples = {THIS: chosen} | {name: _of(other, chosen) for name, other in others.items()}
     own = Beside(explanation.flow, explanation.memories["by gradient"], explanation.shares)
     measured = {name: own if one is chosen else Beside.of(one) for name, one in samples.items()}
+    words = {name: _verdict(one) for name, one in samples.items() if one is not chosen}
+    words[THIS] = explanation.facts["verdict"]["word"]
     facts = [
         {"name": name, "cell": one.cell, "parameters": _size(one), "fresh": isinstance(others.get(name), str | Cell)}
         | {"what": one.what, **memory_facts(measured[name].memory)}
-        | {"verdict": _verdict(one)}
+        | {"verdict": words[name]}
         for name, one in samples.items()
     ]
     return replace(explanation, facts=explanation.facts | {"compared": facts}, beside=measured)

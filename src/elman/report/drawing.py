@@ -49,27 +49,7 @@ def draw(explanation: Explanation, folder: Path, kind: str = "png") -> dict[str,
             first=max(0, len(chosen) - DRAWN) + 1,
         ),
     }
-    if explanation.beside:
-        sizes = {
-            one["name"]: f"{one['name']} ({sections.cell(one)}, {one['parameters']} weights)"
-            for one in facts["compared"]
-        }
-        named = {sizes[name]: one for name, one in explanation.beside.items()}
-        drawn["Gradient flow, beside that of others"] = pictures.draw_gradient_flows(
-            folder / f"gradient_flows.{kind}",
-            {name: one.flow.heat for name, one in named.items()},
-            "gradient flow, each relative to its largest",
-        )
-        drawn["Effective memory by gradient, beside that of others"] = pictures.draw_memories(
-            folder / f"memories.{kind}",
-            {name: one.memory for name, one in named.items()},
-            "effective memory by gradient",
-        )
-        drawn["From within how many steps the gradient comes, beside that of others"] = pictures.draw_shares(
-            folder / f"shares_beside.{kind}",
-            {name: one.shares for name, one in named.items()},
-            "share of the gradient by distance",
-        )
+    drawn |= _beside(explanation, folder, kind)
     if chosen.text:
         values = explanation.activities[-1][0][state]
         unit = int(values.values[:, 0].std(0, correction=0).argmax())
@@ -78,6 +58,34 @@ def draw(explanation: Explanation, folder: Path, kind: str = "png") -> dict[str,
             f"{name}: layer {last}, unit {unit} of {state}", f"{state}[{unit}]",
         )  # fmt: skip
     return drawn
+
+
+def _beside(explanation: Explanation, folder: Path, kind: str) -> dict[str, Path]:
+    """The pictures of a network beside those that it was compared with."""
+    if not explanation.beside:
+        return {}
+    sizes = {
+        one["name"]: f"{one['name']} ({sections.cell(one)}, {one['parameters']} weights)"
+        for one in explanation.facts["compared"]
+    }
+    named = {sizes[name]: one for name, one in explanation.beside.items()}
+    return {
+        "Gradient flow, beside that of others": pictures.draw_gradient_flows(
+            folder / f"gradient_flows.{kind}",
+            {name: one.flow.heat for name, one in named.items()},
+            "gradient flow, each relative to its largest",
+        ),
+        "Effective memory by gradient, beside that of others": pictures.draw_memories(
+            folder / f"memories.{kind}",
+            {name: one.memory for name, one in named.items()},
+            "effective memory by gradient",
+        ),
+        "From within how many steps the gradient comes, beside that of others": pictures.draw_shares(
+            folder / f"shares_beside.{kind}",
+            {name: one.shares for name, one in named.items()},
+            "share of the gradient by distance",
+        ),
+    }
 
 
 def _shown(explanation: Explanation) -> dict[str, Activity]:

@@ -88,9 +88,9 @@ def fit(
             training.log(f"finished after epoch {training.history.epochs}, the best {training.history.best_epoch}")
         except KeyboardInterrupt:
             training.history.interrupted = True
+            training.log(f"interrupted after epoch {training.history.epochs}")
             if lost := training.ranks.leave():
                 raise RankError(f"{lost}; the others stop too: go on with `resume`") from None
-            training.log(f"interrupted after epoch {training.history.epochs}")
         finally:
             training.health.close()
             training.model.load_state_dict(training.best)
