@@ -13,6 +13,7 @@ from elman.options import argument, checked
 Fill = Literal["interpolate", "previous", "zero", "mean"]
 FILLS = get_args(Fill)
 NO_TIME = "none"
+MEMORY = 512  # MiB of Parquet files read at once, unless told
 
 
 class ReadConfig(BaseModel):
@@ -36,6 +37,9 @@ class ReadConfig(BaseModel):
     encoding: str | None = Field(None, description="encoding of the text: cp1252, gbk")
     fill: Fill | None = Field(None, description=f"fill gaps and empty cells: {', '.join(FILLS)}")
     resample: str | None = Field(None, description="take means over periods: 1y, 1mo, 1w, 1d, 1h")
+    memory: int | None = Field(
+        None, ge=16, description=f"MiB of memory for reading Parquet files piece by piece [{MEMORY}, of a folder]"
+    )
 
     @field_validator("target", mode="before")
     @classmethod

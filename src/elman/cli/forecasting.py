@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 
+from elman import ranks
 from elman.choices.forecast import USUAL, ForecastConfig
 from elman.choices.reading import ReadConfig
 from elman.choices.recipe import Recipe
@@ -67,9 +68,13 @@ def _job_of(data: str | None, out: Path | None, resume: bool, reading: Mapping[s
     from elman.data import panel_in
     from elman.training import task_of
 
-    if resume and out is not None:
+    begun = out is not None and ranks.restarted() and (out / "config.json").is_file()
+    if (resume or begun) and out is not None:
         return (jobs.PanelForecaster if task_of(out) == jobs.PanelForecaster.task_name() else jobs.Forecaster), None
-    panel = None if data is None else panel_in(data, **reading)
+    if data is None:
+        return jobs.Forecaster, None
+    beside = (out or training.default_folder(data, "cell")).absolute().parent
+    panel = panel_in(data, beside=beside, report=console.say, **reading)
     return (jobs.Forecaster if panel is None else jobs.PanelForecaster), panel
 
 

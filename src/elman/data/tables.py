@@ -80,7 +80,7 @@ def joined(tables: Sequence[Table], source: str) -> Table:
     try:
         frame = nw.concat([table.frame for table in tables])
     except Exception as error:  # each kind of dataframe has an error of its own for columns of other kinds
-        raise DataError(f"{source}: its files cannot be joined: {_first_line(error)}") from error
+        raise DataError(f"{source}: its files cannot be joined: {first_line(error)}") from error
     notes = tuple(f"{table.rows.source}: {note}" for table in tables for note in table.notes)
     rows = joined_rows(source, [(table.rows, len(table.frame)) for table in tables])
     return Table(frame, rows, (f"joined {len(tables)} files", *notes), first.semicolons)
@@ -164,7 +164,7 @@ def parquet_table(raw: bytes, source: str) -> Table:
     except BaseException as error:  # polars has many errors for a damaged file, some without a common base
         if isinstance(error, KeyboardInterrupt | SystemExit | MemoryError):
             raise
-        raise DataError(f"{source}: is no Parquet file that can be read: {_first_line(error)}") from error
+        raise DataError(f"{source}: is no Parquet file that can be read: {first_line(error)}") from error
     for series in frame.iter_columns():
         _check_years(series, source)
     return frame_table(frame, source)
@@ -221,10 +221,11 @@ def _sheet(raw: bytes, source: str) -> Grid:
         sheet = fastexcel.read_excel(raw).load_sheet(0, header_row=None, dtypes="string")
         columns = [series.to_list() for series in sheet.to_polars().iter_columns()]
     except Exception as error:  # a damaged workbook, in whatever way
-        raise DataError(f"{source}: is no workbook that can be read: {_first_line(error)}") from error
+        raise DataError(f"{source}: is no workbook that can be read: {first_line(error)}") from error
     rows = [[cell or "" for cell in row] for row in zip(*columns, strict=True)]
     return grid_of_rows(rows, source)
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What an error says, as far as its first line goes."""
     return str(error).strip().split("\n")[0]

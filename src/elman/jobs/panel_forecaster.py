@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from elman.choices.forecast import LEVELS, USUAL_OF_MANY, ForecastConfig
 from elman.choices.reading import ReadConfig, read_choices
 from elman.data import Panel, read_panel, season_of_many
+from elman.data.mapped import Columns
+from elman.data.series.stored import StoredPanel
 from elman.equations import Cell
 from elman.errors import DataError, ElmanError
 from elman.insight import Sample
@@ -23,10 +25,12 @@ from elman.jobs.panel_scores import score_of_panel
 from elman.jobs.settling import MOST_STEPS, percents, whole_steps
 from elman.jobs.shown import panel as shown
 from elman.linear import Blend, choose_many
+from elman.linear.many import MOST_LOOKED_AT
 from elman.metrics import check_levels, half_widths
 from elman.tasks.forecast_networks import NetworkOnLine, inputs_of
 from elman.tasks.panel import PanelTask, Part, ends
 from elman.training import History, Progress, Recipe, Run, checked
+from elman.training.run import LARGE
 
 Array = NDArray[np.float64]
 LOOKED_AT = 64  # series that the season is found in
@@ -105,14 +109,15 @@ class PanelForecaster(Job[PanelTask]):
         """
         self.recipe.torch_device()
         with self._undone_on_failure():
-            panel = self._long_enough(data if isinstance(data, Panel) else read_panel(data, **reading))
+            beside = None if run is None else Path(run).absolute().parent
+            panel = self._long_enough(read_panel(data, beside=beside, report=said(report), **reading))
             self.reading = read_choices(reading)
             training, known = ends(panel.lengths, self._asked)
-            columns = [values[:end] for values, end in zip(panel.columns(), known, strict=True)]
+            columns = panel.columns().until(known)
             season = self._asked.season
             if season is None:
-                looked = np.linspace(0, len(columns) - 1, min(len(columns), LOOKED_AT)).round().astype(int)
-                season = season_of_many([columns[i] for i in looked], panel.step)
+                looked = np.linspace(0, len(panel) - 1, min(len(panel), LOOKED_AT)).round().astype(int)
+                season = season_of_many([columns[i][-MOST_LOOKED_AT:] for i in looked.tolist()], panel.step)
             longest = np.minimum(training - self._asked.horizon, self._asked.context or training)
             blends = choose_many(columns, self._asked.horizon, season, longest.tolist(), report=_saying(report))
             context = self._asked.context or max(blend.reach for blend in blends)
@@ -122,6 +127,8 @@ class PanelForecaster(Job[PanelTask]):
             self.config = self._asked.model_copy(update={"season": season, "context": context, "segment": segment})
             task = self._build(panel, blends)
             self.run = None if run is None else self._create(run, task)
+            if self.run is not None and isinstance(panel, StoredPanel):
+                task.moved(StoredPanel(self.run.path / LARGE, panel.facts()))
             self._task = task
         return self._trained(report)
 
@@ -145,17 +152,21 @@ class PanelForecaster(Job[PanelTask]):
         return panel.taken(np.flatnonzero(~short).tolist())
 
     def _create(self, run: str | os.PathLike[str], task: PanelTask) -> Run[Any]:
-        arrays, facts = task.panel.to_arrays()
         unique = list({id(blend): blend for blend in task.blends}.values())
         number = {id(blend): i for i, blend in enumerate(unique)}
         lines = [blend.to_dict() for blend in unique]
         line_of = [number[id(blend)] for blend in task.blends]
-        return Run.create(run, self._kept(data=facts, lines=lines, line_of=line_of, reading=self.reading), arrays)
+        own = {"lines": lines, "line_of": line_of, "reading": self.reading}
+        if isinstance(task.panel, StoredPanel):
+            return Run.create(run, self._kept(data=task.panel.facts(), **own), write=task.panel.link)
+        arrays, facts = task.panel.to_arrays()
+        return Run.create(run, self._kept(data=facts, **own), arrays)
 
     def _restored(self, run: Run[PanelRun]) -> PanelTask:
         self._asked, self.reading = self.config, run.config.reading
         blends = [Blend.from_dict(facts) for facts in run.config.lines]
-        panel = Panel.from_arrays(run.arrays(), run.config.data)
+        facts = run.config.data
+        panel = StoredPanel(run.large(), facts) if "count" in facts else Panel.from_arrays(run.arrays(), facts)
         return self._build(panel, [blends[i] for i in run.config.line_of])
 
     def _build(self, panel: Panel, blends: Sequence[Blend]) -> PanelTask:
@@ -240,23 +251,27 @@ class PanelForecaster(Job[PanelTask]):
         task, panel = self.task, self.panel
         if data is not None:
             said = self.reading.model_dump(exclude_none=True) | reading
-            panel = data if isinstance(data, Panel) else read_panel(data, **({} if isinstance(data, Mapping) else said))
+            panel = read_panel(data, **({} if isinstance(data, Panel | Mapping) else said))
         chosen = self._numbers(panel)
-        columns = list(task.columns)
-        for i, values in zip(chosen.tolist(), panel.columns(), strict=True):
-            columns[i] = values
-            if len(values) < task.reach[i]:
+        order = np.argsort(chosen, kind="stable")
+        read = np.maximum(task.reach, task.context)
+        ends: dict[int, Array] = {}  # of each series as much as is read
+        for k, i in enumerate(chosen.tolist()):
+            if panel.lengths[k] < task.reach[i]:
                 raise DataError(
-                    f"{panel.source}: series {self.panel.names[i]!r} has {len(values)} values, fewer than the "
+                    f"{panel.source}: series {self.panel.names[i]!r} has {panel.lengths[k]} values, fewer than the "
                     f"{task.reach[i]} that its linear forecast reads; give more"
                 )
-        order = np.argsort(chosen, kind="stable")
+            ends[i] = panel.columns().last(k, read[i])
         forecasts: list[Array] = []
+        nothing = np.empty(0)
         while sum(made.shape[1] for made in forecasts) < steps:
-            lengths = np.array([len(columns[i]) for i in chosen[order]])
-            made = task.going_on(columns).predict(Part(chosen[order], lengths), "all")
+            rows = [ends.get(i, nothing) for i in range(len(task.panel))]
+            lengths = np.array([len(row) for row in rows])
+            going_on = task.going_on(Columns(np.concatenate(rows), lengths))
+            made = going_on.predict(Part(chosen[order], lengths[chosen[order]]), "all")
             for i, row in zip(chosen[order].tolist(), made, strict=True):
-                columns[i] = np.concatenate([columns[i], row])
+                ends[i] = np.concatenate([ends[i], row])
             forecasts.append(made)
         values = np.concatenate(forecasts, axis=1)[np.argsort(order), :steps]
         later = [one.later(steps) for one in panel.series]
@@ -290,6 +305,11 @@ class PanelForecaster(Job[PanelTask]):
         further = np.sqrt(np.maximum(np.arange(1, steps + 1) / horizon, 1.0))  # beyond the horizon as of a random walk
         widths = half[:, np.minimum(np.arange(steps), horizon - 1)] * further
         return {level: width * unit[series, None] for level, width in zip(check_levels(levels), widths, strict=True)}
+
+
+def said(report: Progress | None) -> Callable[[str], None]:
+    """What tells ``report`` how far reading is."""
+    return (lambda words: None) if report is None else report.say
 
 
 def _saying(report: Progress | None) -> Callable[[int, int], None]:

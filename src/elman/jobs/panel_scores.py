@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,13 +28,8 @@ def score_of_panel(
     season, plain = task.config.season or 0, plain_forecasts(task, part)
     series = np.unique(part.series)
 
-    def by_series(made: Array) -> dict[str, Array]:
-        scores_of_each = [
-            _scores(made[rows], truth[rows], task.columns[s][: task.training_end[s]], season) for s, rows in _rows(part)
-        ]
-        return {name: np.array([one[name] for one in scores_of_each]) for name in ("mase", "smape")}
-
-    own, others = by_series(prediction), {name: by_series(made) for name, made in plain.items()}
+    own, *rest = _by_series(task, part, truth, [prediction, *plain.values()])
+    others = dict(zip(plain, rest, strict=True))
     best, verdict = _verdict(own["mase"], {name: scores_of_each["mase"] for name, scores_of_each in others.items()})
     worst = np.argsort(-np.nan_to_num(own["mase"] / (others[best]["mase"] + ROUNDING)))[:WORST]
     names = [task.panel.names[s] for s in series]
@@ -66,6 +61,18 @@ def score_of_panel(
     }
 
 
+def _by_series(task: PanelTask, part: Part, truth: Array, forecasts: Sequence[Array]) -> list[dict[str, Array]]:
+    """The scores of each of ``forecasts``, (n, K), by series (S,)."""
+    season = task.config.season or 0
+    scored: list[dict[str, list[float]]] = [{"mase": [], "smape": []} for _ in forecasts]
+    for s, rows in _rows(part):
+        history = task.columns[s][: task.training_end[s]]
+        for made, scores_of_each in zip(forecasts, scored, strict=True):
+            for name, value in _scores(made[rows], truth[rows], history, season).items():
+                scores_of_each[name].append(value)
+    return [{name: np.array(values) for name, values in one.items()} for one in scored]
+
+
 def plain_forecasts(task: PanelTask, part: Part) -> dict[str, Array]:
     """Persistence, drift, seasonal naive and ridge autoregression (n, K) of the windows, as far as they can be made."""
     season, horizon = task.config.season or 0, task.horizon
@@ -86,8 +93,8 @@ def plain_forecasts(task: PanelTask, part: Part) -> dict[str, Array]:
 
 def _autoregression(task: PanelTask, part: Part) -> Array:
     pairs = _origins(part)
-    known = [task.columns[s][: task.known_end[s]] for s, _ in pairs]
-    blends = choose_many(known, task.horizon, task.config.season or 0, families=("zero",))
+    known = task.columns.until(task.known_end).taken(np.array([s for s, _ in pairs]))
+    blends = choose_many(known, task.horizon, task.config.season or 0, known.lengths.tolist(), families=("zero",))
     forecasts = []
     for (s, origins), values, blend in zip(pairs, known, blends, strict=True):
         line = blend.fit(values)

@@ -139,13 +139,21 @@ class Blend:
         floor = _floor(values)
         weights, biases = np.zeros((2, self.horizon, self.reach)), np.zeros((2, self.horizon))
         share = np.array([sum(m.weight for m in self.members if m.log == log) for log in (False, True)])
-        for member in self.members:
-            seen = np.log(np.maximum(values, floor)) if member.log else values
-            matrix, bias = _affine(member, seen, self.horizon, self.season)
-            part = member.weight / share[int(member.log)]
-            weights[int(member.log), :, self.reach - matrix.shape[1] :] += part * matrix
-            biases[int(member.log)] += part * bias
+        for log, alike in self._alike():
+            seen = np.log(np.maximum(values, floor)) if log else values
+            for member, (matrix, bias) in zip(alike, _affine(alike, seen, self.horizon, self.season), strict=True):
+                part = member.weight / share[int(log)]
+                weights[int(log), :, self.reach - matrix.shape[1] :] += part * matrix
+                biases[int(log)] += part * bias
         return Line(weights, biases, share, floor)
+
+    def _alike(self) -> Iterator[tuple[bool, list[Member]]]:
+        """The members that read the same values from the same level, so that one decomposition serves them all."""
+        groups: dict[tuple[Any, ...], list[Member]] = {}
+        for member in self.members:
+            key = (member.log, member.strength is None, BASES[member.base].level, member.context)
+            groups.setdefault((*key, member.reach(self.season)), []).append(member)
+        yield from ((bool(key[0]), members) for key, members in groups.items())
 
     def to_dict(self) -> dict[str, Any]:
         """The blend as what JSON can hold."""
@@ -166,20 +174,26 @@ class Blend:
         return blend
 
 
-def _affine(member: Member, values: Array, horizon: int, season: int) -> tuple[Array, Array]:
-    """``member`` fitted to ``values`` (N,): a matrix (K, its reach) and a bias (K,)."""
-    size = member.reach(season)
-    base = base_matrix(member.base, horizon, member.context, season)
-    matrix, bias = np.zeros((horizon, size)), np.zeros(horizon)
-    matrix[:, size - base.shape[1] :] = base
+def _affine(members: Sequence[Member], values: Array, horizon: int, season: int) -> Iterator[tuple[Array, Array]]:
+    """Members that are alike, fitted to ``values`` (N,): of each a matrix (K, its reach) and a bias (K,)."""
+    first = members[0]
+    size, context = first.reach(season), first.context
+    bases = {member.base: base_matrix(member.base, horizon, context, season) for member in members}
     # A series too short for one window of its own context has nothing to fit: the base stands alone.
-    if member.strength is not None and len(values) >= size + horizon + 1:
-        rows = _Rows.of(values, size, horizon)
-        level = level_vector(BASES[member.base].level, member.context)
-        ridge = Ridge(rows.inputs(member.context, level), rows.targets(base))
-        coefficients, bias = ridge.solve(member.strength)
-        matrix[:, size - member.context :] += coefficients - np.outer(coefficients.sum(axis=1), level)
-    return matrix, bias
+    fitted = first.strength is not None and len(values) >= size + horizon + 1
+    if fitted:
+        rows, level = _Rows.of(values, size, horizon), level_vector(BASES[first.base].level, context)
+        left = np.concatenate([rows.targets(base) for base in bases.values()], axis=1)
+        ridge = Ridge(rows.inputs(context, level), left)
+    number = {name: k for k, name in enumerate(bases)}
+    for member in members:
+        base, k = bases[member.base], number[member.base]
+        matrix, bias = np.zeros((horizon, size)), np.zeros(horizon)
+        matrix[:, size - base.shape[1] :] = base
+        if fitted and member.strength is not None:
+            coefficients, bias = ridge.solve(member.strength, slice(k * horizon, (k + 1) * horizon))
+            matrix[:, size - context :] += coefficients - np.outer(coefficients.sum(axis=1), level)
+        yield matrix, bias
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ Array = NDArray[np.float64]
 Work = tuple[Array, int, int, int, tuple[str, ...]]  # the values, horizon, season, longest, families
 ONE_EACH = 500  # series that have a blend each
 SAMPLED = 64  # series that the blend of more is chosen on
+MOST_LOOKED_AT = 1 << 15  # values of a series, its last
 MOST_MEMBERS = 8  # of that blend
 FOLDS_OF_MANY = 2  # on M4 hourly as good as four, and nearly twice as fast
 FEWEST_APART = 16  # series that a process of its own pays for
@@ -51,13 +52,16 @@ def choose_many(
     [2, 2]
     """
     bounds = [len(values) for values in columns] if longest is None else list(longest)
-    work = [(values, horizon, season, bound, tuple(families)) for values, bound in zip(columns, bounds, strict=True)]
+
+    def work(number: int) -> Work:
+        return columns[number][-MOST_LOOKED_AT:], horizon, season, bounds[number], tuple(families)
+
     if len(columns) <= ONE_EACH:
-        return _chosen(work, report)
+        return _chosen([work(i) for i in range(len(columns))], report)
     sample = np.linspace(0, len(columns) - 1, SAMPLED).round().astype(int)
-    blend = together(_chosen([work[i] for i in sample], report))
+    blend = together(_chosen([work(i) for i in sample.tolist()], report))
     kept = {bound: _within(blend, bound) for bound in set(bounds)}
-    return [kept[bound] or Blend.choose(*one) for bound, one in zip(bounds, work, strict=True)]
+    return [kept[bound] or Blend.choose(*work(i)) for i, bound in enumerate(bounds)]
 
 
 def _within(blend: Blend, longest: int) -> Blend | None:

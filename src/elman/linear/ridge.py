@@ -28,10 +28,10 @@ class Ridge:
         self.largest: float = max(float(self.values[-1]), np.finfo(float).tiny)
         self.rotated = self.vectors.T @ (centred.T @ (targets - self.target_mean))  # (T, K)
 
-    def solve(self, strength: float) -> tuple[Array, Array]:
-        """Coefficients (K, T) and bias (K,)."""
-        coefficients = (self.vectors @ (self._shares(strength)[:, None] * self.rotated)).T
-        return coefficients, self.target_mean - coefficients @ self.input_mean
+    def solve(self, strength: float, chosen: slice = slice(None)) -> tuple[Array, Array]:
+        """Coefficients (K, T) and bias (K,), of the ``chosen`` targets."""
+        coefficients = (self.vectors @ (self._shares(strength)[:, None] * self.rotated[:, chosen])).T
+        return coefficients, self.target_mean[chosen] - coefficients @ self.input_mean
 
     def path(self, inputs: Array, strengths: Array) -> Array:
         """The predictions (S, n, K) at ``inputs`` (n, T) for each of ``strengths`` (S,)."""

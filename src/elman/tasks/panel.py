@@ -1,7 +1,8 @@
 """Forecasting many series by one network: windows of all of them, each on the linear forecast of its own series.
 
 Each series is scaled by its own training values. A window that would begin before its series does is filled up with the
-first value. What the lines say of the windows of training is computed once, so that a step costs the network alone.
+first value. What the lines say of the windows of training is computed once, so that a step costs the network alone. Of
+more windows than are looked at, some are drawn once for all; so memory does not grow with the series.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from elman.choices.forecast import ForecastConfig
 from elman.data import Panel, part_ends
+from elman.data.mapped import Columns
 from elman.errors import DataError
 from elman.linear import Blend, Line
 from elman.metrics import SURE, standard_error
@@ -28,8 +29,14 @@ from elman.tasks.forecast import EVALUATED_AT_ONCE, FEWEST_JUDGED
 from elman.tasks.forecast_networks import LEAST_UNIT, NetworkOnLine, best_shares
 
 Array = NDArray[np.float64]
+LARGEST = float(np.finfo(np.float32).max)
 ROUNDING = 1e-9  # of its largest value: a series that moves no more is constant
-MOST_NUMBERS = 1 << 26  # in the targets of the windows that are trained on; of more windows, every second, third, ...
+# In the targets of the windows of each part that are looked at, and windows of it; of more, some are drawn.
+MOST_NUMBERS = {"training": 1 << 24, "validation": 1 << 21, "test": 1 << 22}
+MOST_WINDOWS = 1 << 22
+MOST_WEIGHTS = 1 << 24  # in the linear forecasts that are kept; others are fitted again
+MOST_FITTED = 1 << 25  # values that all linear forecasts are fitted to, the last of each series; 10 windows at least
+MEASURED_AT_ONCE = 1 << 18  # windows
 STEPS_AN_EPOCH = 300  # windows of an epoch are drawn from all, so many batches of them
 USUAL_WINDOWS = 5  # windows that the unit of all series counts for, beside a series' own
 FEWEST_SERIES = 8  # whose mean gains are taken for independent of each other
@@ -50,11 +57,27 @@ class Part:
         return Part(self.series[chosen], self.origin[chosen])
 
     @classmethod
-    def between(cls, first: NDArray[np.int64], end: NDArray[np.int64]) -> Part:
-        """The windows of each series whose origins are from ``first`` (S,) up to ``end`` (S,)."""
+    def between(cls, first: NDArray[np.int64], end: NDArray[np.int64], most: int = MOST_WINDOWS) -> Part:
+        """The windows of each series whose origins are from ``first`` (S,) up to ``end`` (S,).
+
+        Of more than ``most`` one is drawn from each of as many equal stretches, always the same.
+
+        >>> Part.between(np.array([3, 1]), np.array([5, 2])).origin.tolist()
+        [3, 4, 1]
+        """
         counts = np.maximum(end - first, 0)
-        series = np.repeat(np.arange(len(counts)), counts)
-        return cls(series, np.arange(len(series)) - np.repeat(np.cumsum(counts) - counts, counts) + first[series])
+        stops = np.cumsum(counts)
+        total = int(stops[-1])
+        numbers = np.arange(total)
+        if total > most:
+            cuts = np.linspace(0, total, most + 1).astype(np.int64)
+            numbers = np.random.default_rng(0).integers(cuts[:-1], cuts[1:])
+        series = np.searchsorted(stops, numbers, side="right")
+        return cls(series, numbers - (stops - counts)[series] + first[series])
+
+    def pieces(self) -> Iterator[slice]:
+        """Cut them into slices that are computed with at once."""
+        yield from (slice(k, k + MEASURED_AT_ONCE) for k in range(0, len(self), MEASURED_AT_ONCE))
 
 
 @dataclass(frozen=True)
@@ -94,93 +117,118 @@ class PanelTask(InParts):
         self.context: int = config.settled_context
         self.horizon: int = config.horizon
         self.training_end, self.known_end = ends(panel.lengths, config)
-        columns = panel.columns()
-        known = [values[:end] for values, end in zip(columns, self.training_end, strict=True)]
-        self.shift: NDArray[Any] = np.array([values.mean() for values in known])
-        spread = np.array([values.std() for values in known])
-        flat = np.array([ROUNDING * np.abs(values).max() for values in known])
-        self.scale = np.where(spread > flat, spread, 1.0)
-        self._take(columns)
+        self.columns: Columns = panel.columns()
+        self.shift, self.scale = self._scales()
         self.reach: NDArray[Any] = np.array([blend.reach for blend in self.blends])
-        self.train = Part.between(self.reach, self.training_end - self.horizon + 1)
+        self._fitted: dict[str, dict[int, Line]] = {"training": {}, "known": {}, "all": {}}
+        self.train = self._windows("training", self.reach, self.training_end)
         if not len(self.train):
             raise DataError(
                 f"no window is left for training: {len(panel)} series of {panel.lengths.min()} to "
                 f"{panel.lengths.max()} values, context {self.context}, horizon {self.horizon}; give longer series, "
                 "or a shorter horizon"
             )
-        self.validation: Part = Part.between(
-            np.maximum(self.training_end, self.reach), self.known_end - self.horizon + 1
-        )
-        self.test: Part = Part.between(np.maximum(self.known_end, self.reach), panel.lengths - self.horizon + 1)
-        self._fitted: dict[str, list[Line]] = {}
+        self.validation: Part = self._windows("validation", np.maximum(self.training_end, self.reach), self.known_end)
+        self.test: Part = self._windows("test", np.maximum(self.known_end, self.reach), panel.lengths)
         self._measure()
 
-    def _take(self, columns: Sequence[Array]) -> None:
-        """Take the values of each series."""
-        self.columns = list(columns)
-        lengths = np.array([len(values) for values in self.columns])
-        self.offsets: NDArray[Any] = np.cumsum(lengths) - lengths
-        self.values = np.concatenate(self.columns)
-        z = np.concatenate([(v - m) / s for v, m, s in zip(columns, self.shift, self.scale, strict=True)])
-        self.z = torch.from_numpy(z).to(next(self.model.parameters()))
-        if not torch.isfinite(self.z).all():
-            raise DataError(f"{self.panel.source}: holds values too large to compute with; mend or scale them")
+    def _windows(self, part: str, first: NDArray[np.int64], end: NDArray[np.int64]) -> Part:
+        """The windows whose targets are from ``first`` (S,) up to ``end`` (S,)."""
+        return Part.between(
+            first, end - self.horizon + 1, min(MOST_WINDOWS, max(1, MOST_NUMBERS[part] // self.horizon))
+        )
 
-    def going_on(self, columns: Sequence[Array]) -> PanelTask:
+    def _scales(self) -> tuple[Array, Array]:
+        """The mean and the spread (S,) of each series' training part."""
+        shift, scale = np.empty(len(self.columns)), np.ones(len(self.columns))
+        for s, (values, end) in enumerate(zip(self.columns, self.training_end, strict=True)):
+            known = values[:end]
+            shift[s], spread = known.mean(), known.std()
+            if spread > ROUNDING * np.abs(known).max():
+                scale[s] = spread
+            if not (np.abs(values - shift[s]).max() / scale[s] < LARGEST):
+                raise DataError(f"{self.panel.source}: holds values too large to compute with; mend or scale them")
+        return shift, scale
+
+    def going_on(self, columns: Columns) -> PanelTask:
         """Return this task with other values of each series; network, lines and scales stay."""
-        self.lines("all")
         other = copy.copy(self)
-        other._take(columns)
+        other.columns = columns
         return other
+
+    def moved(self, panel: Panel) -> None:
+        """Take the same values from ``panel``."""
+        self.panel, self.columns = panel, panel.columns()
 
     # Lines
 
-    def lines(self, before: str) -> list[Line]:
-        """The series' linear forecasts, fitted to what stands ``before`` the end of "training", "known" or "all"."""
-        if before not in self._fitted:
+    def line(self, number: int, before: str) -> Line:
+        """The linear forecast of series ``number``, fitted to what stands ``before`` the end of a part.
+
+        The parts are "training", "known" and "all".
+        """
+        kept = self._fitted[before]
+        if number not in kept:
             stops = {"training": self.training_end, "known": self.known_end, "all": self.panel.lengths}[before]
-            pairs = zip(self.blends, self.columns, stops, strict=True)
-            self._fitted[before] = [blend.fit(values[:stop]) for blend, values, stop in pairs]
-        return self._fitted[before]
+            read = max(MOST_FITTED // len(stops), 10 * int(self.reach[number] + self.horizon))
+            line = self.blends[number].fit(self.panel.columns().until(stops).last(number, read))
+            if (len(kept) + 1) * line.weights.size > MOST_WEIGHTS:
+                return line
+            kept[number] = line
+        return kept[number]
 
     def forecast_by_lines(self, part: Part, before: str) -> Array:
         """The lines' scaled forecasts (n, K) of the windows of ``part``, which are in the order of their series."""
-        forecasts, lines, columns = np.empty((len(part), self.horizon)), self.lines(before), self.columns
-        starts = np.searchsorted(part.series, np.arange(len(self.columns) + 1))
-        for s in np.unique(part.series).tolist():
-            rows = slice(starts[s], starts[s + 1])
-            reach = lines[s].weights.shape[2]
-            seen = columns[s][part.origin[rows, None] + np.arange(-reach, 0)]
-            forecasts[rows] = (lines[s](seen) - self.shift[s]) / self.scale[s]
+        return self._forecasts_by_lines((part,), before)[0]
+
+    def _forecasts_by_lines(self, parts: Sequence[Part], before: str) -> list[Array]:
+        """Those of each of ``parts``, each line fitted once."""
+        forecasts = [np.empty((len(part), self.horizon)) for part in parts]
+        starts = [np.searchsorted(part.series, np.arange(len(self.columns) + 1)) for part in parts]
+        for s in np.flatnonzero(np.sum([np.diff(each) for each in starts], axis=0)).tolist():
+            line, values = self.line(s, before), self.columns[s]
+            for part, start, made in zip(parts, starts, forecasts, strict=True):
+                rows = slice(start[s], start[s + 1])
+                seen = values[part.origin[rows, None] + np.arange(-line.weights.shape[2], 0)]
+                made[rows] = (line(seen) - self.shift[s]) / self.scale[s]
         return forecasts
+
+    def _scaled(self, part: Part, places: NDArray[np.int64]) -> Array:
+        """The values at ``places`` (n, ...) in all that are, each scaled as its window's series is."""
+        values = self.columns.values[places]
+        shape = (-1, *[1] * (places.ndim - 1))
+        return (values - self.shift[part.series].reshape(shape)) / self.scale[part.series].reshape(shape)
+
+    def _places(self, part: Part) -> NDArray[np.int64]:
+        return self.columns.offsets[part.series] + part.origin
 
     def targets(self, part: Part) -> Tensor:
         """What follows the windows of ``part``, scaled, (n, K)."""
-        first = torch.from_numpy(self.offsets[part.series] + part.origin).to(self.z.device)
-        return self.z[first[:, None] + torch.arange(self.horizon, device=self.z.device)]
+        return self._tensor(self._scaled(part, self._places(part)[:, None] + np.arange(self.horizon)))
 
     def truth(self, part: Part) -> Array:
         """What follows them, in the series' units, (n, K)."""
-        first = self.offsets[part.series] + part.origin
-        return self.values[first[:, None] + np.arange(self.horizon)]
+        return self.columns.values[self._places(part)[:, None] + np.arange(self.horizon)]
 
     def contexts(self, part: Part) -> Tensor:
         """What precedes them, scaled, (T, n); before a series begins, its first value."""
-        places = np.maximum(part.origin[:, None] + np.arange(-self.context, 0), 0) + self.offsets[part.series, None]
-        return self.z[torch.from_numpy(places).to(self.z.device)].T
+        steps = np.maximum(part.origin[:, None] + np.arange(-self.context, 0), 0)
+        return self._tensor(self._scaled(part, steps + self.columns.offsets[part.series, None])).T
+
+    def _tensor(self, array: Array) -> Tensor:
+        """``array`` where the network is, in its precision."""
+        return torch.from_numpy(array).to(next(self.model.parameters()))
 
     def _measure(self) -> None:
         """Of the training windows, the lines' forecasts, and what they and the last value leave of each series."""
-        stride = -(-len(self.train) * self.horizon // MOST_NUMBERS)
-        self.train = self.train.taken(slice(None, None, stride))
-        made = self.forecast_by_lines(self.train, "training")
-        self.train_lines = torch.from_numpy(made).to(self.z)
-        targets = self.targets(self.train).double().cpu().numpy()
-        before = self.offsets[self.train.series] + self.train.origin - 1
-        last = self.z.double().cpu().numpy()[before]
-        left = np.square(targets - made).mean(1)
-        moved = np.square(targets - last[:, None]).mean(1)
+        made, self._validation_lines = self._forecasts_by_lines((self.train, self.validation), "training")
+        left, moved = np.empty(len(self.train)), np.empty(len(self.train))
+        for rows in self.train.pieces():
+            part = self.train.taken(rows)
+            targets = self.targets(part).double().cpu().numpy()
+            left[rows] = np.square(targets - made[rows]).mean(1)
+            moved[rows] = np.square(targets - self._scaled(part, self._places(part) - 1)[:, None]).mean(1)
+        self.train_lines = torch.from_numpy(made).to(next(self.model.parameters()).dtype)
         self.units = np.maximum(np.sqrt([self._of_each(left), self._of_each(moved)]), LEAST_UNIT)
         spreads = [
             self._spread(chosen) for chosen in np.array_split(np.arange(len(self.train)), self._chunks(len(self.train)))
@@ -208,19 +256,13 @@ class PanelTask(InParts):
 
     def batches(self, generator: torch.Generator) -> Iterator[Batch]:
         """One epoch: windows of all series in random order."""
-        self._to_device()
         order = torch.randperm(len(self.train), generator=generator)
         for chosen in order.split(self.batch)[: self.batch_count()]:
-            part = self.train.taken(chosen.numpy())
-            yield self._batch(part, self.train_lines[chosen.to(self.z.device)])
-
-    def _to_device(self) -> None:
-        device = next(self.model.parameters()).device
-        self.z, self.train_lines = self.z.to(device), self.train_lines.to(device)
+            yield self._batch(self.train.taken(chosen.numpy()), self.train_lines[chosen])
 
     def _batch(self, part: Part, lines: Tensor) -> Batch:
         inputs, targets = self.contexts(part).unsqueeze(1), self.targets(part).T.unsqueeze(0)
-        return Batch(inputs, targets, lines.T.unsqueeze(0), torch.from_numpy(part.series))
+        return Batch(inputs, targets, lines.to(targets).T.unsqueeze(0), torch.from_numpy(part.series))
 
     def loss(self, batch: Batch, state: None = None) -> tuple[Tensor, None]:
         """The sum of both parts' mean squared errors, each in its series' unit: see :class:`ForecastTask`."""
@@ -248,17 +290,11 @@ class PanelTask(InParts):
             return None
         return min(np.concatenate(list(self._validation_errors()), axis=1).mean(axis=1))
 
-    @cached_property
-    def _validation_lines(self) -> Tensor:
-        return torch.from_numpy(self.forecast_by_lines(self.validation, "training")).to(self.z)
-
     def _validation_rows(self) -> list[NDArray[np.int64]]:
         return np.array_split(np.arange(len(self.validation)), self._chunks(len(self.validation)))
 
     def _validation_batch(self, rows: NDArray[np.int64]) -> Batch:
-        self._to_device()
-        lines = self._validation_lines.to(self.z.device)
-        return self._batch(self.validation.taken(rows), lines[torch.from_numpy(rows).to(lines.device)])
+        return self._batch(self.validation.taken(rows), torch.from_numpy(self._validation_lines[rows]))
 
     def _validation_errors(self) -> Iterator[Array]:
         def errors_of(rows: NDArray[np.int64]) -> Array:
@@ -311,12 +347,11 @@ class PanelTask(InParts):
     def predict(self, part: Part, before: str) -> Array:
         """The forecasts (n, K), in the series' units, after the windows of ``part``, in the order of their series."""
         self.model.eval()
-        self._to_device()
         lines = self.forecast_by_lines(part, before)
 
         def forecast_of(rows: NDArray[np.int64]) -> Array:
             chosen = part.series[rows]
-            line = torch.from_numpy(lines[rows]).to(self.z)
+            line = self._tensor(lines[rows])
             if any(self.model.shares):
                 self.model.measure(self.units[:, chosen], self.spread[chosen])
                 added, beside = self.model.parts(self.contexts(part.taken(rows)).unsqueeze(1))[:, 0].mT  # (n, K) each

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elman.choices.reading import ReadConfig
+from elman.data.mapped import Columns
 from elman.data.parsing import Rows
 from elman.data.series import columns, dates
 from elman.data.series.calendar import Step
@@ -50,10 +51,7 @@ class Panel:
             if one.values.shape[1] != 1:
                 raise DataError(f"{self.source}: series {one.names[0]!r} has {one.values.shape[1]} columns; want one")
             if one.step is not None and one.step != usual:
-                raise DataError(
-                    f"{self.source}: series {one.names[0]!r} is in steps of {one.step}, the others of {usual}; "
-                    "take means with `resample`"
-                )
+                raise unlike_steps(self.source, one, usual)
 
     @classmethod
     def of(cls, series: Mapping[str, Any], source: str = "values") -> Panel:
@@ -82,9 +80,14 @@ class Panel:
         """The step of the series, where they have dates."""
         return next((one.step for one in self.series if one.step is not None), None)
 
-    def columns(self) -> list[NDArray[np.float64]]:
+    @cached_property
+    def values(self) -> NDArray[np.float64]:
+        """The values of all series, one after the other."""
+        return np.concatenate([one.values[:, 0] for one in self.series])
+
+    def columns(self) -> Columns:
         """The values of each series, (N,)."""
-        return [one.values[:, 0] for one in self.series]
+        return Columns(self.values, self.lengths)
 
     def taken(self, chosen: Sequence[int]) -> Panel:
         """The series of these indices."""
@@ -93,7 +96,7 @@ class Panel:
     def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Split into numpy arrays and facts that JSON can hold: the series one after the other."""
         each = [one.to_arrays() for one in self.series]
-        arrays = {"values": np.concatenate(self.columns()), "lengths": self.lengths}
+        arrays = {"values": self.values, "lengths": self.lengths}
         if all("times" in own for own, _ in each):
             arrays["times"] = np.concatenate([own["times"] for own, _ in each])
         facts = each[0][1] | {"names": list(self.names), "source": self.source, "notes": list(self.notes)}
@@ -115,6 +118,14 @@ class Panel:
                 own["times"] = arrays["times"][start:end]
             made.append(Series.from_arrays(own, {**facts, "names": [name], "notes": []}))
         return cls(tuple(made), facts["source"], tuple(facts["notes"]))
+
+
+def unlike_steps(source: str, one: Series, usual: Step | None) -> DataError:
+    """Say that a series is in other steps than the others."""
+    return DataError(
+        f"{source}: series {one.names[0]!r} is in steps of {one.step}, the others of {usual}; "
+        "take means with `resample`"
+    )
 
 
 def panel_of(table: Table, config: ReadConfig) -> Panel:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from elman.choices.reading import ReadConfig, read_choices
 from elman.data.parsing import Rows
+from elman.data.series.folders import in_pieces, panel_of_files
 from elman.data.series.gaps import Incomplete
 from elman.data.series.panel import Panel, panel_of
 from elman.data.series.reading import Survey, survey
@@ -52,12 +53,15 @@ def read_series(data: Any, **reading: Any) -> Series:
     return data if isinstance(data, Series) and not reading else survey_series(data, config).completed(config)
 
 
-def read_panel(data: Any, **reading: Any) -> Panel:
+def read_panel(
+    data: Any, *, beside: Path | None = None, report: Callable[[str], None] = lambda words: None, **reading: Any
+) -> Panel:
     """Read many series of unlike lengths from ``data``.
 
     ``data`` is a file or a dataframe: with ``id``, the column that tells the series apart, or names one a row; without,
     each column of values is a series. Or it is a dict of arrays (N,) by name, or a :class:`Panel`, which is returned.
-    Raises DataError as :func:`read_series`.
+    A folder of Parquet files, and one such file where ``memory`` is said, is read piece by piece into a temporary
+    folder in ``beside``; ``report`` is told how far. Raises DataError as :func:`read_series`.
 
     >>> read_panel({"north": [1.0, 2.0, 3.0], "south": [5.0, 6.0]}).lengths.tolist()
     [3, 2]
@@ -68,16 +72,29 @@ def read_panel(data: Any, **reading: Any) -> Panel:
     if isinstance(data, Mapping):
         _refuse(config, "a dict of arrays", ())
         return Panel.of(data)
+    if in_pieces(data, config):
+        return panel_of_files(data, config, beside, report)
+    _check_memory(config)
     named = isinstance(data, str | os.PathLike)
     table = read_table(os.fspath(data), config.encoding, config.separator) if named else frame_table(data)
     return panel_of(table, config)
 
 
-def panel_in(data: Any, **reading: Any) -> Panel | None:
-    """Find the panel in ``data``, if its series are not side by side; else None."""
+def _check_memory(config: ReadConfig) -> None:
+    if config.memory is not None:
+        raise DataError("`memory`: is of Parquet files of several series, told apart by `id`; leave it out")
+
+
+def panel_in(
+    data: Any, *, beside: Path | None = None, report: Callable[[str], None] = lambda words: None, **reading: Any
+) -> Panel | None:
+    """Find the panel in ``data``, if its series are not side by side; else None.
+
+    What is read piece by piece, as :func:`read_panel` says, is always one.
+    """
     config = read_choices(reading)
-    if isinstance(data, Panel | Mapping):
-        return read_panel(data, **reading)
+    if isinstance(data, Panel | Mapping) or in_pieces(data, config):
+        return read_panel(data, beside=beside, report=report, **reading)
     if config.id is not None and "=" not in config.id:
         panel = read_panel(data, **reading)
         first = panel.series[0]
@@ -101,6 +118,7 @@ def _begins_late(values: NDArray[np.float64]) -> bool:
 
 def survey_series(data: Any, config: ReadConfig) -> Survey:
     """What :func:`read_series` finds in ``data`` before it fills or resamples: with its gaps."""
+    _check_memory(config)
     if isinstance(data, str | os.PathLike):
         return _by_name(os.fspath(data), config)
     if isinstance(data, Series):

@@ -1,7 +1,6 @@
 """A text of any size: read in pieces, kept as ids in a file, taken from there a block at a time.
 
-Nothing here holds more than a few pieces of a text in memory. A file of ids is mapped anew for each block, so that what
-was read leaves the resident memory with its mapping.
+Nothing here holds more than a few pieces of a text in memory.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from elman.data.mapped import Mapped
 from elman.data.split import PARTS, percentages
 from elman.data.text.alphabet import Alphabet, Bytes, Characters, Words
 from elman.data.text.composed import composed_pieces
@@ -148,19 +148,17 @@ class Ids:
         return self.count
 
     def __post_init__(self) -> None:
-        try:
+        if os.path.exists(self.path) and os.path.getsize(self.path) != self.count * id_type(self.symbols).itemsize:
             size = os.path.getsize(self.path)
-        except OSError as error:
-            raise DataError(f"{self.path}: cannot be read: {error.strerror}") from error
-        if size != self.count * id_type(self.symbols).itemsize:
             raise DataError(f"{self.path}: holds {size} bytes, which are not {self.count} ids; the text has changed")
+        self._mapped()
 
-    def _mapped(self) -> NDArray[np.integer]:
-        return np.memmap(self.path, dtype=id_type(self.symbols), mode="r")
+    def _mapped(self) -> Mapped:
+        return Mapped(self.path, self.count, id_type(self.symbols).str)
 
     def block(self, start: int, stop: int) -> NDArray[np.int64]:
         """The ids from ``start`` up to ``stop``, a copy."""
-        return np.array(self._mapped()[start:stop], dtype=np.int64)
+        return self._mapped()[start:stop].astype(np.int64)
 
     def streams(self, firsts: NDArray[np.integer], length: int) -> NDArray[np.int64]:
         """Return ``length`` ids from each of ``firsts`` (B,) on, as a copy (B, length).

@@ -1,0 +1,95 @@
+"""Numbers in a file, of which no more is in memory than is looked at.
+
+A file is mapped anew for each look, so that what was read leaves the resident memory with its mapping; the system keeps
+of it what there is room for.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elman.errors import DataError
+
+Index = slice | NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """``count`` numbers of the ``kind`` in the file ``path``, from byte ``first`` on.
+
+    Raises :class:`DataError` for a file that is not there, or too small.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "numbers")
+    ...     np.arange(10.0).tofile(path)
+    ...     numbers = Mapped(path, 10)
+    ...     numbers[2:4].tolist(), numbers[np.array([[9, 0]])].tolist()
+    ([2.0, 3.0], [[9.0, 0.0]])
+    """
+
+    path: Path
+    count: int
+    kind: str = "<f8"
+    first: int = 0
+
+    def __post_init__(self) -> None:
+        try:
+            size = os.path.getsize(self.path)
+        except OSError as error:
+            raise DataError(f"{self.path}: cannot be read: {error.strerror}") from error
+        if size < self.first + self.count * np.dtype(self.kind).itemsize:
+            raise DataError(f"{self.path}: holds {size} bytes, too few for {self.count} numbers; it has changed")
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: Index) -> NDArray[Any]:
+        """What stands at ``index``, a slice or numbers of any shape, as a copy."""
+        if not self.count:
+            return np.empty(0, dtype=self.kind)[index]
+        return np.array(np.memmap(self.path, self.kind, "r", self.first, (self.count,))[index])
+
+
+Flat = NDArray[np.float64] | Mapped
+
+
+class Columns(Sequence[NDArray[np.float64]]):
+    """Arrays that stand one after the other in ``values``, of these ``lengths`` (S,), each made when it is asked for.
+
+    >>> columns = Columns(np.arange(5.0), np.array([3, 2]))
+    >>> [column.tolist() for column in columns]
+    [[0.0, 1.0, 2.0], [3.0, 4.0]]
+    """
+
+    def __init__(self, values: Flat, lengths: NDArray[np.int64], offsets: NDArray[np.int64] | None = None):
+        self.values = values
+        self.lengths = lengths
+        self.offsets: NDArray[np.int64] = np.cumsum(lengths) - lengths if offsets is None else offsets
+
+    def until(self, ends: NDArray[np.int64]) -> Columns:
+        """The same columns, each up to its end in ``ends`` (S,)."""
+        return Columns(self.values, ends, self.offsets)
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, number: Any) -> Any:
+        """Column ``number``."""
+        return self.last(number, self.lengths[number])
+
+    def taken(self, chosen: NDArray[np.int64]) -> Columns:
+        """The columns of these indices."""
+        return Columns(self.values, self.lengths[chosen], self.offsets[chosen])
+
+    def last(self, number: int, count: int) -> NDArray[np.float64]:
+        """The last ``count`` values of column ``number``, or all where it has fewer."""
+        end = int(self.offsets[number] + self.lengths[number])
+        return self.values[end - min(int(count), int(self.lengths[number])) : end]
