@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -46,8 +47,8 @@ def table(lengths, step=timedelta(days=1), seed=0, missing=0):
 def write(folder: Path, frame: pl.DataFrame, files: int) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     cuts = np.linspace(0, len(frame), files + 1).astype(int)
-    for number, (start, stop) in enumerate(zip(cuts[:-1], cuts[1:], strict=True)):
-        frame[int(start) : int(stop)].write_parquet(folder / f"{number:03}.parquet", row_group_size=7)
+    for number, (start, stop) in enumerate(pairwise(cuts.tolist())):
+        frame[start:stop].write_parquet(folder / f"{number:03}.parquet", row_group_size=7)
     return folder
 
 
@@ -83,10 +84,9 @@ def test_piece_by_piece_is_as_at_once(tmp_path_factory, lengths, step, order, fi
     reading = {"id": "shop", "time": "day", "target": "sales", "fill": config.fill}
     try:
         at_once = read_panel(frame, **reading)
-    except DataError as error:
-        with pytest.raises(DataError, match="no value at all|steps of"):
+    except DataError:
+        with pytest.raises(DataError, match=r"no value at all|steps of"):
             panel_of_files(write(folder, frame, files), config)
-        assert "no value at all" in str(error) or "steps of" in str(error)
         return
     pieces = folders.Pieces(str(write(folder, frame, files)), config)
     pieces.size = size

@@ -10,13 +10,14 @@ from typing import Annotated, Any
 import typer
 
 from elman.choices.classify import CELL, HIDDEN, RECIPE, ClassifyConfig
+from elman.choices.reading import MEMORY
 from elman.choices.recipe import Recipe
 from elman.cli import console, options, training
 from elman.cli.console import Json
 from elman.cli.options import RunFolder, option
 from elman.errors import ElmanError
 
-WANTED = "a .csv, .tsv, .parquet, .jsonl, .ts or .txt file, or a folder with a .txt file a class"
+WANTED = "a .csv, .tsv, .parquet, .jsonl, .ts or .txt file, a folder of tables, or one with a .txt file a class"
 Source = Annotated[str | None, typer.Argument(help=f"{WANTED[0].upper()}{WANTED[1:]}.", show_default=False)]
 Sequence = Annotated[list[str] | None, option("Column of the texts or lists; with --id several, a channel each.")]
 
@@ -37,6 +38,9 @@ def train(
     test: Annotated[str | None, option("Test on this, read as DATA is; nothing is cut off for it.")] = None,
     epochs: Annotated[int | None, option("Passes over the training part. [as many as make 1500 steps, 8-400]")] = None,
     batch: Annotated[int | None, option("Examples in a step. [32; of texts of characters 64]")] = None,
+    memory: Annotated[
+        int | None, option(f"MiB of memory for reading files piece by piece. [{MEMORY}, of a folder]")
+    ] = None,
     resume: options.Resume = False,
     log: options.Log = None,
     json: Json = False,
@@ -48,6 +52,7 @@ def train(
         elman train classify train.ts --test test.ts --cell lstm
     """
     reading = options.given(sequence=sequence or None, label=label, id=id, validation=validation, test=test)
+    reading |= options.given(memory=memory)
     return training.train(
         _job(),
         data,

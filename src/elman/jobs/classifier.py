@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from pydantic import model_validator
 
 from elman.choices.classify import CELL, HIDDEN, MOST_EPOCHS, RECIPE, SIZES, STEPS, ClassifyConfig
 from elman.data import Labelled, Parted, Scaler, Vocabulary, parted, read_labelled
-from elman.data.labelled.parts import content
+from elman.data.labelled.parts import content, digest
+from elman.data.labelled.shards import facts_of, kept, opened
+from elman.data.labelled.stored import StoredSequences, chosen_of
 from elman.data.text.vocabulary import LEVELS
 from elman.equations import Cell
 from elman.errors import DataError
@@ -33,9 +36,11 @@ from elman.metrics import (
 )
 from elman.tasks.classify import ClassifyNetwork, ClassifyTask
 from elman.training import History, Progress, Recipe, Run, checked
+from elman.training.run import LARGE
 
 Array = NDArray[np.float64]
 PARTS = ("train", "validation", "test")
+SEPARATOR = "\x1f"  # a blank, which no word holds; of characters each is a token
 
 
 class ClassifyRun(JobRun):
@@ -142,6 +147,8 @@ class Classifier(Job[ClassifyTask]):
         Raises :class:`DataError` for data that cannot be read, :class:`RunError` where ``run`` exists.
         """
         self.recipe.torch_device()  # refuses a device that is not there before anything is written
+        if run is not None:
+            reading["beside"] = Path(run).absolute().parent
         whole = as_labelled(data, **reading)
         others = {name: None if other is None else as_labelled(other, **reading) for name, other in
                   (("validation", validation), ("test", test))}  # fmt: skip
@@ -152,14 +159,20 @@ class Classifier(Job[ClassifyTask]):
         self._settle(self.config.level if whole.is_text else "numbers", len(parts.train))
         reader = ClassifyTask.fit_reader(parts, self.config)
         task = self._build(parts, parts.data.classes, reader)
-        if run is None:
-            self.run = None
-        else:
-            arrays, facts = parts.data.to_arrays()
-            arrays |= {name: getattr(parts, name) for name in PARTS}
-            self.run = Run.create(run, self._kept(data=facts, reader=reader.to_dict()), arrays)
+        self.run = None if run is None else self._create(run, task)
         self._task = task
         return self._trained(report)
+
+    def _create(self, run: str | os.PathLike[str], task: ClassifyTask) -> Run[Any]:
+        parts, reader = task.parts, task.reader.to_dict()
+        if isinstance(parts.data.sequences, StoredSequences):
+            facts = facts_of(parts.data)
+            made = Run.create(run, self._kept(data=facts, reader=reader), write=partial(kept, parts))
+            task.moved(opened(made.path / LARGE, facts))
+            return made
+        arrays, facts = parts.data.to_arrays()
+        arrays |= {name: getattr(parts, name) for name in PARTS}
+        return Run.create(run, self._kept(data=facts, reader=reader), arrays)
 
     def _settle(self, kind: str, sequences: int) -> None:
         """Complete the recipe by what is usual of this kind and number of sequences."""
@@ -168,17 +181,21 @@ class Classifier(Job[ClassifyTask]):
         epochs = self.recipe.epochs if "epochs" in self.given else default_epochs(sequences, batch, fewest)
         self.recipe = self.recipe.model_copy(update={"batch": batch, "epochs": epochs})
 
-    def _content(self, text: str) -> Any:
+    def _content(self, text: str) -> bytes:
         """Texts are the same when the network reads them as the same."""
-        return tuple(LEVELS[self.config.level](text))
+        return digest(SEPARATOR.join(LEVELS[self.config.level](text)).encode())
 
     def _conclude(self) -> bool:
         self.weighing.calibrate()
         return True
 
     def _restored(self, run: Run[ClassifyRun]) -> ClassifyTask:
-        arrays, facts = run.arrays(), run.config.reader
-        parts = Parted(Labelled.from_arrays(arrays, run.config.data), *(arrays[name] for name in PARTS))
+        facts = run.config.reader
+        if "count" in run.config.data:
+            parts = opened(run.large(), run.config.data)
+        else:
+            arrays = run.arrays()
+            parts = Parted(Labelled.from_arrays(arrays, run.config.data), *(arrays[name] for name in PARTS))
         reader = Vocabulary.from_dict(facts) if "tokens" in facts else Scaler.from_dict(facts)
         return self._build(parts, run.config.data["classes"], reader)
 
@@ -223,7 +240,7 @@ class Classifier(Job[ClassifyTask]):
         part = task.parts.test
         if not len(part):
             raise DataError("there is no test part; train with `test=FILE`, or a split such as 80,10,10")
-        logits = self.weighing.logits([task.parts.data.sequences[i] for i in part])
+        logits = self.weighing.logits(chosen_of(task.parts.data.sequences, part))
         return TestPart(logits, task.truth[part], self.weighing.temperature)
 
     def test(self) -> dict[str, Any]:
@@ -269,7 +286,7 @@ class Classifier(Job[ClassifyTask]):
         """What plain means predict of the test part, learned from the training part."""
         data, parts = task.parts.data, task.parts
         predictions = {"majority": majority(task.truth[parts.train], len(parts.test))}
-        scores = self.weighing.bayes_of([data.sequences[i] for i in parts.test])
+        scores = self.weighing.bayes_of(chosen_of(data.sequences, parts.test))
         return predictions if scores is None else predictions | {"naive_bayes": scores.argmax(axis=1)}
 
     def predict(self, sequences: Sequence[Any]) -> Prediction:
@@ -304,6 +321,7 @@ def as_labelled(data: Any, **reading: Any) -> Labelled:
     """``data`` as it is, from a pair of sequences and labels, or read by :func:`elman.data.read_labelled`."""
     if not isinstance(data, Labelled | tuple):
         return read_labelled(data, **reading)
+    reading.pop("beside", None)
     if reading:
         raise DataError(f"{', '.join(reading)}: says how to read a file or a dataframe, and this is neither")
     if isinstance(data, Labelled):

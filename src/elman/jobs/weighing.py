@@ -13,16 +13,17 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from elman.data.labelled.stored import chosen_of
 from elman.data.text.vocabulary import LEVELS
 from elman.metrics import NaiveBayes, best_mixture
-from elman.tasks.classify import ClassifyTask
+from elman.tasks.classify import ClassifyTask, Inputs, learned_from
 
 Array = NDArray[np.float64]
 # Of naive Bayes: the longest run of tokens, and what is added to each count.
 NGRAMS = {"char": (4, 0.1), "word": (2, 1.0)}
+SCORED_AT_ONCE = 4096  # texts by naive Bayes
 FEWEST_CALIBRATED = 30  # validation sequences; fewer say too little of how sure one may be
 
 
@@ -40,23 +41,27 @@ class Weighing:
     @cached_property
     def bayes(self) -> NaiveBayes | None:
         """Naive Bayes of the training part; None where its sequences are no texts."""
-        data, train = self.task.parts.data, self.task.parts.train
-        if not data.is_text:
+        parts = self.task.parts
+        if not parts.data.is_text:
             return None
-        level = self.task.config.level
-        return NaiveBayes(self._tokens([data.sequences[i] for i in train]), self.task.truth[train], *NGRAMS[level])
+        train = learned_from(parts)
+        texts = chosen_of(parts.data.sequences, train)
+        return NaiveBayes(self._tokens(texts), self.task.truth[train], *NGRAMS[self.task.config.level])
 
     def bayes_of(self, sequences: Sequence[Any]) -> Array | None:
         """The scores of naive Bayes (n, K), or None."""
-        return None if self.bayes is None else self.bayes.scores(self._tokens(sequences))
+        if self.bayes is None:
+            return None
+        pieces = [sequences[k : k + SCORED_AT_ONCE] for k in range(0, len(sequences), SCORED_AT_ONCE)]
+        return np.concatenate([self.bayes.scores(self._tokens(piece)) for piece in pieces])
 
     def calibrate(self) -> None:
         """Choose temperature and weight of naive Bayes on the validation part, where that says enough."""
         part, data = self.task.parts.validation, self.task.parts.data
         if len(part) < FEWEST_CALIBRATED:
             return
-        logits = self._network([self.task.inputs[i] for i in part])
-        beside = None if self.task.config.network_alone else self.bayes_of([data.sequences[i] for i in part])
+        logits = self._network(self.task.inputs.chosen(part))
+        beside = None if self.task.config.network_alone else self.bayes_of(chosen_of(data.sequences, part))
         temperature, weight = best_mixture(logits, beside, self.task.truth[part])
         self.task.model.temperature.fill_(temperature)
         self.task.model.bayes_weight.fill_(weight)
@@ -72,7 +77,7 @@ class Weighing:
         mixed = logits if beside is None else logits + weight * beside
         return mixed - self.temperature * self.task.config.prior_shift * self.task.log_shares
 
-    def _network(self, inputs: Sequence[torch.Tensor]) -> Array:
+    def _network(self, inputs: Inputs) -> Array:
         return self.task.logits(inputs).double().numpy()
 
     def _tokens(self, texts: Sequence[str]) -> list[list[str]]:

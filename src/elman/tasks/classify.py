@@ -7,7 +7,7 @@ the runs of tokens in a text as a bag (wide and deep, Cheng et al. 2016). Paddin
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -21,6 +21,7 @@ from torch.nn.utils.rnn import pad_sequence
 from elman.choices.classify import ClassifyConfig
 from elman.data import Parted, Scaler, Vocabulary
 from elman.data.labelled.labelled import filled
+from elman.data.labelled.stored import StoredSequences, spread
 from elman.data.text.vocabulary import UNKNOWN
 from elman.errors import ExportError
 from elman.layers import Recurrent
@@ -36,6 +37,7 @@ from elman.tasks.batches import Rows
 EMBEDDING_SPREAD = {"char": 1.0, "word": 0.05}
 EVALUATED_AT_ONCE = 512  # sequences in a forward pass without gradient
 LEAST_SCORE = -1e30  # below any that a network gives
+MOST_LEARNED_FROM = 1 << 26  # bytes of the sequences in a file that words and scales are learned from
 POOL = 50  # batches whose sequences are sorted by length together
 
 
@@ -167,6 +169,12 @@ class ClassifyNetwork(nn.Module):
         return {"mean": pool_mean, "max": pool_max}[self.config.pooling](output, valid)
 
 
+def learned_from(parts: Parted) -> NDArray[np.int64]:
+    """The training sequences that words and scales are learned from: all, or of those in a file as many as fit."""
+    sequences = parts.data.sequences
+    return spread(sequences, parts.train, MOST_LEARNED_FROM) if isinstance(sequences, StoredSequences) else parts.train
+
+
 @dataclass(frozen=True)
 class Batch(Rows):
     """``inputs``: ids (T, B, N) or numbers (T, B, C), padded; ``lengths`` (B,); ``labels`` (B,), numbers of classes."""
@@ -176,6 +184,30 @@ class Batch(Rows):
     inputs: Tensor
     lengths: Tensor
     labels: Tensor
+
+
+class Inputs(Sequence[Tensor]):
+    """What a network reads of N sequences, each made by ``read`` when it is asked for; of ``lengths`` (N,) steps."""
+
+    def __init__(self, read: Callable[[int], Tensor], lengths: NDArray[np.int64]):
+        self.read = read
+        self.lengths = lengths
+
+    @classmethod
+    def of(cls, tensors: Sequence[Tensor]) -> Inputs:
+        """Those that are there."""
+        return cls(tensors.__getitem__, np.array([len(x) for x in tensors], dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, number: Any) -> Any:
+        """What is read of sequence ``number``."""
+        return self.read(int(number))
+
+    def chosen(self, indices: NDArray[np.int64]) -> Inputs:
+        """Those of these indices."""
+        return Inputs(lambda number: self.read(int(indices[number])), self.lengths[indices])
 
 
 class ClassifyTask:
@@ -201,7 +233,7 @@ class ClassifyTask:
         self.reader: Vocabulary | Scaler = reader
         self.config: ClassifyConfig = config
         self.batch: int = batch
-        self.inputs: list[Tensor] = self.read(parts.data.sequences)
+        self.inputs: Inputs = self.read(parts.data.sequences)
         number = {name: i for i, name in enumerate(self.classes)}
         self.truth = np.array([number[label] for label in parts.data.labels], dtype=np.int64)
         members = np.bincount(self.truth[parts.train], minlength=len(self.classes))
@@ -213,18 +245,29 @@ class ClassifyTask:
     @staticmethod
     def fit_reader(parts: Parted, config: ClassifyConfig) -> Vocabulary | Scaler:
         """What makes numbers of sequences, from the training part alone."""
-        trained = [parts.data.sequences[i] for i in parts.train]
+        trained = [parts.data.sequences[i] for i in learned_from(parts)]
         if parts.data.is_text:
             return Vocabulary.of(trained, config.level, config.fewest, config.ngrams)
         values = np.concatenate(trained)
         return Scaler.fit(filled(values, np.zeros(values.shape[1])))
 
-    def read(self, sequences: Sequence[str] | Sequence[NDArray[np.float64]]) -> list[Tensor]:
-        """Texts as ids (T, N), or numbers standardised (T, C), on the CPU."""
+    def _read(self, sequence: str | NDArray[np.float64]) -> Tensor:
+        """A text as ids (T, N), or numbers standardised (T, C), on the CPU."""
         if isinstance(self.reader, Vocabulary):
-            return [torch.from_numpy(self.reader.ids(str(text))) for text in sequences]
-        mean = self.reader.shift
-        return [torch.from_numpy(self.reader.transform(filled(np.asarray(s), mean))).float() for s in sequences]
+            return torch.from_numpy(self.reader.ids(str(sequence)))
+        return torch.from_numpy(self.reader.transform(filled(np.asarray(sequence), self.reader.shift))).float()
+
+    def read(self, sequences: Sequence[Any]) -> Inputs:
+        """What the network reads of ``sequences``; of those in a file each when it is looked at."""
+        if isinstance(sequences, StoredSequences):
+            lengths = [len(self._read(sequence)) for sequence in sequences]
+            return Inputs(lambda number: self._read(sequences[number]), np.array(lengths, dtype=np.int64))
+        return Inputs.of([self._read(sequence) for sequence in sequences])
+
+    def moved(self, parts: Parted) -> None:
+        """Take the same sequences from ``parts``."""
+        sequences = parts.data.sequences
+        self.parts, self.inputs = parts, Inputs(lambda number: self._read(sequences[number]), self.inputs.lengths)
 
     # Training: the Trainable contract
 
@@ -240,7 +283,7 @@ class ClassifyTask:
         order = self.parts.train[torch.randperm(len(self.parts.train), generator=generator).numpy()]
         batches: list[NDArray[np.int64]] = []
         for start in range(0, len(order), POOL * self.batch):
-            alike = sorted(order[start : start + POOL * self.batch], key=lambda i: len(self.inputs[i]))
+            alike = sorted(order[start : start + POOL * self.batch], key=lambda i: self.inputs.lengths[i])
             batches += [np.array(alike[i : i + self.batch]) for i in range(0, len(alike), self.batch)]
         for i in torch.randperm(len(batches), generator=generator).tolist():
             yield self.collated([self.inputs[j] for j in batches[i]], self.truth[batches[i]])
@@ -278,7 +321,7 @@ class ClassifyTask:
         """
         if not len(self.parts.validation):
             return None
-        logits = self.logits([self.inputs[i] for i in self.parts.validation])
+        logits = self.logits(self.inputs.chosen(self.parts.validation))
         truth = self.truth[self.parts.validation]
         if self.config.best == "loss":
             return self._cross_entropy(logits, torch.from_numpy(truth)).item()
@@ -301,7 +344,9 @@ class ClassifyTask:
 
         def said() -> Any:
             return torch.softmax(
-                (self.logits([sequence])[0].double() - torch.from_numpy(prior)) / temperature, 0
+                (self.logits(self.inputs.chosen(np.zeros(1, dtype=np.int64)))[0].double() - torch.from_numpy(prior))
+                / temperature,
+                0,
             ).numpy()
 
         common: dict[str, Any] = {"classes": self.classes, "temperature": temperature, "prior": prior, "said": said}
@@ -318,7 +363,8 @@ class ClassifyTask:
     def logits(self, inputs: Sequence[Tensor]) -> Tensor:
         """The logits (n, K) of sequences as :meth:`read` gives them, on the CPU."""
         self.model.eval()
-        order = sorted(range(len(inputs)), key=lambda i: len(inputs[i]))
+        inputs = inputs if isinstance(inputs, Inputs) else Inputs.of(inputs)
+        order = np.argsort(inputs.lengths, kind="stable").tolist()
         logits = torch.empty(len(inputs), len(self.classes), dtype=torch.float32)
         size = ranks().chunk(len(order), EVALUATED_AT_ONCE)
         batches = [order[start : start + size] for start in range(0, len(order), size)]

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from elman.data.delimited import decoded
 from elman.data.labelled.labelled import Labelled
+from elman.data.labelled.shards import read_shards, shards_of
 from elman.data.labelled.ts import parse_ts
 from elman.data.parsing import Rows, is_empty, is_number, shown
 from elman.data.tables import Table, csv_table, frame_table, parquet_table, read_file
@@ -52,10 +54,14 @@ def read_labelled(
     sequence: str | Sequence[str] | None = None,
     label: str | None = None,
     id: str | None = None,
+    memory: int | None = None,
+    beside: Path | None = None,
 ) -> Labelled:
     """Read sequences with labels.
 
     - a folder of .txt files: a text a line, the file's name its label
+    - a folder of .parquet, .jsonl, .csv or .tsv files, or a pattern of them: read a piece at a time into a temporary
+      folder in ``beside``, about ``memory`` MiB in memory; so is a single .parquet file where ``memory`` is said
     - .txt: ``label text`` lines; .ts: the UCR/UEA archive's
     - .csv, .tsv, .parquet, .jsonl or a dataframe: ``sequence`` names the column of texts or of lists (of numbers, or of
       steps that are lists of numbers), ``label`` that of the labels; a column of each that is called as usual, "text"
@@ -72,6 +78,12 @@ def read_labelled(
     ('no', 'yes')
     """
     named = {k: v for k, v in zip(OF_COLUMNS, (sequence, label, id), strict=True) if v}
+    if files := shards_of(source, memory):
+        if id is not None:
+            raise DataError(f"{os.fspath(source)}: `id`: sequences of a step a row are read from one file; name that")
+        return read_shards(os.fspath(source), files, memory, partial(_of_piece, named=named), beside)
+    if memory is not None:
+        raise DataError("`memory`: is of folders and of Parquet files; leave it out")
     if not isinstance(source, str | os.PathLike):
         return _with_missing_noted(_of_columns(Columns.of(frame_table(source)), named))
     path = Path(source)
@@ -83,6 +95,15 @@ def read_labelled(
     _refuse_columns(path, named)
     text = decoded(raw, str(path))
     return _with_missing_noted(parse_ts(text, str(path)) if kind == ".ts" else _of_lines(text, str(path)))
+
+
+def _of_piece(piece: Any, source: str, named: Mapping[str, Any]) -> Labelled:
+    """The sequences of a file, or of a dataframe that is a part of one."""
+    if isinstance(piece, str):
+        columns = _columns(*read_file(piece, TABLES), piece)
+    else:
+        columns = Columns.of(frame_table(piece, source))
+    return _with_missing_noted(_of_columns(columns, named))
 
 
 def read_sequences(source: str | os.PathLike[str], *, sequence: str | Sequence[str] | None = None) -> Sequence[Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from elman.data.labelled.stored import StoredSequences, chosen_of, joined_of
 from elman.errors import DataError
 
 Numbers = NDArray[np.float64]
@@ -35,14 +36,18 @@ class Labelled:
 
     def __post_init__(self) -> None:
         set_once = object.__setattr__
+        stored = isinstance(self.sequences, StoredSequences)
         for name in ("sequences", "labels", "places", "notes"):
-            set_once(self, name, tuple(getattr(self, name)))
+            if not (stored and name in ("sequences", "places")):
+                set_once(self, name, tuple(getattr(self, name)))
         if not self.places:
             set_once(self, "places", tuple(f"{self.source}: sequence {i}" for i in range(len(self))))
         if len(self.labels) != len(self):
             raise DataError(f"{self.source}: {len(self)} sequences and {len(self.labels)} labels; want one each")
-        if not self.sequences:
+        if not len(self):
             raise DataError(f"{self.source}: is empty; want sequences, each with its label")
+        if stored:  # checked as they were read
+            return
         if self.is_text:
             check_texts(self.sequences, self.places)
         else:
@@ -54,6 +59,8 @@ class Labelled:
     @property
     def is_text(self) -> bool:
         """Whether the sequences are texts."""
+        if isinstance(self.sequences, StoredSequences):
+            return not self.sequences.channels
         return isinstance(self.sequences[0], str)
 
     @property
@@ -70,9 +77,9 @@ class Labelled:
         """The members of ``indices``, and ``notes`` on why."""
         return replace(
             self,
-            sequences=tuple(self.sequences[i] for i in indices),
+            sequences=chosen_of(self.sequences, indices),
             labels=tuple(self.labels[i] for i in indices),
-            places=tuple(self.places[i] for i in indices),
+            places=chosen_of(self.places, indices),
             notes=(*self.notes, *notes),
         )
 
@@ -80,11 +87,13 @@ class Labelled:
         """These members, then those of ``other``. Raises DataError where the two are not alike."""
         if (self.is_text, self.channels) != (other.is_text, other.channels):
             raise DataError(f"{other.source}: holds {other.kind}, and {self.source} {self.kind}; give like to like")
+        if isinstance(self.sequences, StoredSequences) != isinstance(other.sequences, StoredSequences):
+            raise DataError(f"{other.source}: give it as {self.source} is, piece by piece or at once: with `memory`")
         return replace(
             self,
-            sequences=(*self.sequences, *other.sequences),
+            sequences=joined_of(self.sequences, other.sequences),
             labels=(*self.labels, *other.labels),
-            places=(*self.places, *other.places),
+            places=joined_of(self.places, other.places),
             notes=(*self.notes, *other.notes),
         )
 

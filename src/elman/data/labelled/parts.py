@@ -6,8 +6,9 @@ are shared out on their own, so that every part has about the same classes.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elman.data.labelled.labelled import Labelled
+from elman.data.labelled.stored import bytes_of
 from elman.data.split import PARTS, percentages
 from elman.errors import DataError
 
 Indices = NDArray[np.int64]
-Key = Callable[[Any], Hashable]
+Key = Callable[[Any], bytes]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,9 +37,15 @@ class Parted:
     test: Indices
 
 
-def content(sequence: Any) -> Hashable:
+def digest(content: bytes) -> bytes:
+    """Sixteen bytes that stand for ``content``."""
+    return hashlib.blake2b(content, digest_size=16).digest()
+
+
+def content(sequence: Any) -> bytes:
     """What two sequences have in common when they are the same to the last bit."""
-    return sequence if isinstance(sequence, str) else (sequence.shape, sequence.tobytes())
+    shape = b"" if isinstance(sequence, str) else repr(sequence.shape).encode()
+    return digest(shape + bytes_of(sequence))
 
 
 def parted(
@@ -50,7 +58,7 @@ def parted(
 ) -> Parted:
     """Split ``data`` into parts by percentages, without duplicates.
 
-    Of sequences with the same ``key`` and label the first is kept.
+    Of sequences with the same ``key``, a digest, and label the first is kept.
 
     ``validation`` and ``test`` may be data of their own, for which nothing is cut off: their share goes to training.
     They stay whole, but what stands in them is left out of the rest (of validation, what stands in test).
@@ -64,41 +72,58 @@ def parted(
     [6, 2, 2]
     """
     percents = [float(percent) for percent in percentages(split)]
-    if test is not None and validation is not None:
-        validation = _without(validation, {key(s) for s in test.sequences}, key, PARTS[1])
-    files = [(number, file) for number, file in ((1, validation), (2, test)) if file is not None]
-    for number, file in files:
+    whole = _Keyed.of(data, key)
+    own = {number: _Keyed.of(file, key) for number, file in ((1, validation), (2, test)) if file is not None}
+    if len(own) == 2:
+        own[1] = own[1].without(own[2], PARTS[1])
+    for number, file in own.items():
         percents[0], percents[number] = percents[0] + percents[number], 0.0
-        data = _without(data, {key(s) for s in file.sequences}, key, PARTS[0])
-    data = _without_repeats(data, key)
-    part = _share_out(data, [key(s) for s in data.sequences], percents, seed)
-    for number, file in files:
-        data = data.joined(file)
-        part = np.concatenate([part, np.full(len(file), number)])
-    split_data = Parted(data, *(np.flatnonzero(part == number) for number in range(3)))
+        whole = whole.without(file, PARTS[0])
+    whole = whole.without_repeats()
+    part, joined = _share_out(whole.data, whole.keys, percents, seed), whole.data
+    for number, file in own.items():
+        joined = joined.joined(file.data)
+        part = np.concatenate([part, np.full(len(file.data), number)])
+    split_data = Parted(joined, *(np.flatnonzero(part == number) for number in range(3)))
     _check_classes(split_data)
     return split_data
 
 
-def _without(data: Labelled, taken: set[Hashable], key: Key, part: str) -> Labelled:
-    kept = [i for i, sequence in enumerate(data.sequences) if key(sequence) not in taken]
-    if not kept:
-        raise DataError(f"{data.source}: every sequence stands in a file of another part too; give other files")
-    if len(kept) == len(data):
-        return data
-    return data.chosen(kept, f"{part}: left out {len(data) - len(kept)} sequence(s) that stand in another file too")
+@dataclass(frozen=True)
+class _Keyed:
+    """Labelled sequences and the key of each."""
+
+    data: Labelled
+    keys: list[bytes]
+
+    @classmethod
+    def of(cls, data: Labelled, key: Key) -> _Keyed:
+        return cls(data, [key(sequence) for sequence in data.sequences])
+
+    def chosen(self, kept: Sequence[int], note: str) -> _Keyed:
+        if len(kept) == len(self.data):
+            return self
+        return _Keyed(self.data.chosen(kept, note), [self.keys[i] for i in kept])
+
+    def without(self, other: _Keyed, part: str) -> _Keyed:
+        taken = set(other.keys)
+        kept = [i for i, key in enumerate(self.keys) if key not in taken]
+        if not kept:
+            raise DataError(
+                f"{self.data.source}: every sequence stands in a file of another part too; give other files"
+            )
+        left_out = len(self.data) - len(kept)
+        return self.chosen(kept, f"{part}: left out {left_out} sequence(s) that stand in another file too")
+
+    def without_repeats(self) -> _Keyed:
+        first: dict[tuple[bytes, str], int] = {}
+        for index, pair in enumerate(zip(self.keys, self.data.labels, strict=True)):
+            first.setdefault(pair, index)
+        left_out = len(self.data) - len(first)
+        return self.chosen(list(first.values()), f"left out {left_out} sequence(s) that stand there twice")
 
 
-def _without_repeats(data: Labelled, key: Key) -> Labelled:
-    first: dict[tuple[Hashable, str], int] = {}
-    for index, (sequence, label) in enumerate(zip(data.sequences, data.labels, strict=True)):
-        first.setdefault((key(sequence), label), index)
-    if len(first) == len(data):
-        return data
-    return data.chosen(list(first.values()), f"left out {len(data) - len(first)} sequence(s) that stand there twice")
-
-
-def _share_out(data: Labelled, keys: Sequence[Hashable], percents: Sequence[float], seed: int) -> Indices:
+def _share_out(data: Labelled, keys: Sequence[bytes], percents: Sequence[float], seed: int) -> Indices:
     """The part of each member: the groups of each class, in random order, cut by ``percents``."""
     sizes = Counter(data.labels)
     by_class: dict[str, list[list[int]]] = {label: [] for label in data.classes}
@@ -120,8 +145,8 @@ def _share_out(data: Labelled, keys: Sequence[Hashable], percents: Sequence[floa
     return part
 
 
-def _groups(keys: Sequence[Hashable]) -> list[list[int]]:
-    groups: dict[Hashable, list[int]] = {}
+def _groups(keys: Sequence[bytes]) -> list[list[int]]:
+    groups: dict[bytes, list[int]] = {}
     for index, key in enumerate(keys):
         groups.setdefault(key, []).append(index)
     return list(groups.values())

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
+from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy
 
 from elman.data.text.vocabulary import LEVELS
@@ -56,7 +56,7 @@ def sample(job: Classifier, steps: int | None) -> Sample:
     """The longest sequence of at most ``steps`` steps of the test part, or of another where there is none."""
     task, data = job.task, job.task.parts.data
     name = next(name for name in ("test", "validation", "train") if len(getattr(task.parts, name)))
-    index = _longest_within(task.inputs, getattr(task.parts, name), steps or STEPS)
+    index = _longest_within(task.inputs.lengths, getattr(task.parts, name), steps or STEPS)
     inputs = task.inputs[index][: steps or STEPS]
     batch = task.collated([inputs], task.truth[[index]])
     watched, logits = Watched.of(job.model.recurrent, lambda: job.model(batch.inputs, batch.lengths))
@@ -97,7 +97,7 @@ def sample(job: Classifier, steps: int | None) -> Sample:
     )
 
 
-def _longest_within(inputs: Sequence[Tensor], part: Sequence[int], steps: int) -> int:
+def _longest_within(lengths: NDArray[np.int64], part: NDArray[np.int64], steps: int) -> int:
     """Of the sequences of ``part`` the longest of at most ``steps`` steps; the shortest where all are longer."""
-    within = [i for i in part if len(inputs[i]) <= steps]
-    return int(max(within, key=lambda i: len(inputs[i])) if within else min(part, key=lambda i: len(inputs[i])))
+    own = lengths[part]
+    return int(part[np.where(own <= steps, own, -1).argmax() if (own <= steps).any() else own.argmin()])
