@@ -1,9 +1,9 @@
-"""What a folder of Parquet files of more than memory costs: its memory, and its speed beside the same data in memory.
+"""What a large folder of Parquet files costs: the memory, and the speed beside the same series in memory.
 
     python benchmarks/large_panel.py --gigabytes 5 --folder /scratch/panel
 
-writes series of random numbers with a season, each in a file of its month, reads and trains on the folder piece by piece
-and, where it fits, on the same series in memory; prints one JSON object, which docs/large_panel.json is.
+writes series of random numbers with a season, in files of some hours each, reads and trains on the folder piece by
+piece, then on the same series in memory; prints one JSON object, which docs/large_panel.json is.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ def train(data: Path, kind: str, memory: int) -> dict[str, float]:
     watch = Watch()
     watch.start()
     from elman.data.series.panel import Panel
-    from elman.jobs import PanelForecaster, load
+    from elman.data.series.stored import StoredPanel
+    from elman.jobs import PanelForecaster
 
     begun = time.perf_counter()
     run = data.with_name("run")
@@ -73,7 +74,8 @@ def train(data: Path, kind: str, memory: int) -> dict[str, float]:
     if kind == "pieces":
         history = forecaster.fit(data, run=run, id="meter", memory=memory)
     else:
-        kept = load(run).panel
+        facts = json.loads((run / "config.json").read_text())["data"]
+        kept = StoredPanel(run / "data.bin", facts)
         whole = Panel(tuple(kept.series[i] for i in range(len(kept))), kept.source)
         assert isinstance(whole.values, np.ndarray)
         history = forecaster.fit(whole)

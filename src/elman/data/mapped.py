@@ -57,6 +57,19 @@ class Mapped:
             return np.empty(0, dtype=self.kind)[index]
         return np.array(np.memmap(self.path, self.kind, "r", self.first, (self.count,))[index])
 
+    def rows(self, firsts: NDArray[np.int64], length: int) -> NDArray[Any]:
+        """``length`` numbers from each of ``firsts`` (n,) on, (n, length); what is past the end is 0.
+
+        They are read and not mapped, which for many short rows takes a third of the time.
+        """
+        rows = np.zeros((len(firsts), length), dtype=self.kind)
+        size = rows.itemsize
+        with open(self.path, "rb", buffering=0) as file:
+            for row, first in zip(rows, firsts.tolist(), strict=True):
+                file.seek(self.first + first * size)
+                file.readinto(row[: max(0, self.count - first)].data)
+        return rows
+
 
 Flat = NDArray[np.float64] | Mapped
 
@@ -84,6 +97,25 @@ class Columns(Sequence[NDArray[np.float64]]):
     def __getitem__(self, number: Any) -> Any:
         """Column ``number``."""
         return self.last(number, self.lengths[number])
+
+    def stretches(self, chosen: NDArray[np.int64], start: NDArray[np.int64], length: int) -> NDArray[np.float64]:
+        """``length`` values from ``start`` (n,) on of each of the columns ``chosen`` (n,), (n, length).
+
+        Before a column begins, its first value. What is past its end is of no use.
+
+        >>> Columns(np.arange(5.0), np.array([3, 2])).stretches(np.array([0, 1]), np.array([1, -1]), 2).tolist()
+        [[1.0, 2.0], [3.0, 3.0]]
+        """
+        inside = np.maximum(start, 0)
+        firsts = self.offsets[chosen] + inside
+        if isinstance(self.values, Mapped):
+            rows = self.values.rows(firsts, length)
+        else:
+            rows = self.values[np.minimum(firsts[:, None] + np.arange(length), len(self.values) - 1)]
+        early = np.flatnonzero(start < 0)
+        if early.size:
+            rows[early] = np.take_along_axis(rows[early], np.maximum(start[early, None] + np.arange(length), 0), axis=1)
+        return rows
 
     def taken(self, chosen: NDArray[np.int64]) -> Columns:
         """The columns of these indices."""

@@ -193,31 +193,23 @@ class PanelTask(InParts):
                 made[rows] = (line(seen) - self.shift[s]) / self.scale[s]
         return forecasts
 
-    def _scaled(self, part: Part, places: NDArray[np.int64]) -> Array:
-        """The values at ``places`` (n, ...) in all that are, each scaled as its window's series is."""
-        values = self.columns.values[places]
-        shape = (-1, *[1] * (places.ndim - 1))
-        return (values - self.shift[part.series].reshape(shape)) / self.scale[part.series].reshape(shape)
-
-    def _places(self, part: Part) -> NDArray[np.int64]:
-        return self.columns.offsets[part.series] + part.origin
+    def _around(self, part: Part, before: int, after: int) -> Tensor:
+        """The values from ``before`` each window's origin up to ``after`` it, scaled, (n, before + after)."""
+        values = self.columns.stretches(part.series, part.origin - before, before + after)
+        scaled = (values - self.shift[part.series, None]) / self.scale[part.series, None]
+        return torch.from_numpy(scaled).to(next(self.model.parameters()))
 
     def targets(self, part: Part) -> Tensor:
         """What follows the windows of ``part``, scaled, (n, K)."""
-        return self._tensor(self._scaled(part, self._places(part)[:, None] + np.arange(self.horizon)))
+        return self._around(part, 0, self.horizon)
 
     def truth(self, part: Part) -> Array:
         """What follows them, in the series' units, (n, K)."""
-        return self.columns.values[self._places(part)[:, None] + np.arange(self.horizon)]
+        return self.columns.stretches(part.series, part.origin, self.horizon)
 
     def contexts(self, part: Part) -> Tensor:
         """What precedes them, scaled, (T, n); before a series begins, its first value."""
-        steps = np.maximum(part.origin[:, None] + np.arange(-self.context, 0), 0)
-        return self._tensor(self._scaled(part, steps + self.columns.offsets[part.series, None])).T
-
-    def _tensor(self, array: Array) -> Tensor:
-        """``array`` where the network is, in its precision."""
-        return torch.from_numpy(array).to(next(self.model.parameters()))
+        return self._around(part, self.context, 0).T
 
     def _measure(self) -> None:
         """Of the training windows, the lines' forecasts, and what they and the last value leave of each series."""
@@ -225,9 +217,9 @@ class PanelTask(InParts):
         left, moved = np.empty(len(self.train)), np.empty(len(self.train))
         for rows in self.train.pieces():
             part = self.train.taken(rows)
-            targets = self.targets(part).double().cpu().numpy()
+            last, targets = np.split(self._around(part, 1, self.horizon).double().cpu().numpy(), [1], axis=1)
             left[rows] = np.square(targets - made[rows]).mean(1)
-            moved[rows] = np.square(targets - self._scaled(part, self._places(part) - 1)[:, None]).mean(1)
+            moved[rows] = np.square(targets - last).mean(1)
         self.train_lines = torch.from_numpy(made).to(next(self.model.parameters()).dtype)
         self.units = np.maximum(np.sqrt([self._of_each(left), self._of_each(moved)]), LEAST_UNIT)
         spreads = [
@@ -261,8 +253,10 @@ class PanelTask(InParts):
             yield self._batch(self.train.taken(chosen.numpy()), self.train_lines[chosen])
 
     def _batch(self, part: Part, lines: Tensor) -> Batch:
-        inputs, targets = self.contexts(part).unsqueeze(1), self.targets(part).T.unsqueeze(0)
-        return Batch(inputs, targets, lines.to(targets).T.unsqueeze(0), torch.from_numpy(part.series))
+        inputs, targets = self._around(part, self.context, self.horizon).T.split([self.context, self.horizon])
+        return Batch(
+            inputs.unsqueeze(1), targets.unsqueeze(0), lines.T.to(targets)[None], torch.from_numpy(part.series)
+        )
 
     def loss(self, batch: Batch, state: None = None) -> tuple[Tensor, None]:
         """The sum of both parts' mean squared errors, each in its series' unit: see :class:`ForecastTask`."""
@@ -351,7 +345,7 @@ class PanelTask(InParts):
 
         def forecast_of(rows: NDArray[np.int64]) -> Array:
             chosen = part.series[rows]
-            line = self._tensor(lines[rows])
+            line = torch.from_numpy(lines[rows]).to(next(self.model.parameters()))
             if any(self.model.shares):
                 self.model.measure(self.units[:, chosen], self.spread[chosen])
                 added, beside = self.model.parts(self.contexts(part.taken(rows)).unsqueeze(1))[:, 0].mT  # (n, K) each

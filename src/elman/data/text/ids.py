@@ -165,12 +165,7 @@ class Ids:
 
         Past the end they are 0.
         """
-        whole = self._mapped()
-        streams = np.zeros((len(firsts), length), dtype=np.int64)
-        for stream, first in zip(streams, firsts.tolist(), strict=True):
-            ids = whole[first : first + length]
-            stream[: len(ids)] = ids
-        return streams
+        return self._mapped().rows(firsts.astype(np.int64), length).astype(np.int64)
 
 
 def split_text(count: int, split: Sequence[float], source: str) -> tuple[range, range, range]:
