@@ -109,6 +109,20 @@ def test_parts_of_a_batch_add_up_to_it():
     np.testing.assert_allclose(weights[3], weights[1], rtol=1e-12)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["streams", "text", "panel"])
+def test_saved_within_an_epoch_it_goes_on_with_another_number_of_ranks(alone, tmp_path, name):
+    """Carried states are taken apart anew. Two ranks, killed; then three, killed; then one."""
+    run = tmp_path / "run"
+    for count, step in ((2, 11), (3, 9)):
+        code, _, _ = finished(torchrun(count, HERE / "ranked_cut.py", name, run, step))
+        assert code != 0
+    done = subprocess.run([sys.executable, HERE / "ranked_cut.py", name, run], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    want = alone("float64")[name]["weights"]
+    np.testing.assert_allclose(json.loads(run.with_suffix(".json").read_text()), want, rtol=1e-11, atol=1e-11)
+
+
 def test_what_cannot_be_taken_apart_is_said():
     class Whole(ranked.Halves):
         share = property()

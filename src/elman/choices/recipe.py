@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -28,7 +29,50 @@ class Computation(BaseModel):
     recompute: int = Field(0, ge=0, description="compute inner values again, in chunks of so many steps; 0: keep them")
 
 
-class Recipe(Computation):
+UNITS = {
+    **dict.fromkeys(("epoch", "epochs"), ("epoch", 1)),
+    **dict.fromkeys(("step", "steps"), ("step", 1)),
+    **dict.fromkeys(("s", "second", "seconds"), ("second", 1)),
+    **dict.fromkeys(("min", "minute", "minutes"), ("second", 60)),
+    **dict.fromkeys(("h", "hour", "hours"), ("second", 3600)),
+}
+
+
+@dataclass(frozen=True)
+class Every:
+    """Every so many epochs, steps or seconds.
+
+    >>> Every.parse("10 min"), Every.parse("epoch")
+    (Every(count=600, unit='second'), Every(count=1, unit='epoch'))
+    """
+
+    count: int
+    unit: str
+
+    @classmethod
+    def parse(cls, text: str) -> Every:
+        """Read it. Raises ``ValueError`` where it says none."""
+        match = re.fullmatch(r"\s*(\d+)?\s*([a-z]+)\s*", text)
+        if match is None or match[2] not in UNITS or match[1] == "0":
+            raise ValueError(f"got {text!r}, want such as 5 epochs, 500 steps or 10 min")
+        unit, size = UNITS[match[2]]
+        return cls(int(match[1] or 1) * size, unit)
+
+
+class Saving(BaseModel):
+    """When it is saved where a training stands, which a resumed one goes on from, and how many such files are kept."""
+
+    checkpoint: str = Field("1 epoch", description="save where training stands every 5 epochs, 500 steps or 10 min")
+    keep: int = Field(1, ge=1, description="checkpoints kept, the last ones")
+
+    @field_validator("checkpoint")
+    @classmethod
+    def _says_how_often(cls, text: str) -> str:
+        Every.parse(text)
+        return text
+
+
+class Recipe(Computation, Saving):
     """The choices :func:`~elman.training.loop.fit` takes.
 
     ``lr`` is the peak of a one-cycle rate, reached after three tenths of all steps, or of ``max_time`` where that ends

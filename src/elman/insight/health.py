@@ -6,7 +6,7 @@ import math
 import re
 import statistics
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -87,6 +87,15 @@ class Health:
         facts = {"gradients": rounded, "spikes": spikes(self._losses)}
         self._losses, self._gradients = [], {part: [] for part in self._parts}
         return facts
+
+    def noted(self) -> dict[str, Any]:
+        """What was noted since the last epoch, as JSON can hold it; :meth:`recall` takes it back."""
+        return {"losses": list(self._losses), "gradients": {part: list(n) for part, n in self._gradients.items()}}
+
+    def recall(self, noted: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`noted` gave."""
+        self._losses = list(noted["losses"])
+        self._gradients = {part: list(norms) for part, norms in noted["gradients"].items()}
 
     def explain(self, compute_loss: Callable[[], Tensor]) -> str:
         """Say where the first non-finite number of a step appeared, and what helps.

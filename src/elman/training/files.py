@@ -11,6 +11,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -93,6 +94,24 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
                 temporary.unlink()
             raise
         sync_folder(target.parent)
+
+
+def link_or_copy(path: Path, other: Path) -> None:
+    """Have what is at ``path`` at ``other`` too, whole or not at all."""
+    temporary = temporary_beside(other)
+    try:
+        try:
+            os.link(path, temporary)
+        except OSError:  # a file system without links
+            shutil.copyfile(path, temporary)
+        os.replace(temporary, other)
+        with suppress(FileNotFoundError):  # a link in place of itself stays
+            temporary.unlink()
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+    sync_folder(other.parent)
 
 
 def write_synced(path: Path, data: bytes, mode: str = "xb") -> None:

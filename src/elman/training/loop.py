@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,25 +14,14 @@ from torch.nn.utils import clip_grads_with_norm_
 
 from elman.choices.recipe import Recipe
 from elman.errors import ElmanError, RankError, RunError
-from elman.insight.health import Health
-from elman.layers import Recurrent
-from elman.ranks import ranks
-from elman.training.checkpoint import (
-    below,
-    differences,
-    optimizer_tensors,
-    own_randomness,
-    random_tensors,
-    restore_optimizer,
-    restore_random,
-    snapshot,
-    under,
-)
+from elman.training.checkpoint import own_randomness
 from elman.training.contract import History, Trainable
 from elman.training.interrupts import Interrupts
-from elman.training.optimizer import adamw, one_cycle
+from elman.training.optimizer import one_cycle
 from elman.training.progress import Progress
-from elman.training.run import CHECKPOINT, Run
+from elman.training.run import Run
+from elman.training.saving import Within
+from elman.training.standing import Standing
 
 
 def fit(
@@ -77,7 +64,8 @@ def fit(
     """
     training = Training(task, recipe, run)
     report = report if report and training.ranks.first else Progress(silent=True)
-    with own_randomness(recipe.seed, training.device), report, Interrupts() as interrupts:
+    with own_randomness(recipe.seed, training.device), report, Interrupts() as interrupts, training.background:
+        training.held = interrupts.held
         try:
             training.begin(resume, report)
             while not training.finished:
@@ -85,6 +73,7 @@ def fit(
                 with interrupts.held():
                     training.keep(row)
                     report.epoch(row)
+            training.background.wait()
             training.log(f"finished after epoch {training.history.epochs}, the best {training.history.best_epoch}")
         except KeyboardInterrupt:
             training.history.interrupted = True
@@ -98,41 +87,8 @@ def fit(
     return training.history
 
 
-class Training:
-    """One training as it stands between two epochs."""
-
-    def __init__(self, task: Trainable, recipe: Recipe, run: Run | None):
-        self.task = task
-        self.recipe = recipe
-        self.run = run
-        self.ranks = ranks()
-        self.device = recipe.torch_device()
-        recipe.check_precision()
-        self.model = task.model.to(self.device)
-        for layer in self.model.modules():
-            if isinstance(layer, Recurrent) and recipe.recompute:
-                layer.stack = replace(layer.stack, recompute=recipe.recompute)
-        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimizer = adamw(self.parameters, recipe)
-        self.generator = torch.Generator().manual_seed(recipe.seed)
-        self.history = History()
-        self.best = snapshot(self.model)
-        self.steps: int = task.batch_count()
-        self.health: Health = Health(self.model)
-        self.spent = 0.0  # seconds, by the epochs that ended
-        self.begun = 0.0  # when the epoch in progress began
-
-    @property
-    def finished(self) -> bool:
-        """Say whether all epochs are done, the time is up, or enough epochs went by without improvement."""
-        tired = 0 < self.recipe.patience <= self.history.waited
-        return tired or self.history.epochs >= self.recipe.epochs or 0 < self.recipe.max_time <= self.spent
-
-    def time_passed(self) -> float:
-        """Return the share of ``max_time`` that training has taken so far; 0 where there is none."""
-        if not self.recipe.max_time:
-            return 0.0
-        return min(1.0, (self.spent + time.perf_counter() - self.begun) / self.recipe.max_time)
+class Training(Standing):
+    """One training, in small steps."""
 
     def begin(self, resume: bool, report: Progress) -> None:
         """Stand at the start, or with ``resume`` where the run's checkpoint is."""
@@ -150,19 +106,9 @@ class Training:
         elif resume:
             self.note(f"going on after epoch {self.history.epochs}", report)
 
-    def note(self, text: str, report: Progress) -> None:
-        """Say ``text``, in the run's log too."""
-        report.say(text)
-        self.log(text)
-
-    def log(self, text: str) -> None:
-        """Add ``text`` to the run's log, where there is a run."""
-        if self.run is not None:
-            self.run.log(text)
-
     def run_epoch(self) -> dict[str, Any]:
         """Train and validate once; return the row, having changed neither history nor folder."""
-        self.begun = time.perf_counter()
+        self.begun = time.perf_counter() - self.within.seconds
         epoch = self.history.epochs + 1
         losses, norms = self.train_epoch(epoch)
         validation = self.validate(epoch)
@@ -176,23 +122,42 @@ class Training:
             "clipped": sum(norm > clip for norm in norms) / len(norms),
             "seconds": time.perf_counter() - self.begun,
         } | self.health.epoch()
+        self.within = Within(states=self._no_states())
         return self.ranks.agree(lambda: row)
 
     def train_epoch(self, epoch: int) -> tuple[list[float], list[float]]:
-        """Take one step a batch, while there is time; return each step's loss and norm of the gradient."""
+        """Take one step a batch, while there is time; return each step's loss and norm of the gradient.
+
+        Steps that were taken before a resume are passed over.
+        """
         self.model.train()
         self.ranks.align(self.model.state_dict().values())
-        if not self.ranks.first:  # what a rank draws itself, such as dropout, depends on seed, rank and epoch alone
+        taken = self.within.steps
+        if (
+            not self.ranks.first and not taken
+        ):  # what a rank draws itself, such as dropout, depends on seed, rank, epoch
             torch.manual_seed(hash((self.recipe.seed, self.ranks.rank, epoch)) % 2**63)
-        losses, norms = [], []
-        states: list[Any] = [None] * self.recipe.accumulate
+        losses, norms = self.within.losses, self.within.norms
+        first = self.ranks.rank * self.recipe.accumulate
+        states = self.within.states[first : first + self.recipe.accumulate]
+        drawn = self.generator.get_state()
         for step, batch in zip(range(self.steps), self.task.batches(self.generator), strict=True):
+            if step < taken:
+                continue
             loss, norm, passed = self.train_step(epoch, step, batch, states)
             losses.append(loss)
             norms.append(norm)
             if passed == 1:
                 break
+            if self.run is not None and self.is_due() and step + 1 < self.steps:
+                with self.held():
+                    self.save_within(self.run, step + 1, states, drawn)
         return losses, norms
+
+    def is_due(self) -> bool:
+        """Whether a checkpoint is due after this step, by the clock of the first rank."""
+        due = self.pace.step()
+        return self.ranks.agree(lambda: due) if self.pace.every.unit == "second" else due
 
     def train_step(self, epoch: int, step: int, batch: Any, states: list[Any]) -> tuple[float, float, float]:
         """Forward, backward, clip, step, and bring ``states`` on, one of each part of the batch.
@@ -270,80 +235,3 @@ class Training:
             f"or `clip` (now {self.recipe.clip:g}, 0 is none); {best}"
             + ("" if again is None else f"; {self.health.explain(again)}")
         )
-
-    def keep(self, row: dict[str, Any]) -> None:
-        """Enter a finished epoch into the history and the folder."""
-        self.history.rows.append(row)
-        self.spent += row["seconds"]
-        monitored = row["train_loss"] if row["validation_loss"] is None else row["validation_loss"]
-        improved = monitored < self.history.best_loss
-        if improved:
-            self.history.best_loss, self.history.best_epoch = monitored, row["epoch"]
-            self.best = snapshot(self.model)
-        if self.run is not None:
-            self.save(self.run, row, improved)
-
-    def save(self, run: Run, row: Mapping[str, Any], improved: bool) -> None:
-        """Write an epoch's files, the checkpoint last: what is newer than it is made again on resuming."""
-        run.append_metrics(row)
-        if improved:
-            self.save_best(run)
-        run.save_checkpoint(self.tensors(), {"training": json.dumps(self.standing())})
-
-    def save_best(self, run: Run) -> None:
-        """Write the best weights so far."""
-        run.save_weights(self.best, {"epoch": str(self.history.best_epoch), "loss": repr(self.history.best_loss)})
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Return every tensor that going on needs."""
-        return (
-            under("model", self.model.state_dict())
-            | under("best", self.best)
-            | under("optimizer", optimizer_tensors(self.optimizer))
-            | under("random", random_tensors(self.generator, self.device))
-        )
-
-    def standing(self) -> dict[str, Any]:
-        """Return every number that going on needs, or must agree with."""
-        return {
-            "epoch": self.history.epochs,
-            "best_epoch": self.history.best_epoch,
-            "best_loss": self.history.best_loss,
-        } | self.terms()
-
-    def terms(self) -> dict[str, Any]:
-        """Return what a resumed training cannot change."""
-        return {"steps": self.steps, "recipe": self.recipe.model_dump()}
-
-    def restore(self) -> None:
-        """Stand where the run's checkpoint is; before the first, at the start."""
-        if self.run is None:
-            raise RunError("there is no run to resume: give fit the run too")
-        kept = self.run
-        saved = self.ranks.agree(kept.checkpoint)
-        if saved is None:
-            if len(kept.metrics()) > 1:
-                raise RunError(f"{kept.path / CHECKPOINT}: is missing, so there is nothing to go on from")
-            kept.rewind(0)
-            return
-        tensors, metadata = saved
-        if "training" not in metadata:  # the run's weights under another name
-            raise RunError(f"{self.run.path / CHECKPOINT}: holds no training to go on with; restore it")
-        standing = json.loads(metadata["training"])
-        if changed := differences(standing, self.terms()):
-            raise RunError(f"{self.run.path}: a resumed training cannot change {changed}")
-        self.restore_tensors(tensors)
-        self.history = History(self.run.rewind(standing["epoch"]), standing["best_epoch"], standing["best_loss"])
-        self.spent = math.fsum(row["seconds"] for row in self.history.rows)
-        # The weights on disk may be missing, or of an epoch whose checkpoint was never written.
-        self.save_best(self.run)
-
-    def restore_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Undo :meth:`tensors`."""
-        try:
-            self.model.load_state_dict(below("model", tensors))
-            restore_optimizer(self.optimizer, below("optimizer", tensors))
-        except (RuntimeError, ValueError) as error:
-            raise RunError(f"{CHECKPOINT} does not fit the model: {error}") from error
-        self.best = below("best", tensors)
-        restore_random(below("random", tensors), self.generator, self.device)

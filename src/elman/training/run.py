@@ -5,6 +5,7 @@
     data.bin                 or what of it does not fit into memory, as the task writes it
     model.safetensors        the best weights so far
     checkpoint.safetensors   where training stands, for `resume`
+    checkpoint-*.safetensors the last of them, where several are kept
     metrics.jsonl            a line an epoch
     log.txt                  what happened when
     lock                     held by the process that trains; see :meth:`Run.writing`
@@ -38,6 +39,7 @@ from elman.training.files import (
     TEMPORARY,
     encode,
     is_there,
+    link_or_copy,
     load_tensors,
     naming,
     save_tensors,
@@ -51,6 +53,7 @@ from elman.training.rows import read_row
 
 DATA, LARGE, MODEL = "data.safetensors", "data.bin", "model.safetensors"
 CHECKPOINT, METRICS, LOG = "checkpoint.safetensors", "metrics.jsonl", "log.txt"
+EARLIER = "checkpoint-{:09}.safetensors"  # with the steps taken before it
 
 
 class Run(Generic[Config]):
@@ -167,16 +170,43 @@ class Run(Generic[Config]):
         self._need_weights()
         return self._load(MODEL)[0]
 
-    def save_checkpoint(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-        """Write checkpoint.safetensors, in place of the one before."""
+    def save_checkpoint(
+        self, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], steps: int = 0, keep: int = 1
+    ) -> None:
+        """Write checkpoint.safetensors, in place of the one before.
+
+        Of the last ``keep``, where that is more than one, another name tells after how many ``steps`` each was written.
+        """
         self._save(CHECKPOINT, tensors, metadata)
+        if not self._writes or keep == 1:
+            return
+        with naming(self.path / CHECKPOINT):
+            link_or_copy(self.path / CHECKPOINT, self.path / EARLIER.format(steps))
+            for old in self._earlier()[keep:]:
+                old.unlink()
+
+    def _earlier(self) -> list[Path]:
+        """The checkpoints that were kept, the last first."""
+        return sorted(self.path.glob(EARLIER.replace("{:09}", "?????????")), reverse=True)
 
     def checkpoint(self) -> tuple[dict[str, Tensor], dict[str, str]] | None:
-        """Return the tensors and metadata of the checkpoint.
+        """Return the tensors and metadata of the checkpoint, or where it is damaged or lost of the last that is whole.
 
-        None before the end of the first epoch.
+        None before the first.
         """
-        return self._load(CHECKPOINT) if is_there(self.path / CHECKPOINT) else None
+        first: RunError | None = None
+        for path in (self.path / CHECKPOINT, *self._earlier()):
+            try:
+                if is_there(path):
+                    saved = self._load(path.name)
+                    if path.name != CHECKPOINT:
+                        self.log(f"going on from {path.name}: {first or f'{CHECKPOINT} is missing'}")
+                    return saved
+            except RunError as error:
+                first = first or error
+        if first is not None:
+            raise first
+        return None
 
     def append_metrics(self, row: Mapping[str, Any]) -> None:
         """Add a line to metrics.jsonl."""

@@ -11,6 +11,7 @@ import glob
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -22,6 +23,7 @@ from elman.choices.reading import MEMORY, ReadConfig
 from elman.data.mapped import Mapped
 from elman.data.parsing import Rows, shown
 from elman.data.series import calendar, columns, dates, forms
+from elman.data.series.calendar import Step
 from elman.data.series.gaps import Incomplete
 from elman.data.series.panel import unlike_steps
 from elman.data.series.reading import Survey, dated
@@ -38,6 +40,7 @@ Report = Callable[[str], None]
 A_ROW = 128  # bytes that a row takes while it is sorted to its place
 SAMPLED = 10_000  # rows from which the columns are told apart
 ENDING = ".parquet"
+INDEX = "index"  # in place of a zone, where whole numbers take the place of dates
 TOLD = 10  # of how many files it is said how far reading is
 
 
@@ -88,6 +91,28 @@ def panel_of_files(
     return StoredPanel(path, facts, folder)
 
 
+@dataclass(frozen=True, eq=False)
+class Whole:
+    """A series without gaps: its ``values`` (N,), the date it starts on and that date's anchor, step and zone."""
+
+    values: NDArray[np.float64]
+    start: int
+    anchor: int
+    step: Step | None
+    zone: str | None
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, series: Series) -> Whole:
+        """What of ``series`` is kept."""
+        times, values = series.times, series.values[:, 0]
+        if times is None:
+            return cls(values, 0, NO_ANCHOR, None, None, series.notes)
+        anchor = calendar.anchor_day(times)
+        start = int(times[0].astype(np.int64))
+        return cls(values, start, NO_ANCHOR if anchor is None else anchor, series.step, series.zone, series.notes)
+
+
 class Pieces:
     """The files of ``source`` and what their columns are."""
 
@@ -117,22 +142,13 @@ class Pieces:
         step = zone = None
         notes: dict[str, None] = {}
         with open(path, "xb") as file:
-            for number, series in enumerate(self._each(counts, raw, times)):
-                if number == 0:
-                    step, zone = series.step, series.zone
-                elif series.step != step and series.step is not None:
-                    if step is not None:
-                        raise unlike_steps(self.source, series, step)
-                    step = series.step
-                if series.times is None and step is not None:
-                    raise DataError(f"{self.source}: series {series.names[0]!r} has one date only; leave it out")
-                dated_by = series.times
-                lengths.append(len(series))
-                starts.append(0 if dated_by is None else int(dated_by[0].astype(np.int64)))
-                anchor = None if dated_by is None else calendar.anchor_day(dated_by)
-                anchors.append(NO_ANCHOR if anchor is None else anchor)
-                notes |= dict.fromkeys(series.notes)
-                file.write(series.values.astype("<f8").tobytes())
+            for one in self._each(counts, raw, times):
+                step, zone = one.step or step, one.zone
+                lengths.append(len(one.values))
+                starts.append(one.start)
+                anchors.append(one.anchor)
+                notes |= dict.fromkeys(one.notes)
+                file.write(one.values.astype("<f8").tobytes())
             Places(*(np.array(array, dtype=np.int64) for array in (lengths, starts, anchors))).write(file)
             file.flush()
             os.fsync(file.fileno())
@@ -237,7 +253,7 @@ class Pieces:
                     f"column {name!r} holds {cells[0]}, which may be {read}; say which with `date_format`: index, "
                     "%Y%m%d, unix, ...",
                 )
-            self.zones.add("index")
+            self.zones.add(INDEX)
             return column.cast(pl.Int64).to_numpy()
         if told is None and (odd := next((c for c in cells if forms.iso_instant(str(c).strip()) is None), None)):
             raise rows.error(
@@ -250,36 +266,58 @@ class Pieces:
         instants = pl.Series(read_dates.times.astype("M8[us]").astype(np.int64))
         return column.replace_strict(kinds, instants, return_dtype=pl.Int64).to_numpy()
 
-    def _each(self, counts: NDArray[np.int64], raw: Path, times: Path) -> Iterator[Series]:
+    def _each(self, counts: NDArray[np.int64], raw: Path, times: Path) -> Iterator[Whole]:
         """Every series, whole and in order, as its rows give it."""
-        import polars as pl
-
         if len(self.zones) > 1:
             raise DataError(
                 f"{self.source}: column {self.time!r} has {' and '.join(str(zone or 'no zone') for zone in self.zones)}"
                 "; write all dates alike"
             )
-        zone = next(iter(self.zones), None)
         total = int(counts.sum())
         values, instants = Mapped(raw, total), None if self.time is None else Mapped(times, total, "<i8")
-        nothing = frame_table(pl.DataFrame(), self.source).frame
         every = max(1, len(counts) // TOLD)
         ends = np.cumsum(counts).tolist()
+        step: Step | None = None
         for number, (name, end, count) in enumerate(zip(self.numbers, ends, counts.tolist(), strict=True)):
             if len(counts) >= 100 * TOLD and number % every == 0:
                 self.report(f"ordering: {number} of {len(counts)} series")
-            rows = Rows(f"{self.source}, series {name!r}", hint="value, counted from 0")
             place = slice(end - count, end)
-            own = values[place][:, None]
-            if instants is None:
-                survey = Survey(Incomplete(own, (name,), rows))
-            elif zone == "index":
-                survey = self._by_index(own, instants[place], name, rows)
-            else:
-                said = dates.Dates(instants[place].astype("M8[us]"), zone, (zone,) if zone else ())
-                part = Table(nothing, rows)
-                survey = dated(part, own, (name,), str(self.time), said, self.alone, ())
-            yield survey.completed(self.alone)
+            own, when = values[place], None if instants is None else instants[place]
+            whole = self._even(own, when, step) or self._ordered(own, when, name)
+            if number and whole.step != step and None not in (whole.step, step):
+                raise unlike_steps(self.source, name, whole.step, step)
+            if number and (whole.step is None) != (step is None):
+                raise DataError(f"{self.source}: series {name!r} or the first has one date only; leave it out")
+            step = whole.step
+            yield whole
+
+    def _even(self, values: NDArray[Any], instants: NDArray[np.int64] | None, step: Step | None) -> Whole | None:
+        """A series that needs nothing done, as most do; None where it may."""
+        zone = next(iter(self.zones), None)
+        if instants is None or step is None or len(instants) < 2 or self.config.resample or not step.is_exact:
+            return None
+        if zone is not None and step.keeps_to_the_day:
+            return None
+        if np.isnan(values).any() or (np.diff(instants) != step.microseconds).any():
+            return None
+        return Whole(values, int(instants[0]), NO_ANCHOR, step, zone)
+
+    def _ordered(self, values: NDArray[Any], instants: NDArray[np.int64] | None, name: str) -> Whole:
+        """A series put in order by its dates, checked, and filled as was asked."""
+        import polars as pl
+
+        zone = next(iter(self.zones), None)
+        rows = Rows(f"{self.source}, series {name!r}", hint="value, counted from 0")
+        column = values[:, None]
+        if instants is None:
+            survey = Survey(Incomplete(column, (name,), rows))
+        elif zone == INDEX:
+            survey = self._by_index(column, instants, name, rows)
+        else:
+            said = dates.Dates(instants.astype("M8[us]"), zone, (zone,) if zone else ())
+            part = Table(frame_table(pl.DataFrame(), self.source).frame, rows)
+            survey = dated(part, column, (name,), str(self.time), said, self.alone, ())
+        return Whole.of(survey.completed(self.alone))
 
     def _by_index(self, values: NDArray[Any], index: NDArray[np.int64], name: str, rows: Rows) -> Survey:
         order = np.argsort(index, kind="stable")

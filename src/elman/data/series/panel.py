@@ -51,7 +51,7 @@ class Panel:
             if one.values.shape[1] != 1:
                 raise DataError(f"{self.source}: series {one.names[0]!r} has {one.values.shape[1]} columns; want one")
             if one.step is not None and one.step != usual:
-                raise unlike_steps(self.source, one, usual)
+                raise unlike_steps(self.source, one.names[0], one.step, usual)
 
     @classmethod
     def of(cls, series: Mapping[str, Any], source: str = "values") -> Panel:
@@ -120,11 +120,10 @@ class Panel:
         return cls(tuple(made), facts["source"], tuple(facts["notes"]))
 
 
-def unlike_steps(source: str, one: Series, usual: Step | None) -> DataError:
+def unlike_steps(source: str, name: str, step: Step | None, usual: Step | None) -> DataError:
     """Say that a series is in other steps than the others."""
     return DataError(
-        f"{source}: series {one.names[0]!r} is in steps of {one.step}, the others of {usual}; "
-        "take means with `resample`"
+        f"{source}: series {name!r} is in steps of {step}, the others of {usual}; take means with `resample`"
     )
 
 
