@@ -114,3 +114,13 @@ def test_an_interrupt_in_the_first_trial_is_no_failure_and_no_trial(tmp_path, mo
     assert (found.interrupted, found.trials, found.best) == (True, [], {})
     monkeypatch.setattr(Forecaster, "fit", fit)
     assert len(tune(series(), tmp_path / "t", trials=2, **SMALL).trials) == 2
+
+
+@pytest.mark.full
+def test_processes_share_the_trials(tmp_path):
+    found = tune(series(), tmp_path / "t", trials=4, workers=2, **SMALL)
+    assert 4 <= len(found.trials) <= 5
+    assert len({row["trial"] for row in found.trials}) == len(found.trials)
+    assert len({json.dumps(row["choices"]) for row in found.trials}) > 1
+    assert found.best == min(found.trials, key=lambda row: row["mse"])["choices"]
+    assert load(tmp_path / "t" / "best").run is not None

@@ -29,6 +29,7 @@ def tune(
     out: Annotated[Path | None, options.out("Where the trials and the best run go. [runs/DATA-tuned]")] = None,
     trials: Annotated[int, typer.Option(help="Trials in total, earlier ones included.", min=1)] = 20,
     seed: Annotated[int, typer.Option(help="Random seed.", min=0)] = 0,
+    workers: Annotated[int, typer.Option(help="Trials side by side, each in a process of its own.", min=1)] = 1,
     json: Json = False,
 ) -> int:
     """Search for the best cell, size, context, strategy and rate of a forecast.
@@ -44,7 +45,7 @@ def tune(
     reading, choices = options.parted(choices, ReadConfig)
     folder = out or training.default_folder(data, "tuned")
     with console.bar("trial") as report:
-        search = jobs.tune(data, folder, trials, seed=seed, report=report, reading=reading, **choices)
+        search = jobs.tune(data, folder, trials, seed=seed, workers=workers, report=report, reading=reading, **choices)
     result = {"run": str(folder), **search.to_dict()}
     ranked = sorted((row for row in search.trials if row["mse"] is not None), key=lambda row: row["mse"])
     lines = [f"{len(search.trials)} trials, the best on the validation part:"]

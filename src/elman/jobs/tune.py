@@ -6,11 +6,14 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor, wait
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from elman.data import Series, read_series
 from elman.errors import DataError, ElmanError, RunError
@@ -23,6 +26,7 @@ CELLS = ("gru", "lstm", "rnn", "mingru", "peephole")
 SIZES = (8, 16, 32, 64, 128)
 CONTEXTS = (12, 24, 48, 96, 192)  # beside the one that is found
 RATES = (0.002, 0.05)
+LOOKED_AFTER = 0.5  # seconds: how often several processes are
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ def tune(
     trials: int = TRIALS,
     *,
     seed: int = 0,
+    workers: int = 1,
     report: Callable[[int, int], None] = lambda done, total: None,
     reading: Mapping[str, Any] | None = None,
     **choices: Any,
@@ -61,7 +66,8 @@ def tune(
     and, of a horizon above 1, the strategy, what is not given is chosen, by a tree-structured Parzen estimator
     (Bergstra et al. 2011, by optuna). A choice is as good as its mean squared error on the validation part, with the
     scaler and the lines of what stands before it; nothing is read of the test part. The same call goes on with a
-    tuning that was interrupted, or adds trials to it. ``report`` is told how many are done.
+    tuning that was interrupted, or adds trials to it. ``workers`` are processes that try side by side, each on its
+    share of the cores: what is tried then depends on which is done first. ``report`` is told how many are done.
 
     Raises :class:`ElmanError` without optuna or a validation part, :class:`RunError` for a folder of another tuning.
 
@@ -72,32 +78,17 @@ def tune(
     >>> len(found.trials), sorted(found.best)
     (2, ['context', 'layers', 'lr'])
     """
-    optuna = _optuna()
+    _optuna()
     series = read_series(data, **(reading or {}))
     fixed = Forecaster(**choices)
     if not fixed.config.split[1]:
         raise ElmanError("`split`: leaves nothing to validate choices on; give one such as 70,10,20")
-    space = _space(series, fixed, choices)
-    study = _study(optuna, folder, series, choices, seed)
-    before = len(_rows(study))
-    stopped = False
-
-    def tried(trial: Any) -> float:
-        nonlocal stopped
-        report(len(_rows(study)), trials)
-        try:
-            forecaster = Forecaster(**choices, **{name: suggest(trial) for name, suggest in space.items()})
-            history = forecaster.fit(series)
-        except ElmanError as error:  # one that diverges, or whose context does not fit
-            trial.set_user_attr("failed", str(error))
-            raise optuna.TrialPruned from error
-        if history.interrupted:
-            stopped = True
-            study.stop()
-            raise optuna.TrialPruned
-        return validation_error(forecaster)
-
-    study.optimize(tried, n_trials=max(0, trials - before))
+    search = _Search(series, choices, os.fspath(folder), trials, seed)
+    study = search.study()
+    if workers > 1:
+        stopped = _side_by_side(search, workers, lambda: report(len(_rows(study)), trials))
+    else:
+        stopped = search.run(lambda: report(len(_rows(study)), trials))
     rows = _rows(study)
     report(min(len(rows), trials), trials)
     done = [row for row in rows if row["mse"] is not None]
@@ -110,13 +101,65 @@ def tune(
     return Tuned(rows, best, _trained(series, data, Path(folder) / BEST, {**choices, **best}, reading or {}))
 
 
-def _study(optuna: Any, folder: str | os.PathLike[str], series: Series, choices: Mapping[str, Any], seed: int) -> Any:
-    """The study kept in ``folder``: a new one, or the same one to go on with."""
-    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(_kept_in(folder))))
-    study = optuna.create_study(storage=storage, study_name="elman", load_if_exists=True)
-    _check_same(study, Path(folder), series, choices)
-    study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.trials))
-    return study
+@dataclass(frozen=True)
+class _Search:
+    """Trials of one process; several share the study in the folder."""
+
+    series: Series
+    choices: Mapping[str, Any]
+    folder: str
+    trials: int
+    seed: int
+
+    def study(self, worker: int = 0) -> Any:
+        """The study kept in the folder: a new one, or the same one to go on with."""
+        optuna = _optuna()
+        storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(_kept_in(self.folder))))
+        study = optuna.create_study(storage=storage, study_name="elman", load_if_exists=True)
+        _check_same(study, Path(self.folder), self.series, self.choices)
+        study.sampler = optuna.samplers.TPESampler(
+            seed=self.seed + len(study.trials) + worker, constant_liar=worker > 0
+        )
+        return study
+
+    def run(self, report: Callable[[], None] = lambda: None, worker: int = 0) -> bool:
+        """Try until there are enough trials; whether a person stopped it."""
+        study, optuna, stopped = self.study(worker), _optuna(), False
+        space = _space(self.series, Forecaster(**self.choices), self.choices)
+
+        def tried(trial: Any) -> float:
+            nonlocal stopped
+            report()
+            try:
+                forecaster = Forecaster(**self.choices, **{name: suggest(trial) for name, suggest in space.items()})
+                history = forecaster.fit(self.series)
+                if not history.interrupted:
+                    return validation_error(forecaster)
+            except ElmanError as error:  # one that diverges, or whose context does not fit
+                trial.set_user_attr("failed", str(error))
+                raise optuna.TrialPruned from error
+            stopped = True
+            study.stop()
+            raise optuna.TrialPruned
+
+        while not stopped and len(_rows(study)) < self.trials:
+            study.optimize(tried, n_trials=1)
+        return stopped
+
+
+def _side_by_side(search: _Search, workers: int, report: Callable[[], None]) -> bool:
+    """Search in so many processes; whether a person stopped it."""
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (threads,)) as pool:
+        searches = [pool.submit(search.run, worker=number) for number in range(1, workers + 1)]
+        interrupted = False
+        while not all(each.done() for each in searches):
+            try:
+                report()
+                wait(searches, timeout=LOOKED_AFTER)
+            except KeyboardInterrupt:  # which the others have got too
+                interrupted = True
+        return any(each.result() for each in searches) or interrupted
 
 
 def validation_error(forecaster: Forecaster) -> float:
