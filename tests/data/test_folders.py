@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
+import shutil
+import subprocess
+import sys
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -229,3 +233,17 @@ def test_a_series_too_short_is_named(tmp_path):
     assert again.panel.names == ("s1",)
     assert np.array_equal(again.predict(4).values, skipping.predict(4).values)
     assert again.predict(4).values.shape == alone.predict(4).values.shape
+
+
+@pytest.mark.slow
+def test_a_large_folder_trains_in_little_memory(tmp_path):
+    """Five gigabytes, or as many as ELMAN_LARGE says: half an hour, and six times as much room on the disk."""
+    size = float(os.environ.get("ELMAN_LARGE", "5"))
+    if shutil.disk_usage(tmp_path).free < 6e9 * size:
+        pytest.skip("too little room on the disk")
+    benchmark = Path(__file__).parents[2] / "benchmarks" / "large_panel.py"
+    module = runpy.run_path(str(benchmark))
+    assert module["write"](tmp_path / "parquet", size) > 0.95e9 * size
+    command = [sys.executable, benchmark, "--folder", tmp_path, "--as", "pieces"]
+    done = subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True)
+    assert json.loads(done.stdout)["peak_mib"] < 1500

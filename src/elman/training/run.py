@@ -190,9 +190,9 @@ class Run(Generic[Config]):
         return sorted(self.path.glob(EARLIER.replace("{:09}", "?????????")), reverse=True)
 
     def checkpoint(self) -> tuple[dict[str, Tensor], dict[str, str]] | None:
-        """Return the tensors and metadata of the checkpoint, or where it is damaged or lost of the last that is whole.
+        """Return the tensors and metadata of the checkpoint; None before the first.
 
-        None before the first.
+        Where it is damaged or lost, those of the last one that is whole.
         """
         first: RunError | None = None
         for path in (self.path / CHECKPOINT, *self._earlier()):
