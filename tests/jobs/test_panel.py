@@ -139,6 +139,19 @@ def test_a_panel_is_the_same_after_being_kept(tmp_path):
         assert np.array_equal(one.times, other.times)
 
 
+@pytest.mark.parametrize("most", [1, 7, 50, 10**6])
+def test_of_many_windows_some_are_drawn_evenly(most):
+    first, end = np.array([3, 10, 0]), np.array([40, 10, 65])
+    every, some = Part.between(first, end), Part.between(first, end, most)
+    assert len(every) == 37 + 65
+    assert len(some) == min(most, 102)
+    number = {pair: i for i, pair in enumerate(zip(every.series.tolist(), every.origin.tolist(), strict=True))}
+    places = [number[pair] for pair in zip(some.series.tolist(), some.origin.tolist(), strict=True)]
+    cuts = np.linspace(0, 102, len(some) + 1).astype(int)
+    assert (cuts[:-1] <= places).all()
+    assert (places < cuts[1:]).all()
+
+
 # Lines of many
 
 

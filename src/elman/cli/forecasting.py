@@ -184,6 +184,7 @@ def backtest(
     first: Annotated[int | None, option("Values before the first origin. [four fifths of them]")] = None,
     every: Annotated[int, typer.Option(help="Steps from one origin to the next.")] = 1,
     refit: Annotated[bool, typer.Option("--refit", help="Retrain at every origin.")] = False,
+    more: options.More = False,
     out: Annotated[Path | None, options.out("A .csv or .parquet file for every forecast.")] = None,
     plot: Annotated[Path | None, option("A picture, .png or .svg.")] = None,
     json: Json = False,
@@ -202,7 +203,7 @@ def backtest(
     reading, choices = options.parted(choices, ReadConfig)
     with console.bar("origin") as report:
         tested = jobs.backtest(
-            data, horizon, first=first, every=every, refit=refit, report=report, reading=reading, **choices
+            data, horizon, first=first, every=every, refit=refit, more=more, report=report, reading=reading, **choices
         )
     result, lines = tested.scores(), []
     if out is not None:

@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from elman.errors import ElmanError
 
 RunFolder = Annotated[Path, typer.Argument(help="A run folder.", show_default=False)]
+More = Annotated[bool, typer.Option("--more", help="Also compare a forecast with AutoETS and AutoTheta.")]
 
 
 def option(help: str, *names: str, group: str | None = None) -> Any:

@@ -9,20 +9,23 @@ import typer
 
 from elman.cli import console, options
 from elman.cli.console import Json
-from elman.cli.options import RunFolder
+from elman.cli.options import More, RunFolder
 from elman.errors import ElmanError, RunError
 
 
-def score(run: RunFolder, json: Json = False) -> int:
+def score(run: RunFolder, more: More = False, json: Json = False) -> int:
     """Score a run on its test part, beside the plain baselines.
 
     Examples:
         elman test runs/sales-gru
+        elman test runs/sales-gru --more
     """
     from elman import jobs
 
     job = jobs.load(run)
-    result = job.test()
+    if more and job.command != "forecast":
+        raise ElmanError(f"`more`: AutoETS and AutoTheta forecast, and {run} is of task '{job.task_name()}'")
+    result = job.test(more=True) if more else job.test()
     console.emit({"run": str(run), **result}, job.words(result), json)
     for warning in result["warnings"]:
         console.say(f"warning: {warning}")

@@ -131,6 +131,7 @@ def backtest(
     first: int | None = None,
     every: int = 1,
     refit: bool = False,
+    more: bool = False,
     report: Callable[[int, int], None] | None = None,
     reading: Mapping[str, Any] | None = None,
     **choices: Any,
@@ -141,8 +142,9 @@ def backtest(
 
     ``choices`` are those of :class:`Forecaster`, ``reading`` those of :func:`elman.read_series`. The network, its
     scaler, its lines and whatever it finds in the data know only what stands before the first origin, or, with
-    ``refit``, before each: then it is trained anew at every one. ``report`` is told how many origins are done, of how
-    many. Raises :class:`DataError` for origins that leave nothing to learn from or to compare with.
+    ``refit``, before each: then it is trained anew at every one. With ``more``, AutoETS and AutoTheta stand beside the
+    plain forecasts. ``report`` is told how many origins are done, of how many. Raises :class:`DataError` for origins
+    that leave nothing to learn from or to compare with.
 
     >>> found = backtest("wave:sine", 5, first=900, every=50, hidden=4, epochs=1, context=20)
     >>> found.prediction.shape
@@ -167,7 +169,7 @@ def backtest(
             if report is not None:
                 report(len(predictions), len(origins))
         around.append(forecaster.widths(series.values, group, horizon, [*DECILES, *LEVELS]))
-        plain.append(baselines(series.values, group, horizon, season))
+        plain.append(baselines(series.values, group, horizon, season, more))
     return Backtest(
         series,
         origins,

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elman.errors import DataError
+from elman.jobs.statistical import statistical
 from elman.linear import Blend
 from elman.metrics import SURE, drift, persistence, seasonal_naive, standard_error
 
@@ -18,11 +19,14 @@ LEAST_DIFFERENCE = 0.0005  # of the mean squared errors, below which two forecas
 ROUNDING = 1e-11  # of the mean square of the truth: a network's inputs are rounded to float32
 
 
-def baselines(values: Array, first: NDArray[np.int64], horizon: int, season: int) -> dict[str, Array]:
+def baselines(
+    values: Array, first: NDArray[np.int64], horizon: int, season: int, more: bool = False
+) -> dict[str, Array]:
     """Plain forecasts (n, horizon, C) of windows of ``values`` (N, C), whose first targets are at ``first`` (n,).
 
     Each reads what stands before a window's targets; the autoregression (ridge regression, its order and strength by
     rolling origins) is fitted to what stands before the first window. The seasonal naive needs a ``season`` above 1.
+    With ``more`` those of :func:`~elman.jobs.statistical.statistical` too.
 
     >>> sorted(baselines(np.arange(40.0)[:, None], np.array([30]), horizon=2, season=4))
     ['autoregression', 'drift', 'persistence', 'seasonal_naive']
@@ -35,7 +39,7 @@ def baselines(values: Array, first: NDArray[np.int64], horizon: int, season: int
         with contextlib.suppress(DataError):  # too few values for any
             columns = [_autoregression(values[:, c], first, horizon, season) for c in range(values.shape[1])]
             forecasts["autoregression"] = np.stack(columns, axis=-1)
-    return forecasts
+    return forecasts | (statistical(values, first, horizon, season) if more else {})
 
 
 def _autoregression(values: Array, first: NDArray[np.int64], horizon: int, season: int) -> Array:

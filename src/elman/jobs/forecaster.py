@@ -242,10 +242,10 @@ class Forecaster(Job[ForecastTask]):
         truth = task.series.values[first[:, None] + np.arange(config.horizon)]
         return TestPart(task.scaler.invert(task.predict(part).cpu().double().numpy(), last), truth, last, first)
 
-    def test(self) -> dict[str, Any]:
+    def test(self, more: bool = False) -> dict[str, Any]:
         """Score the test windows, beside the plain baselines on the same windows.
 
-        Scores are in the units of the series.
+        Scores are in the units of the series. With ``more``, AutoETS and AutoTheta stand beside them too.
 
         >>> forecaster = Forecaster("rnn", hidden=4, context=20, epochs=1)
         >>> history = forecaster.fit("wave:sine")
@@ -259,7 +259,7 @@ class Forecaster(Job[ForecastTask]):
         def score(prediction: Array, columns: slice = slice(None)) -> dict[str, float]:
             return scores(prediction[..., columns], part.truth[..., columns], history[:, columns], season)
 
-        plain = baselines(values, part.first, config.horizon, config.season or 0)
+        plain = baselines(values, part.first, config.horizon, config.season or 0, more)
         beside = {name: score(prediction) for name, prediction in plain.items()}
         test_scores = score(part.prediction)
         by_column = {name: score(part.prediction, slice(c, c + 1)) for c, name in enumerate(task.series.names)}

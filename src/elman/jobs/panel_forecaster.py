@@ -209,10 +209,10 @@ class PanelForecaster(Job[PanelTask]):
             )
         return task.test, task.predict(task.test, "known"), task.truth(task.test)
 
-    def test(self) -> dict[str, Any]:
+    def test(self, more: bool = False) -> dict[str, Any]:
         """Score the test windows: means over the series, and each series.
 
-        Beside the plain baselines.
+        Beside the plain baselines; with ``more``, AutoETS and AutoTheta too.
 
         >>> panel = {name: np.sin(np.arange(n) / 3 + n) for name, n in (("a", 60), ("b", 80))}
         >>> forecaster = PanelForecaster("rnn", hidden=4, epochs=1)
@@ -222,7 +222,7 @@ class PanelForecaster(Job[PanelTask]):
         """
         part, prediction, truth = self.test_part()
         widths = self.widths(part.series, self.config.horizon, LEVELS)
-        return score_of_panel(self.task, part, prediction, truth, widths)
+        return score_of_panel(self.task, part, prediction, truth, widths, more)
 
     @staticmethod
     def words(result: Mapping[str, Any]) -> list[str]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from elman.errors import DataError
 from elman.jobs.baselines import beside_chance
+from elman.jobs.statistical import statistical
 from elman.linear import choose_many
 from elman.metrics import drift, interval_scores, mase, persistence, seasonal_naive, smape
 from elman.tasks.panel import PanelTask, Part
@@ -22,10 +23,10 @@ AS_GOOD = 0.0005  # of the mean scaled errors, below which two forecasts are as 
 
 
 def score_of_panel(
-    task: PanelTask, part: Part, prediction: Array, truth: Array, widths: Mapping[float, Array]
+    task: PanelTask, part: Part, prediction: Array, truth: Array, widths: Mapping[float, Array], more: bool = False
 ) -> dict[str, Any]:
     """The scores of ``prediction`` (n, K) of the windows of ``part``, and of plain forecasts of the same."""
-    season, plain = task.config.season or 0, plain_forecasts(task, part)
+    season, plain = task.config.season or 0, plain_forecasts(task, part, more)
     series = np.unique(part.series)
 
     own, *rest = _by_series(task, part, truth, [prediction, *plain.values()])
@@ -73,8 +74,11 @@ def _by_series(task: PanelTask, part: Part, truth: Array, forecasts: Sequence[Ar
     return [{name: np.array(values) for name, values in one.items()} for one in scored]
 
 
-def plain_forecasts(task: PanelTask, part: Part) -> dict[str, Array]:
-    """Persistence, drift, seasonal naive and ridge autoregression (n, K) of the windows, as far as they can be made."""
+def plain_forecasts(task: PanelTask, part: Part, more: bool = False) -> dict[str, Array]:
+    """Persistence, drift, seasonal naive and ridge autoregression (n, K) of the windows, as far as they can be made.
+
+    With ``more`` those of :func:`~elman.jobs.statistical.statistical` too, as far as every series has them.
+    """
     season, horizon = task.config.season or 0, task.horizon
     forecasts: dict[str, list[Array]] = {"persistence": [], "drift": []}
     if season > 1 and all(origins.min() >= season for _, origins in _origins(part)):
@@ -88,6 +92,11 @@ def plain_forecasts(task: PanelTask, part: Part) -> dict[str, Array]:
     made = {name: np.concatenate(columns) for name, columns in forecasts.items()}
     with contextlib.suppress(DataError):  # too few values for any
         made["autoregression"] = _autoregression(task, part)
+    if more:
+        each = [statistical(task.columns[s][:, None], origins, horizon, season) for s, origins in _origins(part)]
+        for name in each[0]:
+            if all(name in one for one in each):
+                made[name] = np.concatenate([one[name][..., 0] for one in each])
     return made
 
 

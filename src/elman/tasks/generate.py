@@ -217,11 +217,21 @@ class GenerateTask(InParts):
                 streams.parts(ranks().count), lambda own: self._cost(own, part, self._run_up(own))[0]
             )
             return math.fsum(shares)
-        state = self._run_up(streams)
-        total, final = self._cost(streams, part, state)
+        groups = streams.parts(ranks().count)
+        places = np.split(np.arange(len(streams.firsts)), np.cumsum([len(own.firsts) for own in groups])[:-1])
+
+        def cost_of(state: Any) -> tuple[float, Any]:
+            """The cost of all streams from their states on, shared out; and the states at their ends."""
+            shared = ranks().share(
+                range(len(groups)), lambda i: self._cost(groups[i], part, _rows(state, places[i], self.device))
+            )
+            return math.fsum(cost for cost, _ in shared), _joined([final for _, final in shared])
+
+        state = _joined(ranks().share(groups, self._run_up))
+        total, final = cost_of(state)
         for _ in range(len(streams.firsts) - 1):
             state = _handed_on(final, state)
-            before, (total, final) = total, self._cost(streams, part, state)
+            before, (total, final) = total, cost_of(state)
             if abs(total - before) <= AGREED * len(part):
                 break
         return total
@@ -314,6 +324,21 @@ def _scored_streams(part: range) -> _Streams:
     count = max(1, min(SCORED_STREAMS, len(part) // SHORTEST_SCORED))
     length = -(-len(part) // count)
     return _Streams(part.start - 1 + length * np.arange(count), length)
+
+
+def _rows(state: Any, rows: NDArray[np.int64], device: torch.device) -> Any:
+    """The states of these streams, on ``device``. Streams are dimension 1."""
+    if isinstance(state, Tensor):
+        return state[:, int(rows[0]) : int(rows[-1]) + 1].to(device)
+    return None if state is None else tuple(_rows(part, rows, device) for part in state)
+
+
+def _joined(states: Sequence[Any]) -> Any:
+    """The states of groups of streams as those of all."""
+    first = states[0]
+    if len(states) == 1 or first is None:
+        return first
+    return torch.cat(list(states), 1) if isinstance(first, Tensor) else tuple(map(_joined, zip(*states, strict=True)))
 
 
 def _handed_on(final: Any, initial: Any) -> Any:

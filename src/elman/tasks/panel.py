@@ -68,8 +68,9 @@ class Part:
         counts = np.maximum(end - first, 0)
         stops = np.cumsum(counts)
         total = int(stops[-1])
-        numbers = np.arange(total)
-        if total > most:
+        if total <= most:
+            numbers = np.arange(total)
+        else:
             cuts = np.linspace(0, total, most + 1).astype(np.int64)
             numbers = np.random.default_rng(0).integers(cuts[:-1], cuts[1:])
         series = np.searchsorted(stops, numbers, side="right")
