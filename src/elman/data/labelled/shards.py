@@ -28,12 +28,15 @@ Read = Callable[[Any, str], Labelled]  # what makes labelled sequences of a path
 def shards_of(source: Any, memory: int | None) -> list[str]:
     """The files that ``source`` is read from piece by piece; none where it is read at once.
 
-    That is a folder of tables, or a pattern of them, and with ``memory`` a single Parquet file too.
+    That is a folder of tables (one with .txt files is a folder of classes), or a pattern of them, and with ``memory`` a
+    single Parquet file too.
     """
     if not isinstance(source, str | os.PathLike):
         return []
     name = os.fspath(source)
     if os.path.isdir(name):
+        if any(path.suffix.lower() == ".txt" for path in Path(name).iterdir()):
+            return []
         return sorted(str(path) for path in Path(name).rglob("*") if path.suffix.lower() in ENDINGS)
     if any(sign in name for sign in PATTERN) and not os.path.exists(name):
         return sorted(path for path in glob.glob(name, recursive=True) if path.lower().endswith(ENDINGS))
