@@ -128,6 +128,15 @@ def test_names_in_the_folders_and_numbers_as_names(tmp_path):
     same(panel, read_panel(frame.with_columns(pl.col("shop").str.slice(1)), id="shop", time="day", target="sales"))
 
 
+def test_categories_are_names_and_notes_are_few(tmp_path):
+    frame = table([12] * 40)
+    gap = frame.filter(pl.int_range(pl.len()) % 12 != 5).with_columns(pl.col("shop").cast(pl.Categorical))
+    panel = read_panel(write(tmp_path / "p", gap, 3), id="shop", fill="previous")
+    assert panel.names == tuple(f"s{i}" for i in range(40))
+    assert panel.lengths.tolist() == [12] * 40
+    assert len(panel.notes) < 30
+
+
 def test_gaps_are_filled_and_named(tmp_path):
     frame = table([12, 9]).filter(pl.int_range(pl.len()) != 5)
     folder = write(tmp_path / "p", frame, 2)

@@ -50,6 +50,11 @@ def read_table(path: str | Path, encoding: str | None = None, separator: str | N
     """
     if not os.path.exists(path) and any(sign in str(path) for sign in PATTERN):
         return _matching(str(path), encoding, separator)
+    if os.path.isdir(path):
+        raise DataError(
+            f"{path}: is a folder; give a file of kind {KINDS}, or say with `id` which column tells the series in its "
+            "Parquet files apart"
+        )
     kind, raw = read_file(path, KINDS)
     if kind == ".parquet":
         return parquet_table(raw, str(path))

@@ -41,6 +41,7 @@ A_ROW = 128  # bytes that a row takes while it is sorted to its place
 SAMPLED = 10_000  # rows from which the columns are told apart
 ENDING = ".parquet"
 INDEX = "index"  # in place of a zone, where whole numbers take the place of dates
+NOTED = 20  # notes on single series
 TOLD = 10  # of how many files it is said how far reading is
 
 
@@ -160,7 +161,16 @@ class Pieces:
             "step": [step.count, step.unit, list(step.hours)] if step else None,
             "zone": zone,
             "source": self.source,
-            "notes": [*self.notes, f"{len(lengths)} series, told apart by column {self.id!r}", *notes],
+            "notes": [
+                *self.notes,
+                f"{len(lengths)} series, told apart by column {self.id!r}",
+                *list(notes)[:NOTED],
+                *(
+                    [f"as much was done to more series: {len(notes) - NOTED} notes are left out"]
+                    if len(notes) > NOTED
+                    else []
+                ),
+            ],
         }
 
     def _columns(self) -> tuple[str | None, str, tuple[str, ...]]:
@@ -202,6 +212,8 @@ class Pieces:
         if names.null_count():
             row = start + int(names.is_null().arg_max() or 0)
             raise DataError(f"{file}: row {row} (counted from 0): column {self.id!r} is empty; fill in the name")
+        if isinstance(names.dtype, pl.Categorical | pl.Enum):
+            names = names.cast(pl.String)
         kinds = names.unique(maintain_order=True)
         for name in kinds.to_list():
             self.numbers.setdefault(str(name), len(self.numbers))
