@@ -23,7 +23,7 @@ from elman.data import panel_in, read_panel
 from elman.data.series import folders
 from elman.data.series.folders import panel_of_files
 from elman.data.series.stored import StoredPanel
-from elman.errors import DataError
+from elman.errors import DataError, RunError
 from elman.jobs import PanelForecaster, load
 
 QUICK = {"cell": "rnn", "hidden": 4, "epochs": 2, "batch": 16, "horizon": 2}
@@ -220,13 +220,14 @@ def test_its_run_needs_the_folder_no_more(both, tmp_path):
     folder, stored, _ = both
     assert sorted(os.listdir(folder)) == ["at_once", "p", "stored"]
     (folder / "p").rename(tmp_path / "gone")
-    again = load(folder / "stored")
+    run = shutil.copytree(folder / "stored", tmp_path / "run")
+    again = load(run)
     assert np.array_equal(again.predict(3, levels=[80]).values, stored.predict(3).values)
     assert again.draw(tmp_path)
-    with open(folder / "stored" / "data.bin", "r+b") as file:
+    with open(run / "data.bin", "r+b") as file:
         file.write(b"changed")
-    with pytest.raises(Exception, match="is not the data of this run"):
-        load(folder / "stored")
+    with pytest.raises(RunError, match="is not the data of this run"):
+        load(run)
 
 
 def test_a_series_too_short_is_named(tmp_path):
@@ -256,3 +257,19 @@ def test_a_large_folder_trains_in_little_memory(tmp_path):
     command = [sys.executable, benchmark, "--folder", tmp_path, "--as", "pieces"]
     done = subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True)
     assert json.loads(done.stdout)["peak_mib"] < 1500
+
+
+def test_newer_files_go_on(both, tmp_path):
+    folder, *_ = both
+    newer = table([70, 101, 60]).sort("day", maintain_order=True)
+    ours, theirs = load(folder / "stored"), load(folder / "at_once")
+    ours.update(write(tmp_path / "q", newer, 3), run=tmp_path / "ours")
+    theirs.update(read_panel(newer, id="shop", time="day", target="sales"), run=tmp_path / "theirs")
+    for one, other in zip(ours.model.state_dict().values(), theirs.model.state_dict().values(), strict=True):
+        assert np.array_equal(one.numpy(), other.numpy())
+    again = load(tmp_path / "ours")
+    assert np.array_equal(again.predict(3).values, theirs.predict(3).values)
+    with open(tmp_path / "ours" / "data.safetensors", "r+b") as file:
+        file.write(b"damaged")
+    with pytest.raises(RunError):
+        load(tmp_path / "ours")

@@ -385,3 +385,72 @@ def test_straight_lines_that_drift_forecasts_without_error():
     assert result["baselines"]["drift"]["mase"] < 1e-9
     assert np.isfinite(result["verdict"]["ratio"])
     assert "good" in result["verdict"]["words"] or "worse" in result["verdict"]["words"]
+
+
+# Newer data
+
+
+def grown(more=20, seed=0):
+    """The same series and what came after, and one that is new."""
+    longer = waves({name: n + more for name, n in LENGTHS.items()}, seed)
+    return {name: np.concatenate([waves()[name], longer[name][-more:]]) for name in LENGTHS} | {"new": longer["a"][:50]}
+
+
+def test_newer_data_goes_on_from_the_weights(tmp_path):
+    forecaster = PanelForecaster(**QUICK, horizon=3)
+    forecaster.fit(waves(), run=tmp_path / "r")
+    before = {name: weight.clone() for name, weight in forecaster.model.state_dict().items()}
+    old = forecaster.task
+    seen = []
+    loss = type(old).loss
+
+    def watched(self, batch, state=None):
+        if not seen:
+            seen.append({name: weight.clone() for name, weight in self.model.state_dict().items()})
+        return loss(self, batch, state)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(old), "loss", watched)
+        history = forecaster.update(grown(), run=tmp_path / "s", recipe={"epochs": 3})
+    assert history.epochs == 3
+    assert all(torch.equal(seen[0][name], before[name]) for name in before if "weight" in name)
+    assert forecaster.panel.names == ("a", "b", "c", "new")
+    assert [blend is one for blend, one in zip(forecaster.task.blends, old.blends, strict=False)] == [True] * 3
+    assert forecaster.task.blends[3].reach <= forecaster.config.context
+    assert forecaster.predict(3).values.shape == (4, 3)
+    again = load(tmp_path / "s")
+    assert np.array_equal(again.predict(3).values, forecaster.predict(3).values)
+
+
+def test_an_update_that_was_stopped_goes_on_from_the_same_weights(tmp_path):
+    first = PanelForecaster(**QUICK, horizon=3)
+    first.fit(waves(), run=tmp_path / "r")
+    whole = load(tmp_path / "r")
+    whole.update(grown(), run=tmp_path / "whole", recipe={"epochs": 3})
+
+    class Stopped(Exception):
+        pass
+
+    def stop(*_):
+        raise Stopped
+
+    cut = load(tmp_path / "r")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("elman.training.loop.Training.train_step", stop)
+        with pytest.raises(Stopped):
+            cut.update(grown(), run=tmp_path / "cut", recipe={"epochs": 3})
+    again, _ = PanelForecaster.resume(tmp_path / "cut")
+    for one, other in zip(again.model.state_dict().values(), whole.model.state_dict().values(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_newer_data_on_the_command_line(elman, tmp_path):
+    file = long_table(tmp_path, waves())
+    train = ["--id", "shop", "--cell", "rnn", "--hidden", 4, "--epochs", 1, "--horizon", 2]
+    assert elman("train", "forecast", file, *train, "-o", tmp_path / "r")[0] == 0
+    newer = long_table(tmp_path, grown())
+    code, out, err = elman("update", tmp_path / "r", "--data", newer, "--epochs", 2, "--json")
+    assert code == 0, err
+    result = json.loads(out)
+    assert result["epochs"] == 2
+    assert elman("forecast", result["run"])[1].count("new,") == 2

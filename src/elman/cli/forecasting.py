@@ -83,10 +83,14 @@ def _next(job: Any, out: Path) -> str:
     return f"{test}elman forecast {out}"
 
 
-def _job() -> Any:
-    from elman.jobs import Forecaster
+def _forecaster(run: Path) -> Any:
+    """The job of a run, of one series or many. Raises :class:`ElmanError` for a run that forecasts nothing."""
+    from elman import jobs
 
-    return Forecaster
+    job = jobs.load(run)
+    if job.command != "forecast":
+        raise ElmanError(f"{run}: is a run of task '{job.task_name()}', and forecasts nothing")
+    return job
 
 
 @options.takes(options.reading())
@@ -105,14 +109,11 @@ def forecast(
         elman forecast runs/sales-gru --steps 12 --levels 80,95
         elman forecast runs/sales-gru --data newer.csv -o forecast.csv
     """
-    from elman import jobs
 
     if data is None and choices:
         raise ElmanError(f"`{next(iter(choices))}` says how to read --data, which is not given")
     asked = [] if levels is None else options.numbers("--levels", levels)
-    job = jobs.load(run)
-    if job.command != "forecast":
-        raise ElmanError(f"{run}: is a run of task '{job.task_name()}', and forecasts nothing")
+    job = _forecaster(run)
     continuation = job.predict(steps, data, levels=asked, **choices)
     table = continuation.table()
     rows = list(zip(*table.values(), strict=True))
@@ -164,7 +165,7 @@ def update(
         raise ElmanError("--data is missing: the newer series")
     reading, recipe = options.parted(choices, ReadConfig)
     folder = out or next(f for f in _numbered(run) if not f.exists())
-    forecaster = _job().load(run)
+    forecaster = _forecaster(run)
     history = forecaster.update(data, run=folder, report=Progress(), recipe=recipe, **reading)
     for note in forecaster.notes:
         console.say(f"note: {note}")

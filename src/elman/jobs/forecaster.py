@@ -25,7 +25,7 @@ from elman.insight import Sample
 from elman.jobs.baselines import baselines, rounding_of, verdict
 from elman.jobs.config import NetworkConfig, picked
 from elman.jobs.continuations import Continuation
-from elman.jobs.job import Job, JobRun
+from elman.jobs.job import Job, JobRun, begin_at, begun_at
 from elman.jobs.settling import percents, settled, warnings_of, whole_steps
 from elman.jobs.shown import forecast as shown
 from elman.linear import Blend
@@ -36,7 +36,6 @@ from elman.training import History, Progress, Recipe, Run, checked
 
 Array = NDArray[np.float64]
 STEPS = 10  # forecast unless told
-BEGUN_AT = "begun_at."  # before the names of weights that a training began at
 OF_TEXT = ("encoding", "separator", "decimal")  # what is said of files of text alone
 NAMED_SOURCE = re.compile(r"(wave|fred):", re.IGNORECASE)
 
@@ -145,8 +144,7 @@ class Forecaster(Job[ForecastTask]):
         arrays, facts = task.series.to_arrays()
         lines = [blend.to_dict() for blend in task.blends]
         kept = self._kept(data=facts, scaler=task.scaler.to_dict(), lines=lines, reading=self.reading)
-        begun = {f"{BEGUN_AT}{name}": weight.cpu().numpy() for name, weight in weights.items()}
-        return Run.create(run, kept, arrays | begun)
+        return Run.create(run, kept, arrays | begun_at(weights))
 
     def update(
         self,
@@ -192,9 +190,7 @@ class Forecaster(Job[ForecastTask]):
         blends = [Blend.from_dict(facts) for facts in run.config.lines]
         self.reading = run.config.reading
         task = self._build(series, self.config, Scaler.from_dict(run.config.scaler), blends)
-        begun = {k: torch.from_numpy(v) for k, v in run.arrays().items() if k.startswith(BEGUN_AT)}
-        if begun:
-            task.model.load_state_dict({name.removeprefix(BEGUN_AT): value for name, value in begun.items()})
+        begin_at(task.model, run.arrays())
         return task
 
     def _build(self, series: Series, config: ForecastConfig, scaler: Scaler, blends: Sequence[Blend]) -> ForecastTask:

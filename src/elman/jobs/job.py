@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from elman.errors import ElmanError, ExportError, RunError, nearest
 from elman.insight import Sample
@@ -21,6 +23,21 @@ Task = TypeVar("Task", bound=Trainable)
 # What building a job from a config.json raises that somebody wrote in, or from another version's.
 JOBS: dict[str, type[Job]] = {}  # by the name of their task; see Job
 MISFITS = (ElmanError, KeyError, IndexError, TypeError, ValueError)
+
+
+BEGUN_AT = "begun_at."  # before the names of weights that a training began at
+
+
+def begun_at(weights: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
+    """The ``weights`` that a training begins at, as a run keeps them; none where they are those of the seed."""
+    return {f"{BEGUN_AT}{name}": weight.cpu().numpy() for name, weight in weights.items()}
+
+
+def begin_at(model: nn.Module, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Give ``model`` the weights that its training began at, where its run keeps such."""
+    begun = {k.removeprefix(BEGUN_AT): torch.from_numpy(v) for k, v in arrays.items() if k.startswith(BEGUN_AT)}
+    if begun:
+        model.load_state_dict(begun)
 
 
 class JobRun(RunConfig):

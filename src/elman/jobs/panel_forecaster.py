@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from elman.choices.forecast import LEVELS, USUAL_OF_MANY, ForecastConfig
 from elman.choices.reading import ReadConfig, read_choices
@@ -20,7 +21,7 @@ from elman.errors import DataError, ElmanError
 from elman.insight import Sample
 from elman.jobs.config import NetworkConfig, picked
 from elman.jobs.continuations import Continuations
-from elman.jobs.job import Job, JobRun
+from elman.jobs.job import Job, JobRun, begin_at, begun_at
 from elman.jobs.panel_scores import score_of_panel
 from elman.jobs.settling import MOST_STEPS, percents, whole_steps
 from elman.jobs.shown import panel as shown
@@ -30,7 +31,7 @@ from elman.metrics import check_levels, half_widths
 from elman.tasks.forecast_networks import NetworkOnLine, inputs_of
 from elman.tasks.panel import PanelTask, Part, ends
 from elman.training import History, Progress, Recipe, Run, checked
-from elman.training.run import LARGE
+from elman.training.run import DATA, LARGE
 
 Array = NDArray[np.float64]
 LOOKED_AT = 64  # series that the season is found in
@@ -126,10 +127,7 @@ class PanelForecaster(Job[PanelTask]):
                 raise DataError(f"`segment`: got {segment}, more than the context of {context}; want fewer")
             self.config = self._asked.model_copy(update={"season": season, "context": context, "segment": segment})
             task = self._build(panel, blends)
-            self.run = None if run is None else self._create(run, task)
-            if self.run is not None and isinstance(panel, StoredPanel):
-                task.moved(StoredPanel(self.run.path / LARGE, panel.facts()))
-            self._task = task
+            self._begin(task, run)
         return self._trained(report)
 
     def _long_enough(self, panel: Panel) -> Panel:
@@ -151,23 +149,94 @@ class PanelForecaster(Job[PanelTask]):
         self._skipped = tuple(names)
         return panel.taken(np.flatnonzero(~short).tolist())
 
-    def _create(self, run: str | os.PathLike[str], task: PanelTask) -> Run[Any]:
+    def update(
+        self,
+        data: Any,
+        run: str | os.PathLike[str] | None = None,
+        report: Progress | None = None,
+        *,
+        recipe: Mapping[str, Any] | None = None,
+        **reading: Any,
+    ) -> History:
+        """Continue training on newer data, which contains the older values of its series too.
+
+        It is read as the first was, and as ``reading`` says. The network begins at its weights; the context, the season
+        and the members of each line stay, and series that are new get a line of their own. Series that are no longer
+        there are left out. ``recipe`` changes fields of the :class:`Recipe`; what is trained is kept in the folder
+        ``run``, a new one. Raises as :meth:`fit`.
+
+        >>> panel = {name: np.sin(np.arange(60.0) / 3 + ord(name)) for name in "ab"}
+        >>> forecaster = PanelForecaster("rnn", hidden=4, epochs=1)
+        >>> history = forecaster.fit(panel)
+        >>> forecaster.update(panel | {"c": np.sin(np.arange(70.0) / 3)}, recipe={"epochs": 2}).epochs
+        2
+        """
+        changed = checked(Recipe, self.recipe.model_dump() | dict(recipe or {}))
+        changed.torch_device()
+        weights, old = self.task.model.state_dict(), self.task
+        with self._undone_on_failure():
+            panel = self._long_enough(self._newer(data, reading, run, report))
+            self.recipe = changed
+            number = {name: i for i, name in enumerate(old.panel.names)}
+            blends = self._lines_of(panel, [number.get(name) for name in panel.names])
+            task = self._build(panel, blends)
+            task.model.load_state_dict(weights)
+            self._begin(task, run, weights)
+        return self._trained(report)
+
+    def _lines_of(self, panel: Panel, places: Sequence[int | None]) -> list[Blend]:
+        """The lines of series that were trained on at these ``places``; of the others new ones."""
+        new = np.array([i for i, place in enumerate(places) if place is None], dtype=np.int64)
+        training, known = ends(panel.lengths, self.config)
+        longest = np.minimum(training - self.config.horizon, self.config.settled_context)[new]
+        columns = panel.columns().until(known).taken(new)
+        season = self.config.season or 0
+        chosen = iter(choose_many(columns, self.config.horizon, season, longest.tolist()) if len(new) else ())
+        return [next(chosen) if place is None else self.task.blends[place] for place in places]
+
+    def _newer(
+        self,
+        data: Any,
+        reading: Mapping[str, Any],
+        run: str | os.PathLike[str] | None = None,
+        report: Progress | None = None,
+    ) -> Panel:
+        """Newer ``data``, read as the first was."""
+        if isinstance(data, Panel | Mapping):
+            return read_panel(data, **reading)
+        beside = None if run is None else Path(run).absolute().parent
+        told = self.reading.model_dump(exclude_none=True) | dict(reading)
+        return read_panel(data, beside=beside, report=said(report), **told)
+
+    def _begin(
+        self, task: PanelTask, run: str | os.PathLike[str] | None, weights: Mapping[str, Tensor] | None = None
+    ) -> None:
+        """Take ``task``, and keep it in the folder ``run`` if there is to be one, with the ``weights`` it begins at."""
+        self.run = None if run is None else self._create(run, task, begun_at(weights or {}))
+        if self.run is not None and isinstance(task.panel, StoredPanel):
+            task.moved(StoredPanel(self.run.path / LARGE, task.panel.facts()))
+        self._task = task
+
+    def _create(self, run: str | os.PathLike[str], task: PanelTask, begun: dict[str, NDArray[Any]]) -> Run[Any]:
         unique = list({id(blend): blend for blend in task.blends}.values())
         number = {id(blend): i for i, blend in enumerate(unique)}
         lines = [blend.to_dict() for blend in unique]
         line_of = [number[id(blend)] for blend in task.blends]
         own = {"lines": lines, "line_of": line_of, "reading": self.reading}
         if isinstance(task.panel, StoredPanel):
-            return Run.create(run, self._kept(data=task.panel.facts(), **own), write=task.panel.link)
+            return Run.create(run, self._kept(data=task.panel.facts(), **own), begun or None, task.panel.link)
         arrays, facts = task.panel.to_arrays()
-        return Run.create(run, self._kept(data=facts, **own), arrays)
+        return Run.create(run, self._kept(data=facts, **own), arrays | begun)
 
     def _restored(self, run: Run[PanelRun]) -> PanelTask:
         self._asked, self.reading = self.config, run.config.reading
         blends = [Blend.from_dict(facts) for facts in run.config.lines]
         facts = run.config.data
         panel = StoredPanel(run.large(), facts) if "count" in facts else Panel.from_arrays(run.arrays(), facts)
-        return self._build(panel, [blends[i] for i in run.config.line_of])
+        task = self._build(panel, [blends[i] for i in run.config.line_of])
+        if (run.path / DATA).exists():
+            begin_at(task.model, run.arrays())
+        return task
 
     def _build(self, panel: Panel, blends: Sequence[Blend]) -> PanelTask:
         segment = self.config.segment or 1
@@ -250,8 +319,7 @@ class PanelForecaster(Job[PanelTask]):
         steps = self.config.horizon if steps is None else whole_steps(steps)
         task, panel = self.task, self.panel
         if data is not None:
-            said = self.reading.model_dump(exclude_none=True) | reading
-            panel = read_panel(data, **({} if isinstance(data, Panel | Mapping) else said))
+            panel = self._newer(data, reading)
         chosen = self._numbers(panel)
         order = np.argsort(chosen, kind="stable")
         read = np.maximum(task.reach, task.context)

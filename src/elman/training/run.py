@@ -305,12 +305,12 @@ def _data_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
 
 
 def _checksum(folder: Path) -> str | None:
-    """The SHA-256 of the data in ``folder``, if any."""
-    path = next((folder / name for name in (DATA, LARGE) if is_there(folder / name)), None)
-    if path is None:
-        return None
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """The SHA-256 of the data in ``folder``, if any; of two files that of theirs, one after the other."""
+    digests = []
+    for path in (folder / name for name in (DATA, LARGE) if is_there(folder / name)):
+        with open(path, "rb") as file:
+            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return hashlib.sha256("".join(digests).encode()).hexdigest() if len(digests) > 1 else next(iter(digests), None)
 
 
 @contextmanager
