@@ -147,6 +147,13 @@ def test_what_cannot_be_read_is_named(tmp_path, files, reading, message):
     assert not list((tmp_path / "beside").glob("*")) if (tmp_path / "beside").exists() else True
 
 
+def test_files_without_rows_are_said(tmp_path):
+    write(tmp_path / "s", texts(2)[:0], 2)
+    with pytest.raises(DataError, match="its files have no rows"):
+        read_labelled(tmp_path / "s", beside=tmp_path / "beside")
+    assert not list((tmp_path / "beside").iterdir())
+
+
 def test_memory_is_of_folders_and_parquet(tmp_path):
     with pytest.raises(DataError, match=r"`memory`: is of folders"):
         read_labelled(texts(9), memory=100)

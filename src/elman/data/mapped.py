@@ -7,16 +7,19 @@ of it what there is room for.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from elman.errors import DataError
+from elman.ranks import ranks
 
+T = TypeVar("T")
 Index = slice | NDArray[np.int64]
 
 
@@ -77,6 +80,34 @@ class Mapped:
 def _read(file: Any, count: int, place: int) -> bytes:
     file.seek(place)
     return bytes(file.read(count))
+
+
+def written_once(source: str, beside: Path | None, write: Callable[[Path], T]) -> tuple[Path, T, Any]:
+    """Have rank 0 write a temporary file in ``beside`` (or where the system has such), which all ranks read.
+
+    Returns its path, what ``write`` gave, and what keeps the file, on rank 0: it goes with that. Raises
+    :class:`DataError`, naming the ``source``, where there is no room.
+    """
+    folder: Any = None
+
+    def written() -> tuple[Path, T]:
+        nonlocal folder
+        try:
+            if beside is not None:
+                beside.mkdir(parents=True, exist_ok=True)
+            folder = tempfile.TemporaryDirectory(prefix=".elman-", suffix=".tmp", dir=beside)
+            path = Path(folder.name, "data")
+            return path, write(path)
+        except OSError as error:
+            raise DataError(f"{source}: its copy cannot be written: {error.strerror or error}") from error
+
+    try:
+        path, result = ranks().agree(written)
+    except BaseException:
+        if folder is not None:
+            folder.cleanup()
+        raise
+    return path, result, folder
 
 
 Flat = NDArray[np.float64] | Mapped

@@ -118,7 +118,8 @@ class PanelTask(InParts):
         self.context: int = config.settled_context
         self.horizon: int = config.horizon
         self.training_end, self.known_end = ends(panel.lengths, config)
-        self.columns: Columns = panel.columns()
+        self.whole: Columns = panel.columns()
+        self.columns: Columns = self.whole
         self.shift, self.scale = self._scales()
         self.reach: NDArray[Any] = np.array([blend.reach for blend in self.blends])
         self._fitted: dict[str, dict[int, Line]] = {"training": {}, "known": {}, "all": {}}
@@ -159,7 +160,8 @@ class PanelTask(InParts):
 
     def moved(self, panel: Panel) -> None:
         """Take the same values from ``panel``."""
-        self.panel, self.columns = panel, panel.columns()
+        self.panel = panel
+        self.whole = self.columns = panel.columns()
 
     # Lines
 
@@ -172,7 +174,7 @@ class PanelTask(InParts):
         if number not in kept:
             stops = {"training": self.training_end, "known": self.known_end, "all": self.panel.lengths}[before]
             read = max(MOST_FITTED // len(stops), 10 * int(self.reach[number] + self.horizon))
-            line = self.blends[number].fit(self.panel.columns().until(stops).last(number, read))
+            line = self.blends[number].fit(self.whole.until(stops).last(number, read))
             if (len(kept) + 1) * line.weights.size > MOST_WEIGHTS:
                 return line
             kept[number] = line

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,9 @@ from elman.choices.reading import MEMORY
 from elman.data.labelled.labelled import Labelled
 from elman.data.labelled.parts import Parted
 from elman.data.labelled.stored import Places, StoredSequences, bytes_of
-from elman.data.mapped import Mapped
+from elman.data.mapped import Mapped, written_once
 from elman.data.tables import PATTERN, first_line
 from elman.errors import DataError
-from elman.ranks import ranks
 
 ENDINGS = (".parquet", ".jsonl", ".csv", ".tsv")
 A_BYTE = 16  # bytes that a byte of a Parquet file takes while it is read
@@ -48,25 +46,13 @@ def read_shards(source: str, files: Sequence[str], memory: int | None, read: Rea
 
     Raises :class:`DataError` for files whose sequences are not of one kind.
     """
-    folder: Any = None
-
-    def written() -> tuple[Path, dict[str, Any]]:
-        nonlocal folder
-        if beside is not None:
-            beside.mkdir(parents=True, exist_ok=True)
-        try:
-            folder = tempfile.TemporaryDirectory(prefix=".elman-", suffix=".tmp", dir=beside)
-            path = Path(folder.name, "sequences")
-            return path, _write(path, files, (memory or MEMORY) << 20, read)
-        except OSError as error:
-            raise DataError(f"{source}: its copy cannot be written: {error.strerror or error}") from error
-
-    path, found = ranks().agree(written)
+    size = (memory or MEMORY) << 20
+    path, found, folder = written_once(source, beside, lambda path: _write(path, source, files, size, read))
     sequences = StoredSequences.of(path, found["stops"], found["channels"], folder)
     return Labelled(sequences, found["labels"], source, Places.of(found["rows"]), found["notes"])
 
 
-def _write(path: Path, files: Sequence[str], memory: int, read: Read) -> dict[str, Any]:
+def _write(path: Path, source: str, files: Sequence[str], memory: int, read: Read) -> dict[str, Any]:
     labels: list[str] = []
     same: dict[str, str] = {}  # a label is kept once
     stops: list[np.ndarray[Any, Any]] = []
@@ -87,7 +73,8 @@ def _write(path: Path, files: Sequence[str], memory: int, read: Read) -> dict[st
             notes |= dict.fromkeys(piece.notes)
         out.flush()
         os.fsync(out.fileno())
-    assert first is not None
+    if first is None:
+        raise DataError(f"{source}: its files have no rows")
     return {
         "stops": np.concatenate(stops),
         "channels": first.channels,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import glob
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elman.choices.reading import MEMORY, ReadConfig
-from elman.data.mapped import Mapped
+from elman.data.mapped import Mapped, written_once
 from elman.data.parsing import Rows, shown
 from elman.data.series import calendar, columns, dates, forms
 from elman.data.series.calendar import Step
@@ -31,7 +30,6 @@ from elman.data.series.series import Series
 from elman.data.series.stored import NO_ANCHOR, Places, StoredPanel
 from elman.data.tables import PATTERN, Table, first_line, frame_table
 from elman.errors import DataError
-from elman.ranks import ranks
 
 if TYPE_CHECKING:
     import polars as pl
@@ -65,6 +63,7 @@ def panel_of_files(
     They are written to a temporary folder in ``beside``, or where the system has such. ``report`` is told how far
     reading is. Raises :class:`DataError` naming the file, or the series, at fault.
 
+    >>> import tempfile
     >>> import polars as pl
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     for month in (1, 2):
@@ -75,20 +74,8 @@ def panel_of_files(
     >>> [series.values[:, 0].tolist() for series in panel.series], str(panel.step)
     ([[1.0, 2.0], [2.0, 4.0]], '1mo')
     """
-    folder: Any = None
-
-    def written() -> tuple[Path, dict[str, Any]]:
-        nonlocal folder
-        if beside is not None:
-            beside.mkdir(parents=True, exist_ok=True)
-        try:
-            folder = tempfile.TemporaryDirectory(prefix=".elman-", suffix=".tmp", dir=beside)
-            path = Path(folder.name, "panel")
-            return path, Pieces(os.fspath(source), config, report).write(path)
-        except OSError as error:
-            raise DataError(f"{os.fspath(source)}: its copy cannot be written: {error.strerror or error}") from error
-
-    path, facts = ranks().agree(written)
+    name = os.fspath(source)
+    path, facts, folder = written_once(name, beside, lambda path: Pieces(name, config, report).write(path))
     return StoredPanel(path, facts, folder)
 
 
