@@ -133,9 +133,8 @@ class Training(Standing):
         self.model.train()
         self.ranks.align(self.model.state_dict().values())
         taken = self.within.steps
-        if (
-            not self.ranks.first and not taken
-        ):  # what a rank draws itself, such as dropout, depends on seed, rank, epoch
+        if not self.ranks.first and not taken:
+            # What a rank draws itself, such as dropout, depends on seed, rank and epoch alone.
             torch.manual_seed(hash((self.recipe.seed, self.ranks.rank, epoch)) % 2**63)
         losses, norms = self.within.losses, self.within.norms
         first = self.ranks.rank * self.recipe.accumulate
