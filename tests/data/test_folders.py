@@ -259,6 +259,13 @@ def test_a_large_folder_trains_in_little_memory(tmp_path):
     assert json.loads(done.stdout)["peak_mib"] < 1500
 
 
+def test_how_much_is_read_at_once_is_not_said_of_newer_data(tmp_path):
+    frame = table([60, 70])
+    forecaster = PanelForecaster(**QUICK)
+    forecaster.fit(write(tmp_path / "p", frame, 2), id="shop", memory=100)
+    assert np.array_equal(forecaster.predict(2, frame).values, forecaster.predict(2).values)
+
+
 def test_newer_files_go_on(both, tmp_path):
     folder, *_ = both
     newer = table([70, 101, 60]).sort("day", maintain_order=True)

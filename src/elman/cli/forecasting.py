@@ -109,7 +109,6 @@ def forecast(
         elman forecast runs/sales-gru --steps 12 --levels 80,95
         elman forecast runs/sales-gru --data newer.csv -o forecast.csv
     """
-
     if data is None and choices:
         raise ElmanError(f"`{next(iter(choices))}` says how to read --data, which is not given")
     asked = [] if levels is None else options.numbers("--levels", levels)

@@ -112,7 +112,8 @@ class PanelForecaster(Job[PanelTask]):
         with self._undone_on_failure():
             beside = None if run is None else Path(run).absolute().parent
             panel = self._long_enough(read_panel(data, beside=beside, report=said(report), **reading))
-            self.reading = read_choices(reading)
+            # How much is read at once is of this call; newer data may be of another kind.
+            self.reading = read_choices({name: value for name, value in reading.items() if name != "memory"})
             training, known = ends(panel.lengths, self._asked)
             columns = panel.columns().until(known)
             season = self._asked.season

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -154,13 +154,3 @@ class Background:
 def copied(tensors: Mapping[str, Tensor]) -> Tensors:
     """Copies on the CPU, which training does not change."""
     return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
-
-
-def gathered(parts: Sequence[Sequence[Any]]) -> list[Any]:
-    """The states of all parts of a batch, of every process after the other; on the CPU."""
-    return [None if state is None else moved(state, torch.device("cpu")) for own in parts for state in own]
-
-
-def moved(state: Any, device: torch.device) -> Any:
-    """A state on ``device``."""
-    return state.to(device) if isinstance(state, Tensor) else tuple(moved(part, device) for part in state)

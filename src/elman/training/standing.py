@@ -32,7 +32,7 @@ from elman.training.contract import History, Trainable
 from elman.training.optimizer import adamw
 from elman.training.progress import Progress
 from elman.training.run import CHECKPOINT, Run
-from elman.training.saving import Background, Pace, Within, copied, gathered
+from elman.training.saving import Background, Pace, Within, copied
 
 
 class Standing:
@@ -131,7 +131,7 @@ class Standing:
         self.within.steps, self.within.seconds = steps, time.perf_counter() - self.begun
         self.within.health = self.health.noted()
         each = self.ranks.share(range(self.ranks.count), lambda rank: (states, torch.get_rng_state()))
-        self.within.states = gathered([own for own, _ in each])
+        self.within.states = [state for own, _ in each for state in own]
         tensors = {"random.shuffle": drawn} | under("within", self.within.tensors())
         tensors |= under("ranks", {str(rank): random for rank, (_, random) in enumerate(each)})
         own, metadata = self._saved(tensors, within=self.within.numbers())
