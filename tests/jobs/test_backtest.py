@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from elman.cli import run as command
 from elman.data import Series
 from elman.errors import DataError, ElmanError
-from elman.jobs import Forecaster, backtest
+from elman.jobs import Forecaster, PanelForecaster, backtest, backtest_panel
 from elman.metrics import mase, mse
 
 QUICK = {"hidden": 3, "epochs": 1}
@@ -132,3 +133,82 @@ def test_the_command_writes_every_forecast_and_a_picture(elman):
     assert "pictures are .png or .svg" in err
     code, _, err = elman("backtest", "d.csv", "--first", 40)
     assert (code, "--first: the first origin has 40 of 28 values" in err) == (2, True)
+
+
+# Many series
+
+
+def several(seed=0, lengths=(80, 95, 60)):
+    panel = {}
+    for k, n in enumerate(lengths):
+        t, random = np.arange(float(n)), np.random.default_rng(seed + k)
+        panel["abc"[k]] = 20 * k + t / (k + 2) + 5 * np.sin(2 * np.pi * t / 6) + random.normal(size=n)
+    return panel
+
+
+def test_each_of_many_series_is_forecast_from_its_own_origins():
+    panel = several()
+    found = backtest_panel(panel, 4, every=5, **QUICK)
+    assert set(found.plain) == {"persistence", "drift", "seasonal_naive", "autoregression"}
+    for s, (name, values) in enumerate(panel.items()):
+        own = found.part.origin[found.part.series == s]
+        begin = len(values) - len(values) // 5
+        assert own.tolist() == list(range(begin, len(values) - 3, 5))
+        for origin, truth in zip(own, found.truth[found.part.series == s], strict=True):
+            assert np.array_equal(truth, values[origin : origin + 4]), name
+    assert found.scores()["windows"] == len(found.part)
+    assert len(found.table()["id"]) == found.truth.size
+
+
+def test_without_refitting_many_series_go_on_from_one_network():
+    panel = several()
+    found = backtest_panel(panel, 4, every=5, **QUICK)
+    forecaster = PanelForecaster(horizon=4, split=(90, 10, 0), **QUICK)
+    forecaster.fit({name: values[: len(values) - len(values) // 5] for name, values in panel.items()})
+    for s, name in enumerate(panel):
+        for i in np.flatnonzero(found.part.series == s):
+            known = {name: panel[name][: found.part.origin[i]]}
+            assert found.prediction[i] == pytest.approx(forecaster.predict(4, known).values[0], rel=1e-6)
+
+
+@pytest.mark.full
+@settings(deadline=None, max_examples=6)
+@given(refit=st.booleans(), cut=st.integers(0, 16), seed=st.integers(0, 9))
+def test_no_later_value_of_any_series_changes_a_forecast(refit, cut, seed):
+    panel, changed = several(seed), several(seed)
+    for name, values in changed.items():  # from so many values behind the first origin on
+        begin = len(values) - len(values) // 5 + cut
+        values[begin:] += np.random.default_rng(seed).normal(size=len(panel[name][begin:])) * 1e3
+    one, two = (backtest_panel(data, 3, every=4, refit=refit, **QUICK) for data in (panel, changed))
+    begins = np.array([len(values) - len(values) // 5 for values in panel.values()])
+    before = one.part.origin - begins[one.part.series] <= cut
+    assert before.any()
+    assert np.array_equal(one.prediction[before], two.prediction[before])
+    for name in ("persistence", "drift", "seasonal_naive"):
+        assert np.array_equal(one.plain[name][before], two.plain[name][before])
+
+
+def test_many_series_on_the_command_line(tmp_path, capsys):
+    rows = ["shop,day,sales"]
+    for k, (name, values) in enumerate(several().items()):
+        days = np.datetime64("2024-01-01") + np.arange(len(values)) + k
+        rows += [f"{name},{day},{value:.4f}" for day, value in zip(days, values, strict=True)]
+    (tmp_path / "shops.csv").write_text("\n".join(rows) + "\n")
+    told = ["backtest", str(tmp_path / "shops.csv"), "--id", "shop", "--target", "sales", "--horizon", "4"]
+    quick = ["--hidden", "3", "--epochs", "1"]
+    files = ["-o", str(tmp_path / "every.csv"), "--plot", str(tmp_path / "a.png")]
+    assert command([*told, *quick, *files, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["task"] == "backtests"
+    assert result["series"] == 3
+    with open(tmp_path / "every.csv") as file:
+        table = list(csv.DictReader(file))
+    assert list(table[0])[:6] == ["id", "origin", "step", "date", "truth", "mean"]
+    assert len(table) == 4 * result["windows"]
+    assert (tmp_path / "a.png").stat().st_size > 5000
+    assert command([*told, *quick, "--first", "58"]) == 2
+    assert "series 'c' has 60 values, and the first origin has 58 before it and 4 after" in capsys.readouterr().err
+    assert command([*told, *quick, "--first", "58", "--short", "skip", "--every", "9"]) == 0
+    assert "2 series" in capsys.readouterr().out
+    assert command([*told, *quick, "--every", "0"]) == 2
+    assert "`every`" not in capsys.readouterr().err

@@ -102,7 +102,7 @@ def test_intervals_of_the_test_part_know_nothing_of_it():
         forecaster.fit(Series(series, ("walk",)))
         part = forecaster.test_part()
         known = int(part.first[0])
-        widths.append(forecaster.widths(forecaster.series.values, part.first[:1], 4, [80], known)[80.0])
+        widths.append(forecaster.widths(forecaster.series, part.first[:1], 4, [80], known)[80.0])
     assert np.array_equal(*widths)
 
 

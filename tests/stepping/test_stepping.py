@@ -48,10 +48,12 @@ def test_steps_of_float32_are_as_near_as_the_sequence(key):
     layer, exact = network(key, torch.float32), network(key)
     exact.load_state_dict({name: value.double() for name, value in layer.state_dict().items()})
     x, extras = sequence(layer)
-    want = exact(x.double(), **{k: v.double() for k, v in extras.items()})[0]
-    own = (layer(x, **extras)[0] - want).abs().max()
-    found = (stepped(layer, x, extras)[0] - want).abs().max()
-    assert found <= 4 * own + 1e-6
+    own, found = [], []
+    for scale in (0.8, 0.9, 1.0, 1.1, 1.2):  # one sequence alone may err little by chance
+        want = exact(scale * x.double(), **{k: v.double() for k, v in extras.items()})[0]
+        own.append((layer(scale * x, **extras)[0] - want).abs().max())
+        found.append((stepped(layer, scale * x, extras)[0] - want).abs().max())
+    assert max(found) <= 4 * max(own) + 1e-6
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,9 @@ class ForecastConfig(BaseModel):
     horizon: int = Field(1, ge=1, description="values to forecast at once")
     split: tuple[float, float, float] = Field((70, 10, 20), description="percentages for training, validation and test")
     season: int | None = Field(None, ge=0, description="steps in a season; 0: none [found in the data]")
+    calendar: Literal["auto", "none"] = Field(
+        "auto", description="auto: use what dates say of working days, leap days, Easter, the time of the year; or none"
+    )
     strategy: Literal["direct", "recursive"] = Field(
         "direct", description="direct: the whole horizon at once; recursive: one step, fed back"
     )

@@ -27,6 +27,10 @@ class ReadConfig(BaseModel):
 
     target: tuple[str, ...] | None = Field(None, description="column to read; repeat for several")
     time: str | None = Field(None, description="column of dates; none: no dates, rows in file order")
+    known: tuple[str, ...] | None = Field(
+        None, description="column known ahead of time, such as a price or a holiday; repeat for several"
+    )
+    past: tuple[str, ...] | None = Field(None, description="column known up to now, such as the weather; repeat")
     id: str | None = Field(None, description="column that tells several series apart, or COLUMN=NAME for one of them")
     date_format: str | None = Field(
         None, description="format of the dates: %d/%m/%Y, unix, unix_ms, excel, year, index, ..."
@@ -41,7 +45,12 @@ class ReadConfig(BaseModel):
         None, ge=16, description=f"MiB of memory for reading Parquet files piece by piece [{MEMORY}, of a folder]"
     )
 
-    @field_validator("target", mode="before")
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """The columns of covariates."""
+        return (*(self.known or ()), *(self.past or ()))
+
+    @field_validator("target", "known", "past", mode="before")
     @classmethod
     def _one_or_several(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value or None

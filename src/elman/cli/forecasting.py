@@ -193,25 +193,31 @@ def backtest(
 
     Examples:
         elman backtest sales.csv --horizon 12 --every 3 --plot backtest.png
+        elman backtest shops.csv --id shop --time day --target sales --horizon 7 -o every.csv
     """
     from elman import jobs, pictures
+    from elman.data import panel_in
 
     if data is None:
         raise ElmanError("DATA is missing: a file, wave:sine, wave:combined, or fred:GS10")
     if plot is not None:
         pictures.picture_path(plot)
     reading, choices = options.parted(choices, ReadConfig)
+    choices |= {"first": first, "every": every, "refit": refit, "more": more}
+    panel = panel_in(data, report=console.say, **reading)
+    tested: Any
     with console.bar("origin") as report:
-        tested = jobs.backtest(
-            data, horizon, first=first, every=every, refit=refit, more=more, report=report, reading=reading, **choices
-        )
+        if panel is None:
+            tested = jobs.backtest(data, horizon, report=report, reading=reading, **choices)
+        else:
+            tested = jobs.backtest_panel(panel, horizon, report=report, **choices)
     result, lines = tested.scores(), []
     if out is not None:
         _write_table(out, tested.table())
         lines.append(f"every forecast: {out}")
     if plot is not None:
         lines.append(f"a picture: {tested.draw(plot)}")
-    console.emit(result, [*jobs.Backtest.words(result), *lines], json)
+    console.emit(result, [*tested.words(result), *lines], json)
     return console.DONE
 
 

@@ -58,9 +58,11 @@ def reading() -> dict[str, inspect.Parameter]:
     """The options of how a series is read."""
     from elman.choices.reading import ReadConfig
 
-    words = _words("target", ReadConfig.model_fields["target"])
-    several = Annotated[list[str] | None, option(words, group=group_of(ReadConfig))]
-    return {**fields(ReadConfig), "target": _keyword("target", several)}
+    def several(name: str) -> inspect.Parameter:
+        words = _words(name, ReadConfig.model_fields[name])
+        return _keyword(name, Annotated[list[str] | None, option(words, group=group_of(ReadConfig))])
+
+    return {**fields(ReadConfig), **{name: several(name) for name in ("target", "known", "past")}}
 
 
 def parted(choices: Mapping[str, Any], config: type[BaseModel]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -10,6 +10,7 @@ from elman.jobs.classifier import Classifier
 from elman.jobs.forecaster import Continuation, Forecaster
 from elman.jobs.generator import Generator
 from elman.jobs.job import JOBS, Job, load
+from elman.jobs.panel_backtest import PanelBacktest, backtest_panel
 from elman.jobs.panel_forecaster import Continuations, PanelForecaster
 from elman.jobs.tune import Tuned, tune
 
@@ -22,9 +23,11 @@ __all__ = [
     "Forecaster",
     "Generator",
     "Job",
+    "PanelBacktest",
     "PanelForecaster",
     "Tuned",
     "backtest",
+    "backtest_panel",
     "load",
     "tune",
 ]

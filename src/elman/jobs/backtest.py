@@ -161,14 +161,14 @@ def backtest(
     season = 0
     for group in groups:
         forecaster = Forecaster(horizon=horizon, split=(100 - VALIDATED, VALIDATED, 0), **choices)
-        forecaster.fit(_before(series, group[0]))
+        forecaster.fit(series.before(int(group[0])))
         if not plain:  # the first one's, for all scores and baselines
             season = forecaster.config.season or 0
         for origin in group:
-            predictions.append(forecaster.predict(horizon, _before(series, origin)).values)
+            predictions.append(forecaster.predict(horizon, series.before(int(origin))).values)
             if report is not None:
                 report(len(predictions), len(origins))
-        around.append(forecaster.widths(series.values, group, horizon, [*DECILES, *LEVELS]))
+        around.append(forecaster.widths(series, group, horizon, [*DECILES, *LEVELS]))
         plain.append(baselines(series.values, group, horizon, season, more))
     return Backtest(
         series,
@@ -189,10 +189,8 @@ def _joined(batches: Sequence[Mapping[Any, Array]]) -> dict[Any, Array]:
 
 
 def _origins(length: int, horizon: int, first: int | None, every: int) -> NDArray[np.int64]:
-    for name, value in {"horizon": horizon, "every": every}.items():
-        if value < 1:
-            raise DataError(f"`{name}`: got {value}, want 1 at least")
-    begin = length - length // LAST_PART if first is None else first
+    check_steps(horizon=horizon, every=every)
+    begin = first_origin(length, first)
     if begin < 2 or begin + horizon > length:
         raise DataError(
             f"`first`: the first origin has {begin} of {length} values before it, and {horizon} are compared; "
@@ -201,6 +199,13 @@ def _origins(length: int, horizon: int, first: int | None, every: int) -> NDArra
     return np.arange(begin, length - horizon + 1, every)
 
 
-def _before(series: Series, origin: np.int64) -> Series:
-    times = None if series.times is None else series.times[:origin]
-    return Series(series.values[:origin], series.names, times, series.step, series.source, (), series.zone)
+def first_origin(length: int, first: int | None) -> int:
+    """Where the first forecast of a series of ``length`` values begins, unless told."""
+    return length - length // LAST_PART if first is None else first
+
+
+def check_steps(**counts: int) -> None:
+    """Raise :class:`DataError` for a count of steps below 1."""
+    for name, value in counts.items():
+        if value < 1:
+            raise DataError(f"`{name}`: got {value}, want 1 at least")

@@ -20,16 +20,18 @@ from elman.choices.reading import ReadConfig, read_choices
 from elman.data import Scaler, Series, read_series, split_windows
 from elman.data.series.sources import ARRAY
 from elman.equations import Cell
-from elman.errors import DataError
+from elman.errors import DataError, ExportError
 from elman.insight import Sample
 from elman.jobs.baselines import baselines, rounding_of, verdict
 from elman.jobs.config import NetworkConfig, picked
 from elman.jobs.continuations import Continuation
+from elman.jobs.effects import Effects, as_trained
 from elman.jobs.job import Job, JobRun, begin_at, begun_at
 from elman.jobs.settling import percents, settled, warnings_of, whole_steps
 from elman.jobs.shown import forecast as shown
-from elman.linear import Blend
+from elman.linear import Adjustment, Blend
 from elman.metrics import check_levels, half_widths, interval_scores, liveliness, repeats_last_value, scores
+from elman.stepping.model import Model
 from elman.tasks.forecast import ForecastTask
 from elman.tasks.forecast_networks import ForecastNetwork, NetworkOnLine, inputs_of
 from elman.training import History, Progress, Recipe, Run, checked
@@ -43,14 +45,15 @@ NAMED_SOURCE = re.compile(r"(wave|fred):", re.IGNORECASE)
 class ForecastRun(JobRun):
     """config.json of a forecasting run.
 
-    ``lines`` are the linear forecasts of its columns, none of a network alone; ``reading`` what was said of how its
-    series is read, so that newer data is read alike.
+    ``lines`` are the linear forecasts of its columns, none of a network alone; ``effects`` what covariates and the
+    calendar explain of them; ``reading`` what was said of how its series is read, so that newer data is read alike.
     """
 
     task: str = "forecast"
     forecast: ForecastConfig
     scaler: dict[str, Any]
     lines: list[dict[str, Any]]
+    effects: list[dict[str, Any]] = Field(default_factory=list)
     reading: ReadConfig = Field(default_factory=lambda: read_choices({}))
 
     @model_validator(mode="before")
@@ -97,6 +100,8 @@ class Forecaster(Job[ForecastTask]):
     kept_as = ForecastRun
     config: ForecastConfig
     reading: ReadConfig  # what was said of how the series is read
+    effects: Effects
+    _series: Series
 
     def __init__(
         self,
@@ -129,9 +134,10 @@ class Forecaster(Job[ForecastTask]):
         self.recipe.torch_device()  # refuses a device that is not there before anything is written
         series = read_series(data, **reading)
         with self._undone_on_failure():
-            self.config, blends = settled(self._asked, series)
-            self.reading = read_choices(reading)
-            self._begin(self._build(series, self.config, ForecastTask.fit_scaler(series, self.config), blends), run)
+            self.config, self.effects, blends = settled(self._asked, series)
+            self._series, self.reading = series, read_choices(reading)
+            scaler = ForecastTask.fit_scaler(self.effects.without(series), self.config)
+            self._begin(self._build(scaler, blends), run)
         return self._trained(report)
 
     def _begin(self, task: ForecastTask, run: str | os.PathLike[str] | None, **weights: Tensor) -> None:
@@ -141,9 +147,10 @@ class Forecaster(Job[ForecastTask]):
 
     def _create(self, run: str | os.PathLike[str], task: ForecastTask, **weights: Tensor) -> Run[Any]:
         """A folder for a training that begins; at ``weights``, where they are not those of the seed."""
-        arrays, facts = task.series.to_arrays()
+        arrays, facts = self._series.to_arrays()
         lines = [blend.to_dict() for blend in task.blends]
-        kept = self._kept(data=facts, scaler=task.scaler.to_dict(), lines=lines, reading=self.reading)
+        effects = [one.to_dict() for one in self.effects.adjustments]
+        kept = self._kept(data=facts, scaler=task.scaler.to_dict(), lines=lines, effects=effects, reading=self.reading)
         return Run.create(run, kept, arrays | begun_at(weights))
 
     def update(
@@ -174,11 +181,25 @@ class Forecaster(Job[ForecastTask]):
         split_windows(len(series), old.context, self.config.horizon, self.config.split)
         weights = old.model.state_dict()
         with self._undone_on_failure():
-            self.recipe = changed
-            task = self._build(series, self.config, old.scaler, old.blends)
+            self.recipe, self._series = changed, series
+            task = self._build(old.scaler, old.blends)
             task.model.load_state_dict(weights)
             self._begin(task, run, **weights)
         return self._trained(report)
+
+    def portable(self) -> Model:
+        """The network in a form that can leave Python.
+
+        Raises :class:`ExportError` where it counts what covariates or the calendar say, which nothing exported reads.
+        """
+        if self.effects:
+            used = sorted({name for column in range(len(self.series.names)) for name in self.effects.used(column)})
+            way = "`known` and `past`" if any(one in self.reading.beside for one in used) else "`calendar=none`"
+            raise ExportError(
+                f"a forecast that counts {', '.join(used)} cannot be exported, as what is exported reads values alone; "
+                f"train {'without' if 'known' in way else 'with'} {way} for that"
+            )
+        return super().portable()
 
     def _conclude(self) -> bool:
         self.task.judge()
@@ -186,14 +207,19 @@ class Forecaster(Job[ForecastTask]):
 
     def _restored(self, run: Run[ForecastRun]) -> ForecastTask:
         self._asked = self.config
-        series = Series.from_arrays(run.arrays(), run.config.data)
+        self._series = Series.from_arrays(run.arrays(), run.config.data)
         blends = [Blend.from_dict(facts) for facts in run.config.lines]
+        effects = [Adjustment.from_dict(facts) for facts in run.config.effects]
+        self.effects = Effects(tuple(effects) or (Adjustment(),) * len(self._series.names), self.config.horizon)
+        if len(self.effects.adjustments) != len(self._series.names):
+            raise DataError(f"effects on {len(effects)} of {len(self._series.names)} columns; want one each")
         self.reading = run.config.reading
-        task = self._build(series, self.config, Scaler.from_dict(run.config.scaler), blends)
+        task = self._build(Scaler.from_dict(run.config.scaler), blends)
         begin_at(task.model, run.arrays())
         return task
 
-    def _build(self, series: Series, config: ForecastConfig, scaler: Scaler, blends: Sequence[Blend]) -> ForecastTask:
+    def _build(self, scaler: Scaler, blends: Sequence[Blend]) -> ForecastTask:
+        config, series = self.config, self.effects.without(self._series)
         horizon = config.trained_horizon
         model: ForecastNetwork | NetworkOnLine
         with self._seeded():
@@ -221,8 +247,9 @@ class Forecaster(Job[ForecastTask]):
 
     @property
     def series(self) -> Series:
-        """The series it was trained on."""
-        return self.task.series
+        """The series it was trained on. Raises :class:`ElmanError` before :meth:`fit`."""
+        self.task  # noqa: B018 : raises
+        return self._series
 
     def test_part(self) -> TestPart:
         """Forecast the test windows, for comparison with the truth.
@@ -234,9 +261,10 @@ class Forecaster(Job[ForecastTask]):
         if not part:
             raise DataError(f"the split {percents(config.split)} leaves no test part; train with one, such as 70,10,20")
         first = np.arange(part.start, part.stop) + task.context
-        last = task.series.values[first - 1]
-        truth = task.series.values[first[:, None] + np.arange(config.horizon)]
-        return TestPart(task.scaler.invert(task.predict(part).cpu().double().numpy(), last), truth, last, first)
+        rest = task.scaler.invert(task.predict(part).cpu().double().numpy(), task.series.values[first - 1])
+        values = self.series.values
+        truth = values[first[:, None] + np.arange(config.horizon)]
+        return TestPart(self.effects.restored(rest, self.series, first), truth, values[first - 1], first)
 
     def test(self, more: bool = False) -> dict[str, Any]:
         """Score the test windows, beside the plain baselines on the same windows.
@@ -249,7 +277,7 @@ class Forecaster(Job[ForecastTask]):
         ['autoregression', 'drift', 'persistence', 'seasonal_naive']
         """
         task, config, part = self.task, self.config, self.test_part()
-        values, season = task.series.values, config.season or 1
+        values, season = self.series.values, config.season or 1
         history = values[: task.split.last_training_value]
 
         def score(prediction: Array, columns: slice = slice(None)) -> dict[str, float]:
@@ -268,7 +296,9 @@ class Forecaster(Job[ForecastTask]):
             "baselines": beside,
             "verdict": verdict(part.prediction, part.truth, plain),
             "intervals": interval_scores(
-                part.prediction, part.truth, self.widths(values, part.first, config.horizon, LEVELS, int(part.first[0]))
+                part.prediction,
+                part.truth,
+                self.widths(self.series, part.first, config.horizon, LEVELS, int(part.first[0])),
             ),
             "warnings": warnings_of(
                 test_scores, beside, repeats_last_value(part.prediction, part.truth, part.last), rounding_of(part.truth)
@@ -299,25 +329,26 @@ class Forecaster(Job[ForecastTask]):
         """
         task = self.task
         steps = STEPS if steps is None else whole_steps(steps)
-        series = task.series if data is None else self._continued(data, reading)
-        z = task.continue_series(series, steps).cpu().double().numpy()
+        series = self.series if data is None else self._continued(data, reading)
+        known, end = self.effects.without(series), np.array([len(series)])
+        z = task.continue_series(known, steps).cpu().double().numpy()
+        values = self.effects.restored(task.scaler.invert(z, known.values[-1])[None], series, end)[0]
         times = series.later(steps)
         dates = None if times is None else series.written(times)
-        around = self.widths(series.values, [len(series)], steps, levels)
-        widths = {level: width[0] for level, width in around.items()}
-        return Continuation(task.scaler.invert(z, series.values[-1]), series.names, times, dates, widths)
+        widths = {level: width[0] for level, width in self.widths(series, end, steps, levels).items()}
+        return Continuation(values, series.names, times, dates, widths)
 
     def widths(
         self,
-        values: Array,
-        origins: Sequence[int] | NDArray[np.int64],
+        series: Series,
+        origins: NDArray[np.int64],
         steps: int,
         levels: Sequence[float],
         before: int | None = None,
     ) -> dict[float, Array]:
         """Return half the width of intervals around forecasts, by level.
 
-        The forecasts are of ``values`` (N, C), from ``origins`` (n,).
+        The forecasts are of ``series``, from ``origins`` (n,).
 
         (n, steps, C) each. The errors of forecasts made within the series, before its value ``before`` where that is
         given, say how wide; each counts in units of how lively the values before it were.
@@ -335,7 +366,8 @@ class Forecaster(Job[ForecastTask]):
         # Steps further ahead than any error was seen at: as of a random walk.
         further = np.sqrt(np.maximum(np.arange(1, steps + 1) / half.shape[1], 1.0))
         widths = half[:, np.minimum(np.arange(steps), half.shape[1] - 1)] * further[:, None]
-        lively = liveliness(values, np.asarray(origins), season)[:, None]
+        lively = liveliness(self.effects.without(series).values, origins, season)[:, None]
+        lively = lively * self.effects.factors(series, origins, steps)
         return {level: width * lively for level, width in zip(check_levels(levels), widths, strict=True)}
 
     def _continued(self, data: Any, reading: dict[str, Any]) -> Series:
@@ -351,7 +383,7 @@ class Forecaster(Job[ForecastTask]):
                 f"{series.source}: is in steps of {series.step}, and the network was trained on steps of "
                 f"{trained.step}; take means with `resample`"
             )
-        return series
+        return as_trained(series, trained)
 
     def _reading_of(self, data: Any) -> dict[str, Any]:
         """How ``data`` is read unless told: as the series trained on was, as far as its kind can be told so."""

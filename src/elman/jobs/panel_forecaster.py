@@ -22,7 +22,7 @@ from elman.insight import Sample
 from elman.jobs.config import NetworkConfig, picked
 from elman.jobs.continuations import Continuations
 from elman.jobs.job import Job, JobRun, begin_at, begun_at
-from elman.jobs.panel_scores import score_of_panel
+from elman.jobs.panel_scores import plain_forecasts, score_of_panel
 from elman.jobs.settling import MOST_STEPS, percents, whole_steps
 from elman.jobs.shown import panel as shown
 from elman.linear import Blend, choose_many
@@ -292,7 +292,7 @@ class PanelForecaster(Job[PanelTask]):
         """
         part, prediction, truth = self.test_part()
         widths = self.widths(part.series, self.config.horizon, LEVELS)
-        return score_of_panel(self.task, part, prediction, truth, widths, more)
+        return score_of_panel(self.task, part, prediction, truth, widths, plain_forecasts(self.task, part, more))
 
     @staticmethod
     def words(result: Mapping[str, Any]) -> list[str]:

@@ -23,11 +23,15 @@ AS_GOOD = 0.0005  # of the mean scaled errors, below which two forecasts are as 
 
 
 def score_of_panel(
-    task: PanelTask, part: Part, prediction: Array, truth: Array, widths: Mapping[float, Array], more: bool = False
+    task: PanelTask,
+    part: Part,
+    prediction: Array,
+    truth: Array,
+    widths: Mapping[float, Array],
+    plain: Mapping[str, Array],
 ) -> dict[str, Any]:
-    """The scores of ``prediction`` (n, K) of the windows of ``part``, and of plain forecasts of the same."""
-    season, plain = task.config.season or 0, plain_forecasts(task, part, more)
-    series = np.unique(part.series)
+    """The scores of ``prediction`` (n, K) of the windows of ``part``, and of ``plain`` forecasts of the same."""
+    season, series = task.config.season or 0, np.unique(part.series)
 
     own, *rest = _by_series(task, part, truth, [prediction, *plain.values()])
     others = dict(zip(plain, rest, strict=True))

@@ -9,15 +9,20 @@ from typing import Any
 from elman.choices.forecast import ForecastConfig
 from elman.data import Series, find_season, part_ends, split_windows
 from elman.errors import DataError, ElmanError
-from elman.linear import Blend
+from elman.jobs.effects import Effects
+from elman.linear import Adjustment, Blend
 
 MOST_STEPS = 32  # of a network on a line; a longer context is read in segments
 
 
-def settled(asked: ForecastConfig, series: Series) -> tuple[ForecastConfig, list[Blend]]:
-    """What ``asked`` leaves open, found in the training and the validation part, and the columns' linear forecasts."""
+def settled(asked: ForecastConfig, series: Series) -> tuple[ForecastConfig, Effects, list[Blend]]:
+    """What ``asked`` leaves open, found in the training and the validation part.
+
+    With it what covariates and the calendar explain, and the linear forecasts of the columns without that.
+    """
     training, known, _ = part_ends(len(series), asked.split)
     columns = series.values[:known].T
+    effects = Effects((Adjustment(),) * len(columns), asked.horizon)
     season = asked.season
     if season is None:  # that of most columns, the shorter of two as frequent
         seasons = [find_season(values, series.step) for values in columns]
@@ -29,7 +34,13 @@ def settled(asked: ForecastConfig, series: Series) -> tuple[ForecastConfig, list
         )
     chosen: dict[str, Any] = {"season": season}
     blends: list[Blend] = []
+    if not asked.on_line and not series.known is series.past is None:
+        raise DataError(
+            "`known` and `past` stand under a linear forecast, and a network alone has none; leave them out"
+        )
     if asked.on_line:
+        effects = Effects.choose(series, known, season, asked.horizon, asked.calendar == "auto")
+        columns = effects.without(series).values[:known].T
         longest = min(asked.context or known, training - asked.trained_horizon)
         if longest >= 1:
             blends = [Blend.choose(values, asked.trained_horizon, season, longest) for values in columns]
@@ -42,7 +53,7 @@ def settled(asked: ForecastConfig, series: Series) -> tuple[ForecastConfig, list
     split_windows(len(series), config.settled_context, config.horizon, config.split)
     if config.segment and config.segment > config.settled_context:
         raise DataError(f"`segment`: got {config.segment}, more than the context of {config.context}; want fewer")
-    return config, blends
+    return config, effects, blends
 
 
 def whole_steps(steps: Any) -> int:

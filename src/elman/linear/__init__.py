@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from elman.linear.adjustment import Adjustment
 from elman.linear.blend import Blend, Line, Member
 from elman.linear.many import choose_many
 
-__all__ = ["Blend", "Line", "Member", "choose_many"]
+__all__ = ["Adjustment", "Blend", "Line", "Member", "choose_many"]

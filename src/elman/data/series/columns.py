@@ -27,8 +27,12 @@ NAMED = 10  # columns, or series, that a message lists
 def check_named(table: Table, config: ReadConfig) -> None:
     """Raise DataError where a column that was named is not there, or named twice."""
     columns, source = table.frame.columns, table.rows.source
-    targets = config.target or ()
-    named = {"target": targets, "time": (config.time,) if config.time not in (None, NO_TIME) else ()}
+    beside = {"known": config.known or (), "past": config.past or ()}
+    named = {
+        "target": config.target or (),
+        **beside,
+        "time": (config.time,) if config.time not in (None, NO_TIME) else (),
+    }
     if config.id is not None:
         named["id"] = (config.id if config.id in columns else config.id.partition("=")[0],)
     for option, names in named.items():
@@ -48,7 +52,7 @@ def time_column(table: Table, config: ReadConfig) -> str | None:
     """
     if config.time is not None:
         return config.time if config.time in table.frame.columns or config.time != NO_TIME else None
-    free = [name for name in table.frame.columns if name not in (config.target or ())]
+    free = [name for name in table.frame.columns if name not in {*(config.target or ()), *config.beside}]
     dated = [name for name in free if _is_dated(table.frame[name])]
     named = [name for name in free if TIMES.fullmatch(name)]
     if len(dated) > 1:
@@ -114,7 +118,8 @@ def target_columns(table: Table, config: ReadConfig, time: str | None) -> tuple[
     """The columns of values: those named, else the only one of numbers. Raises DataError where that is not one."""
     if config.target:
         return config.target
-    numeric = [name for name in table.frame.columns if name != time and is_numeric(table.frame[name])]
+    taken = {time, *config.beside}
+    numeric = [name for name in table.frame.columns if name not in taken and is_numeric(table.frame[name])]
     if len(numeric) == 1:
         return (numeric[0],)
     count = f"{len(numeric)} columns of numbers" if numeric else "no column of numbers"

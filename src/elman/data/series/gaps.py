@@ -77,6 +77,10 @@ class Incomplete:
             row, column = empty[0]
             more = f" ({len(empty)} cells are, the last in row {self.rows.number(empty[-1][0])})" if empty[1:] else ""
             raise self.rows.error(row, f"column {self.names[column]!r} is empty{more}; give {WAYS}, or fill it in")
+        self.check_steps()
+
+    def check_steps(self) -> None:
+        """Raise DataError naming the first gap between the dates, and how many there are."""
         gaps = self.gaps()
         if gaps:
             gap = gaps[0]

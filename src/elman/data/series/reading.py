@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from elman.choices.reading import ReadConfig
 from elman.data.parsing import Rows
 from elman.data.series import calendar, columns, dates, zones
 from elman.data.series.calendar import Step, date_text
+from elman.data.series.covariates import Beside, read_beside
 from elman.data.series.dates import Dates
 from elman.data.series.gaps import Incomplete, check_repeats, clock_turned_back, filled
 from elman.data.series.resampling import resampled
@@ -27,6 +28,7 @@ class Survey:
     """A series as its file has it, with its gaps, and what was understood in reading it.
 
     ``utc`` (N,) are its times in UTC and ``wall`` (N,) those of the clocks of ``zone``; without a zone they are one.
+    Its last columns may be covariates: what stands ``beside`` the series.
     """
 
     incomplete: Incomplete
@@ -34,22 +36,71 @@ class Survey:
     zone: str | None = None
     utc: NDArray[Any] | None = None
     wall: NDArray[Any] | None = None
+    beside: Beside = field(default_factory=Beside)
 
     def completed(self, config: ReadConfig) -> Series:
         """The series: resampled, filled, or as it is. Raises DataError where it is not whole and neither was asked."""
         incomplete, source = self.incomplete, self.incomplete.rows.source
         if config.resample is not None:
             return self._resampled(Step.parse(config.resample))
+        count = len(incomplete.names) - len(self.beside)  # of the values' own columns
+        names, rows = incomplete.names[:count], len(incomplete.values)
+        if self.beside:
+            incomplete = self._upto_the_last_value(count)
+        values, times, notes = incomplete.values, incomplete.times, self.notes
         if config.fill is None:
             incomplete.check_whole()
-            return Series(
-                incomplete.values, incomplete.names, incomplete.times, incomplete.step, source, self.notes, self.zone
+        else:
+            values, times, more = filled(incomplete, config.fill)
+            notes += more
+        known = past = None
+        if self.beside:
+            ahead = self._ahead(count, len(incomplete.values))
+            known = self.beside.chosen(np.concatenate([values[:, count:], ahead]), ahead=True)
+            past = self.beside.chosen(values[:, count:], ahead=False)
+        if rows > len(incomplete.values):
+            notes += (f"{rows - len(incomplete.values)} row(s) after the last value say what is known ahead",)
+        return Series(values[:, :count], names, times, incomplete.step, source, notes, self.zone, known, past)
+
+    def _upto_the_last_value(self, count: int) -> Incomplete:
+        """What stands in the rows up to the last that has a value of the series; all where nothing is known ahead."""
+        whole = self.incomplete
+        there = np.flatnonzero(~np.isnan(whole.values[:, :count]).all(axis=1))
+        if not there.size:
+            raise DataError(f"{whole.rows.source}: column {whole.names[0]!r} has no value at all")
+        end = int(there[-1]) + 1 if any(self.beside.ahead) else len(whole.values)
+        values = np.concatenate([whole.values[:, :count], self._meant(count, end)], axis=1)[:end]
+        times = None if whole.times is None else whole.times[:end]
+        return replace(whole, values=values, times=times, rows=whole.rows.taken(np.arange(end)))
+
+    def _meant(self, count: int, end: int) -> Array:
+        return self.beside.meant(self.incomplete.values[:, count:], end)
+
+    def _ahead(self, count: int, end: int) -> Array:
+        """The covariates (F, P) of the rows after the last value; 0 where they are not known ahead.
+
+        Raises DataError naming a date without one of those that are.
+        """
+        whole = self.incomplete
+        values = np.where(self.beside.ahead, self._meant(count, end)[end:], 0.0)
+        if whole.times is not None:
+            last = np.arange(end - 1, len(whole.values))
+            replace(
+                whole, values=whole.values[last], times=whole.times[last], rows=whole.rows.taken(last)
+            ).check_steps()
+        for row, column in np.argwhere(np.isnan(values))[:1].tolist():
+            when = "" if whole.times is None else f" on {date_text(whole.times[end + row], whole.step)}"
+            raise whole.rows.error(
+                end + row,
+                f"column {self.beside.of[column]!r} is empty{when}, after the last value of {whole.names[0]!r}; what "
+                "is known ahead has a value at each step to come: fill it in, or leave out the rows from there on",
             )
-        values, times, notes = filled(incomplete, config.fill)
-        return Series(values, incomplete.names, times, incomplete.step, source, self.notes + notes, self.zone)
+        return values
 
     def _resampled(self, period: Step) -> Series:
         incomplete, source = self.incomplete, self.incomplete.rows.source
+        if self.beside:
+            raise DataError(f"{source}: `resample` takes means of values alone; leave out `known` and `past`")
         if self.utc is None or self.wall is None:
             what = f"column {incomplete.column!r} is an index" if incomplete.column else "there are none"
             raise DataError(f"{source}: `resample` needs dates, and {what}; name their column with `time`")
@@ -73,17 +124,20 @@ def survey(table: Table, config: ReadConfig) -> Survey:
     time = columns.time_column(table, config)
     names = columns.target_columns(table, config, time)
     read = [columns.values_of(table, name, config) for name in names]
-    values = np.stack([values for values, _ in read], axis=1)
-    notes = table.notes + tuple(note for _, said in read for note in said)
+    more, beside, about = read_beside(table, config)
+    values = np.concatenate([np.stack([values for values, _ in read], axis=1), more], axis=1)
+    names += beside.names()
+    notes = table.notes + tuple(note for _, said in read for note in said) + about
     if time is None:
-        return Survey(Incomplete(values, names, table.rows), notes)
+        return Survey(Incomplete(values, names, table.rows), notes, beside=beside)
     dates_of = dates.dates(columns.cells_of_dates(table, time), table.rows, time, config.date_format)
     if config.time is None and dates_of.times is not None:
         notes += (f"the dates are in column {time!r}",)
     notes += dates_of.notes
     if dates_of.times is None:
-        return _by_index(table, Incomplete(values, names, table.rows, column=time), notes, time)
-    return dated(table, values, names, time, dates_of, config, notes)
+        by_index = _by_index(table, Incomplete(values, names, table.rows, column=time), notes, time)
+        return replace(by_index, beside=beside)
+    return replace(dated(table, values, names, time, dates_of, config, notes), beside=beside)
 
 
 def _by_index(table: Table, incomplete: Incomplete, notes: tuple[str, ...], time: str) -> Survey:
@@ -223,6 +277,10 @@ def _one_of_several(table: Table, config: ReadConfig) -> Survey:
     surveys = [survey(_rows_of(table, column, each), alone) for each in ([name] if sign else names)]
     if sign or len(surveys) == 1:
         return surveys[0]
+    if surveys[0].beside:
+        raise DataError(
+            f"{table.rows.source}: `known` and `past` are of one series; take one with `id={column}={names[0]}`"
+        )
     return _side_by_side(surveys, names, column, table.rows.source)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from elman.data.series import calendar, zones
 from elman.data.series.calendar import Step, date_texts
+from elman.data.series.covariates import Covariates
 from elman.errors import DataError
 
 
@@ -23,7 +24,8 @@ class Series:
     ``times`` (datetime64[us]) and ``step`` are None where the data has no dates. With a ``zone`` ("+02:00",
     "Europe/Berlin") a step of days or months counts the days of that place, and ``times`` are read off its clocks;
     a shorter step is a length of time, and ``times`` are in UTC. ``source`` says where it came from, ``notes`` what
-    was changed on reading. The arrays are copies. Raises DataError when the parts do not fit.
+    was changed on reading. ``past`` are covariates of its N rows, ``known`` those of N rows and of more to come. The
+    arrays are copies. Raises DataError when the parts do not fit.
 
     >>> monthly = Series([[1.0], [2.0]], ("sales",), np.array(["2024-01-31", "2024-02-29"], "M8[us]"))
     >>> str(monthly.step), monthly.later(2).astype("M8[D]").astype(str).tolist()
@@ -37,6 +39,8 @@ class Series:
     source: str = "values"
     notes: tuple[str, ...] = ()
     zone: str | None = None
+    known: Covariates | None = None
+    past: Covariates | None = None
 
     def __post_init__(self) -> None:
         set_once = object.__setattr__
@@ -49,9 +53,23 @@ class Series:
             set_once(self, "times", np.asarray(self.times).astype("M8[us]"))
             set_once(self, "step", self.step or calendar.commonest_step(self.times))
             self._check_times(self.times)
+        if (self.known is not None and len(self.known) < len(self)) or (
+            self.past is not None and len(self.past) != len(self)
+        ):
+            raise DataError(f"{self.source}: covariates of fewer or more rows than its {len(self)} values")
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def before(self, end: int) -> Series:
+        """The first ``end`` values, and all that was known ahead of time.
+
+        >>> len(Series([[1.0], [2.0]], ("sales",)).before(1))
+        1
+        """
+        times = None if self.times is None else self.times[:end]
+        past = None if self.past is None else self.past.upto(end)
+        return replace(self, values=self.values[:end], times=times, past=past, notes=())
 
     def later(self, steps: int) -> NDArray[np.datetime64] | None:
         """The ``steps`` dates after the last one, (steps,), or None without dates.
@@ -95,7 +113,12 @@ class Series:
             arrays["times"] = self.times.astype(np.int64)
         step = [self.step.count, self.step.unit, list(self.step.hours)] if self.step else None
         facts = {"names": list(self.names), "step": step, "source": self.source, "notes": list(self.notes)}
-        return arrays, facts | {"zone": self.zone}
+        facts["zone"] = self.zone
+        for name, beside in (("known", self.known), ("past", self.past)):
+            if beside is not None:
+                own_arrays, own_facts = beside.to_arrays(name)
+                arrays, facts = arrays | own_arrays, facts | own_facts
+        return arrays, facts
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> Series:
@@ -108,7 +131,9 @@ class Series:
         if facts["step"]:
             count, unit, *hours = facts["step"]  # a run of an older Elman has no hours
             step = Step(count, unit, tuple(*hours))
-        return cls(arrays["values"], facts["names"], times, step, facts["source"], facts["notes"], facts.get("zone"))
+        known, past = (Covariates.from_arrays(name, arrays, facts) for name in ("known", "past"))
+        zone = facts.get("zone")
+        return cls(arrays["values"], facts["names"], times, step, facts["source"], facts["notes"], zone, known, past)
 
     def _check_values(self) -> None:
         if self.values.ndim != 2 or self.values.shape[1] != len(self.names) or not self.values.size:

@@ -67,6 +67,8 @@ def read_panel(
     [3, 2]
     """
     config = read_choices(reading)
+    if config.beside:
+        raise DataError("`known` and `past` are of one series, and here are several; take one with `id=COLUMN=NAME`")
     if isinstance(data, Panel):
         return data
     if isinstance(data, Mapping):
@@ -101,6 +103,7 @@ def panel_in(
         alike = (len(one) == len(first) and _same(one.times, first.times) for one in panel.series)
         return None if all(alike) else panel
     several = config.target is not None and len(config.target) > 1 and config.fill is config.resample is None
+    several = several and not config.beside
     late = several and _begins_late(survey_series(data, config).incomplete.values)
     return read_panel(data, **reading) if late else None
 

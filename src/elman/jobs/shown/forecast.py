@@ -14,6 +14,7 @@ from elman.choices.forecast import LEVELS, ForecastConfig
 from elman.data.series.calendar import date_text
 from elman.data.series.seasons import autocorrelations
 from elman.insight import Sample, Watched
+from elman.jobs.effects import noted
 from elman.metrics import mse
 from elman.tasks import NetworkOnLine
 
@@ -57,6 +58,7 @@ def found(job: Forecaster, asked: ForecastConfig) -> Iterator[str]:
         yield f"context: {config.context} values" + (
             f", read in segments of {config.segment}" if (config.segment or 1) > 1 else ""
         )
+    yield from noted(job.effects, job.series.names, job.reading.beside)
     if config.split[1] and not task.split.validation:
         yield (
             f"the validation part, {config.split[1]:g} % of {len(task.series)} values, is shorter than the horizon "
@@ -156,7 +158,8 @@ def _on_line(job: Forecaster, model: NetworkOnLine, steps: int | None) -> Sample
     watched, own = Watched.of(model.recurrent, lambda: model.used(z[first:end, None]))
     left = z[end : end + model.horizon] - (1 - model.gain[1]) * line - own[0]
     loss = watched.gradient((left / model.units[0])[:, 0].square().mean())[:, column]
-    values = task.scaler.invert(forecast.cpu().double().numpy()[None], series.values[end - 1 : end])[0]
+    rest = task.scaler.invert(forecast.cpu().double().numpy()[None], task.series.values[end - 1 : end])
+    values = job.effects.restored(rest, series, np.array([end]))[0]
     name, size = series.names[0], model.segment
     read = f", read in segments of {size}" if size > 1 else ""
     times = None if series.times is None else series.local(series.times[first:end])

@@ -8,23 +8,27 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from elman.choices.forecast import LEVELS, ForecastConfig
 from elman.insight import Sample, Watched
 from elman.jobs.shown.forecast import gain, held, result_of
 
 if TYPE_CHECKING:
+    from elman.data import Panel
     from elman.jobs.panel_forecaster import PanelForecaster
+    from elman.tasks.panel import Part
 
-__all__ = ["found", "gain", "pictures", "sample", "words"]
+Array = NDArray[np.float64]
+__all__ = ["draw", "found", "gain", "pictures", "sample", "words"]
 DRAWN = 6  # series of a picture: from the best to the worst
 BEFORE = 3  # horizons drawn before a forecast
 
 
-def words(result: Mapping[str, Any]) -> list[str]:
+def words(result: Mapping[str, Any], windows: str = "test windows") -> list[str]:
     """A test's scores as a table: means over the series."""
     rows = {"this network": result["test"]} | {k.replace("_", " "): v for k, v in result["baselines"].items()}
-    lines = [f"{result['series']} series, {result['windows']} test windows", f"{'':16}{'MASE':>12}{'SMAPE':>12}"]
+    lines = [f"{result['series']} series, {result['windows']} {windows}", f"{'':16}{'MASE':>12}{'SMAPE':>12}"]
     lines += [f"{name:16}{row['mase']:12.5g}{row['smape']:12.5g}" for name, row in rows.items()]
     best = result["verdict"]["best"]
     worst = ", ".join(f"{one['series']} (MASE {one['mase']:.3g}, {one[best]:.3g})" for one in result["worst"])
@@ -51,27 +55,35 @@ def found(job: PanelForecaster, asked: ForecastConfig) -> Iterator[str]:
 
 def pictures(job: PanelForecaster, folder: Path, kind: str) -> dict[str, Path]:
     """Draw the last test window of some series, from the best to the worst."""
-    from elman import pictures as drawing
-
     if not len(job.task.test):
         return {}
     part, prediction, truth = job.test_part()
     errors = np.abs(prediction - truth).mean(1) / (job.task.units[0] * job.task.scale)[part.series]
-    last = np.flatnonzero(np.diff(part.series, append=-1))  # the last window of each series
-    order = last[np.argsort(errors[last])]
-    chosen = order[np.unique(np.linspace(0, len(order) - 1, DRAWN).round().astype(int))]
-    panels = []
-    for i in chosen.tolist():
-        s, origin = int(part.series[i]), int(part.origin[i])
-        begin, end = max(0, origin - BEFORE * job.config.horizon), origin + job.config.horizon
-        widths = {level: width[0] for level, width in job.widths(part.series[[i]], job.config.horizon, LEVELS).items()}
-        series = job.panel.series[s]
-        where = np.arange(begin, end) if series.times is None else series.local(series.times[begin:end])
-        panels.append((job.panel.names[s], where, job.task.columns[s][begin:end], prediction[i], widths))
+    widths = job.widths(part.series, job.config.horizon, LEVELS)
     title = (
         f"{Path(job.panel.source).name}, {job.network.cell}: the last test window, from the best series to the worst"
     )
-    return {"Forecasts of some series": drawing.draw_panel(folder / f"predictions.{kind}", panels, title)}
+    path = folder / f"predictions.{kind}"
+    return {"Forecasts of some series": draw(path, job.panel, part, prediction, widths, errors, title)}
+
+
+def draw(
+    path: Path, panel: Panel, part: Part, prediction: Array, widths: Mapping[float, Array], errors: Array, title: str
+) -> Path:
+    """Draw the last window of some series of ``part``, from that of the least of ``errors`` (n,) to the most."""
+    from elman import pictures as drawing
+
+    last = np.flatnonzero(np.diff(part.series, append=-1))  # the last window of each series
+    order = last[np.argsort(errors[last])]
+    chosen = order[np.unique(np.linspace(0, len(order) - 1, DRAWN).round().astype(int))]
+    panels, horizon = [], prediction.shape[1]
+    for i in chosen.tolist():
+        s, origin = int(part.series[i]), int(part.origin[i])
+        series, stretch = panel.series[s], slice(max(0, origin - BEFORE * horizon), origin + horizon)
+        where = np.arange(stretch.start, stretch.stop) if series.times is None else series.local(series.times[stretch])
+        around = {level: width[i] for level, width in widths.items()}
+        panels.append((panel.names[s], where, panel.columns()[s][stretch], prediction[i], around))
+    return drawing.draw_panel(path, panels, title)
 
 
 def sample(job: PanelForecaster, steps: int | None) -> Sample:

@@ -1,0 +1,151 @@
+"""What covariates and the calendar explain of a series: taken out before a network sees it, restored in forecasts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elman.data import Series
+from elman.data.series.calendar import date_text
+from elman.data.series.days import calendar_columns, hidden_by
+from elman.errors import DataError
+from elman.linear import Adjustment
+
+Array = NDArray[np.float64]
+LAGS = 3  # of a covariate known up to now: as many steps before as are forecast, and two more
+CALENDAR = "calendar: "  # before the names of what the dates say
+
+
+@dataclass(frozen=True)
+class Effects:
+    """The ``adjustments`` of a series' columns; what is known up to now counts ``lag`` steps later and more.
+
+    What is (N, C) here is in the columns of the series; forecasts are (n, K, C), their first steps at ``first`` (n,).
+    """
+
+    adjustments: tuple[Adjustment, ...]
+    lag: int
+
+    @classmethod
+    def choose(cls, series: Series, end: int, season: int, lag: int, calendar: bool) -> Effects:
+        """Those that help to forecast the values before ``end``, of all covariates and, if wanted, of the calendar."""
+        known = series.before(end)
+        hidden = set() if known.times is None else {CALENDAR + name for name in hidden_by(known.times)}
+        columns = {name: x[:end] for name, x in _columns(known, lag).items() if name not in hidden}
+        if not calendar:
+            columns = {name: x for name, x in columns.items() if not name.startswith(CALENDAR)}
+        return cls(tuple(Adjustment.choose(values, columns, season) for values in known.values.T), lag)
+
+    def __bool__(self) -> bool:
+        return any(self.adjustments)
+
+    def used(self, column: int) -> list[str]:
+        """What is used of a column, in words."""
+        return [name.removeprefix(CALENDAR) for name in self.adjustments[column].coefficients]
+
+    def without(self, series: Series) -> Series:
+        """The series without the effects."""
+        if not self:
+            return series
+        pairs = zip(self.adjustments, series.values.T, self._of(series).T, strict=True)
+        left = np.stack([one.without(values, effect) for one, values, effect in pairs], axis=1)
+        return replace(series, values=left)
+
+    def restored(self, rest: Array, series: Series, first: NDArray[np.int64]) -> Array:
+        """Forecasts of ``series`` from those of the rest."""
+        if not self:
+            return rest
+        effect = self._at(series, first, rest.shape[1])
+        return np.stack([one.restored(rest[..., c], effect[..., c]) for c, one in enumerate(self.adjustments)], axis=-1)
+
+    def factors(self, series: Series, first: NDArray[np.int64], steps: int) -> Array:
+        """By how much the effects stretch the distances between values, (n, steps, C)."""
+        if not self:
+            return np.ones((len(first), steps, series.values.shape[1]))
+        effect = self._at(series, first, steps)
+        return np.stack([one.factor(effect[..., c]) for c, one in enumerate(self.adjustments)], axis=-1)
+
+    def _at(self, series: Series, first: NDArray[np.int64], steps: int) -> Array:
+        at = first[:, None] + np.arange(steps)
+        return self._of(series, max(0, int(at.max()) + 1 - len(series)))[at]
+
+    def _of(self, series: Series, steps: int = 0) -> Array:
+        """The effects (N + steps, C) on ``series`` and on the steps after it."""
+        names = {name for one in self.adjustments for name in one.coefficients}
+        columns, size = _columns(series, self.lag, steps, names), len(series) + steps
+        if missing := names - columns.keys():
+            raise DataError(f"{series.source}: has no dates or no column for {', '.join(sorted(missing))}")
+        effects = [one.effect(columns) if one else np.zeros(size) for one in self.adjustments]
+        return np.stack(effects, axis=1)
+
+
+def _columns(series: Series, lag: int, steps: int = 0, wanted: Collection[str] | None = None) -> dict[str, Array]:
+    """What may explain the values and ``steps`` more, (N + steps, P) each; of those that are not ``wanted`` not all.
+
+    Raises :class:`DataError` where one that is wanted is not known so far ahead.
+    """
+    size = len(series) + steps
+    found: dict[str, Array] = {}
+    if series.times is not None and series.step is not None:
+        later = series.later(steps)
+        assert later is not None
+        times = np.concatenate([series.times, later])
+        found |= {CALENDAR + name: x for name, x in calendar_columns(times, series.step).items()}
+    for name, x in series.known.by_column().items() if series.known is not None else ():
+        if len(x) < size and (wanted is None or name in wanted):
+            raise DataError(
+                f"{series.source}: column {name!r} is known {len(x) - len(series)} steps ahead"
+                f"{_until(series, len(x) - len(series))}, and {steps} are forecast; give rows with its values to come"
+            )
+        found[name] = x[:size]
+    for name, x in series.past.by_column().items() if series.past is not None else ():
+        if steps > lag and (wanted is None or name in wanted):
+            raise DataError(
+                f"{series.source}: column {name!r} is known up to now and foretells {lag} steps, and {steps} are "
+                "forecast; train with that `horizon`"
+            )
+        before = np.arange(size)[:, None] - np.arange(lag, lag + LAGS)
+        found[name] = x[before.clip(0, len(x) - 1)].reshape(size, -1)
+    return found
+
+
+def _until(series: Series, steps: int) -> str:
+    dates = series.later(steps) if steps else series.times
+    return "" if dates is None else f" (to {date_text(dates[-1], series.step)})"
+
+
+def as_trained(series: Series, trained: Series) -> Series:
+    """``series`` with its covariates in the columns of those of ``trained``, by their names.
+
+    Raises :class:`DataError` where it has not all of them.
+    """
+    pairs = {name: (getattr(series, name), getattr(trained, name)) for name in ("known", "past")}
+    changed: dict[str, Any] = {}
+    for name, (own, other) in pairs.items():
+        if other is not None and own is None:
+            raise DataError(
+                f"{series.source}: has no covariates {', '.join(other.columns)}; give them with `{name}`, as before"
+            )
+        changed[name] = None if other is None else own.like(other, series.source)
+    return replace(series, **changed)
+
+
+def noted(effects: Effects, names: Sequence[str], asked: Collection[str]) -> list[str]:
+    """What was found of effects on the columns ``names``, and which covariates that were ``asked`` for help none."""
+    lines = []
+    for column, (name, one) in enumerate(zip(names, effects.adjustments, strict=True)):
+        if used := effects.used(column):
+            how = "as factors" if one.multiplies else "as summands"
+            beside = f"{name}: " if len(names) > 1 else ""
+            lines.append(
+                f"{beside}effects of {', '.join(used)} are taken out first, {how}; "
+                f"the squared error one step ahead falls by {100 * one.gain:.0f} %"
+            )
+    idle = [one for one in asked if not any(one in each.coefficients for each in effects.adjustments)]
+    if idle:
+        lines.append(f"{', '.join(idle)}: no help to the forecast, and not used")
+    return lines

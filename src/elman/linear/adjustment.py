@@ -1,0 +1,195 @@
+"""What is known ahead explains a part of a series: it is taken out first, and restored in the forecasts.
+
+A series is ``rest + X b`` or, with effects in proportion, ``rest * exp(X b)``: a regression whose errors are a series
+of their own. The errors follow the values before them, so the coefficients are fitted to what an autoregression leaves
+of both sides, in turns with the autoregression itself (Cochrane & Orcutt 1949).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elman.errors import DataError
+from elman.linear.ridge import Ridge
+
+Array = NDArray[np.float64]
+LAGS = (1, 2, 3)  # of the autoregression; and a season, and one more
+STRENGTHS = (1e-4, 1e-3)  # of the ridges of the autoregression and of the coefficients
+TURNS = 4
+FOLDS, FOLD = 4, 0.1  # rolling origins at the end of what is known, each of a tenth of the values
+FEWEST = 24  # values that a coefficient can be told from
+VALUES_A_NUMBER = 3  # for each coefficient
+MOST = 20_000  # values, the last ones
+LEAST_GAIN = 0.002  # of the mean squared error, for a covariate to be used
+
+
+@dataclass(frozen=True)
+class Adjustment:
+    """The effects on one series: ``coefficients`` (P,) of each covariate's columns, measured from their ``means`` (P,).
+
+    With ``multiplies`` the effect is a factor, else a summand. ``gain`` is how much smaller the mean squared error one
+    step ahead became on rolling origins.
+    """
+
+    multiplies: bool = False
+    coefficients: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    means: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    gain: float = 0.0
+
+    def __bool__(self) -> bool:
+        return bool(self.coefficients)
+
+    @classmethod
+    def choose(cls, values: Array, covariates: Mapping[str, Array], season: int = 0) -> Adjustment:
+        """Those of ``covariates``, (N, P) each by name, that help to forecast ``values`` (N,), and their effects.
+
+        One after the other the covariate that lowers the error most is taken, one step ahead of rolling origins, while
+        it does so by 0.2 %. Effects are factors where every value is above 0 and their errors are smaller so.
+
+        >>> promotion = (np.arange(90) % 11 == 0) * 1.0
+        >>> sales = 20 + np.sin(np.arange(90)) + 5 * promotion
+        >>> found = Adjustment.choose(sales, {"promotion": promotion[:, None]})
+        >>> round(found.coefficients["promotion"][0], 2)
+        5.0
+        """
+        values = np.asarray(values, dtype=np.float64)[-MOST:]
+        usable = {name: x[-len(values) :] for name, x in covariates.items() if len(values) and np.ptp(x, axis=0).any()}
+        found: list[tuple[float, Adjustment]] = []
+        for multiplies in (False, True) if (values > 0).all() else (False,):
+            trial = _Trial(values, season, multiplies)
+            names, error, without = trial.forward(usable)
+            if names:
+                found.append((error, trial.fitted({name: usable[name] for name in names}, 1 - error / without)))
+        return min(found, key=lambda one: one[0])[1] if found else cls()
+
+    def effect(self, covariates: Mapping[str, Array]) -> Array:
+        """The effect (M,) of ``covariates``, (M, P) each: the logarithm of a factor where it multiplies."""
+        parts = [
+            (np.asarray(covariates[name]) - np.asarray(self.means[name])) @ np.asarray(b)
+            for name, b in self.coefficients.items()
+        ]
+        return np.asarray(sum(parts))
+
+    def without(self, values: Array, effect: Array) -> Array:
+        """What is left of ``values`` without their ``effect``, in the same shape."""
+        return values * np.exp(-effect) if self.multiplies else values - effect
+
+    def restored(self, rest: Array, effect: Array) -> Array:
+        """Undo :meth:`without`."""
+        return rest * np.exp(effect) if self.multiplies else rest + effect
+
+    def factor(self, effect: Array) -> Array:
+        """What a distance between values becomes when the effect is given back."""
+        return np.exp(effect) if self.multiplies else np.ones_like(effect)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The adjustment as what JSON can hold."""
+        lists = {
+            name: {key: list(map(float, row)) for key, row in getattr(self, name).items()}
+            for name in ("coefficients", "means")
+        }
+        return {"multiplies": self.multiplies, "gain": self.gain} | lists
+
+    @classmethod
+    def from_dict(cls, facts: Mapping[str, Any]) -> Adjustment:
+        """Read what :meth:`to_dict` wrote.
+
+        Raises :class:`DataError` if it is no adjustment.
+        """
+        try:
+            made = cls(bool(facts["multiplies"]), facts["coefficients"], facts["means"], float(facts["gain"]))
+            sizes = {name: (len(row), len(made.means[name])) for name, row in made.coefficients.items()}
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"effects of covariates that cannot be read: {error!r}") from error
+        if any(own != other for own, other in sizes.values()):
+            raise DataError(f"effects of covariates that cannot be read: {sizes} coefficients and means")
+        return made
+
+
+class _Trial:
+    """Rolling origins one step ahead, the same for every choice of covariates."""
+
+    def __init__(self, values: Array, season: int, multiplies: bool):
+        self.values, self.multiplies = values, multiplies
+        self.seen = np.log(values) if multiplies else values
+        n = len(values)
+        size = max(1, int(n * FOLD))
+        self.folds = [(n - size * k, n - size * (k - 1)) for k in range(FOLDS, 0, -1)]
+        wanted = {*LAGS, *((season, season + 1) if season else ())}
+        self.lags = [lag for lag in sorted(wanted) if lag <= self.folds[0][0] // 3] or [1]
+        self.enough = self.folds[0][0] >= FEWEST
+
+    def forward(self, covariates: Mapping[str, Array]) -> tuple[list[str], float, float]:
+        """The names of the covariates that help, the mean squared error with them, and the one without any."""
+        chosen: list[str] = []
+        least = without = self._error([]) if self.enough else 0.0
+        while self.enough and len(chosen) < len(covariates):
+            errors = {
+                name: self._error([covariates[one] for one in (*chosen, name)])
+                for name in covariates
+                if name not in chosen
+            }
+            best = min(errors, key=lambda name: errors[name])
+            if not errors[best] < (1 - LEAST_GAIN) * least:
+                break
+            chosen.append(best)
+            least = errors[best]
+        return chosen, least, without
+
+    def fitted(self, covariates: Mapping[str, Array], gain: float) -> Adjustment:
+        """The effects of ``covariates`` in all values."""
+        x = np.concatenate(list(covariates.values()), axis=1)
+        coefficients = _effects(self.seen, x, self.lags)[0]
+        cuts = np.cumsum([columns.shape[1] for columns in covariates.values()])[:-1]
+        parts = dict(zip(covariates, np.split(coefficients, cuts), strict=True))
+        means = {name: columns.mean(axis=0) for name, columns in covariates.items()}
+        return Adjustment(
+            self.multiplies,
+            {name: row.tolist() for name, row in parts.items()},
+            {name: row.tolist() for name, row in means.items()},
+            gain,
+        )
+
+    def _error(self, covariates: Sequence[Array]) -> float:
+        x = np.concatenate(covariates, axis=1) if covariates else np.zeros((len(self.seen), 0))
+        if x.shape[1] * VALUES_A_NUMBER > self.folds[0][0]:
+            return np.inf
+        errors = []
+        for start, stop in self.folds:
+            b, a, bias = _effects(self.seen[:start], x[:start], self.lags)
+            rest = self.seen - x @ b
+            _, before = _lagged(rest[start - self.lags[-1] : stop, None], self.lags)
+            made = before[..., 0] @ a + bias + (x @ b)[start:stop]
+            with np.errstate(over="ignore"):
+                errors.append(np.square((np.exp(made) if self.multiplies else made) - self.values[start:stop]))
+        return float(np.concatenate(errors).mean())
+
+
+def _effects(values: Array, x: Array, lags: Sequence[int]) -> tuple[Array, Array, float]:
+    """The coefficients (P,) of ``x`` (N, P) in ``values`` (N,), and those of the autoregression of the rest: (lags,)
+    and its bias."""
+    b = np.zeros(x.shape[1])
+    spread = x.std(axis=0)
+    spread = np.where(spread > 0, spread, 1.0)
+    now, before = _lagged(values[:, None], lags)
+    x_now, x_before = _lagged(x, lags)
+    for _ in range(TURNS if x.shape[1] else 1):
+        rest_now, rest_before = now[:, 0] - x_now @ b, before[..., 0] - x_before @ b
+        coefficients, bias = Ridge(rest_before, rest_now[:, None]).solve(STRENGTHS[0])
+        a = coefficients[0]
+        if x.shape[1]:
+            left = (x_now - np.einsum("nlp,l->np", x_before, a)) / spread
+            b = Ridge(left, now - np.einsum("nlc,l->nc", before, a)).solve(STRENGTHS[1])[0][0] / spread
+    return b, a, float(bias[0])
+
+
+def _lagged(columns: Array, lags: Sequence[int]) -> tuple[Array, Array]:
+    """``columns`` (N, P) from the longest of ``lags`` on, (n, P), and what stood each lag before, (n, lags, P)."""
+    longest = lags[-1]
+    before = [columns[longest - lag : len(columns) - lag] for lag in lags]
+    return columns[longest:], np.stack(before, axis=1)
