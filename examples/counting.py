@@ -45,9 +45,9 @@ class Counting:
     def scores(self, symbols, lengths=None):
         return self.model["head"](self.model["net"](one_hot(symbols, 3).float(), lengths=lengths)[0])
 
-    def loss(self, batch):
+    def loss(self, batch, state):
         read, lengths, wanted = batch
-        return cross_entropy(self.scores(read, lengths).flatten(0, 1), wanted.flatten(), ignore_index=NONE)
+        return cross_entropy(self.scores(read, lengths).flatten(0, 1), wanted.flatten(), ignore_index=NONE), None
 
     def validate(self):
         return None

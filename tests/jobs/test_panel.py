@@ -352,7 +352,6 @@ def test_the_command_line_from_a_table_to_parquet(tmp_path, elman):
     assert table["date"][3] == (date(2021, 1, 4) + timedelta(95)).isoformat()
     for command in (["plot", "r"], ["explain", "r"], ["train", "forecast", "--resume", "-o", "r"]):
         assert elman(*command)[0] == 0, command
-    assert elman("backtest", file, *how)[0] == 2
     assert elman("train", "forecast", file, *how, "--horizon", 40, "-o", "s")[0] == 2
     assert not (tmp_path / "s").exists()
 

@@ -26,8 +26,8 @@ Array = NDArray[np.float64]
 class PanelBacktest:
     """Forecasts of many series from their origins, beside the truth, (n, K).
 
-    They are of the windows ``part`` of ``panel``. ``widths`` hold half the width (n, K) of each level's interval, ``plain`` the plain forecasts (n, K); ``task`` is
-    what knew the values before the first origins alone.
+    They are of the windows ``part`` of ``panel``. ``widths`` hold half the width (n, K) of each level's interval,
+    ``plain`` the plain forecasts (n, K); ``task`` is what knew the values before the first origins alone.
     """
 
     panel: Panel
@@ -40,9 +40,9 @@ class PanelBacktest:
     refitted: bool
 
     def scores(self) -> dict[str, Any]:
-        """Score the network and every plain forecast, as means over the series and of each, with a verdict.
+        """Score the network and every plain forecast, with a verdict.
 
-        Errors are scaled, for MASE, by what stands before the first origin of each series.
+        The scores are of each series, and their means. Errors are scaled, for MASE, by what stands before the first origin of each series.
         """
         scored = score_of_panel(self.task, self.part, self.prediction, self.truth, self.widths, self.plain)
         own = {"task": "backtests", "horizon": self.truth.shape[1], "refitted": self.refitted}
@@ -129,7 +129,7 @@ def backtest_panel(
         forecaster.fit(_before(panel, np.minimum(group[0], panel.lengths)))
         task = forecaster.task.going_on(panel.columns())
         known = known or task
-        plain = plain_forecasts(task, part, more)
+        plain = plain_forecasts(task, part, more, known.config.season or 0)
         widths = forecaster.widths(part.series, horizon, LEVELS)
         found.append((part, task.predict(part, "all"), widths, plain))
         if report is not None:

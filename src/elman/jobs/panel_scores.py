@@ -78,12 +78,13 @@ def _by_series(task: PanelTask, part: Part, truth: Array, forecasts: Sequence[Ar
     return [{name: np.array(values) for name, values in one.items()} for one in scored]
 
 
-def plain_forecasts(task: PanelTask, part: Part, more: bool = False) -> dict[str, Array]:
+def plain_forecasts(task: PanelTask, part: Part, more: bool = False, season: int | None = None) -> dict[str, Array]:
     """Persistence, drift, seasonal naive and ridge autoregression (n, K) of the windows, as far as they can be made.
 
+    The ``season`` is that of the task unless told.
     With ``more`` those of :func:`~elman.jobs.statistical.statistical` too, as far as every series has them.
     """
-    season, horizon = task.config.season or 0, task.horizon
+    season, horizon = (task.config.season or 0) if season is None else season, task.horizon
     forecasts: dict[str, list[Array]] = {"persistence": [], "drift": []}
     if season > 1 and all(origins.min() >= season for _, origins in _origins(part)):
         forecasts["seasonal_naive"] = []
@@ -95,7 +96,7 @@ def plain_forecasts(task: PanelTask, part: Part, more: bool = False) -> dict[str
             forecasts["seasonal_naive"].append(seasonal_naive(values, origins, horizon, season)[..., 0])
     made = {name: np.concatenate(columns) for name, columns in forecasts.items()}
     with contextlib.suppress(DataError):  # too few values for any
-        made["autoregression"] = _autoregression(task, part)
+        made["autoregression"] = _autoregression(task, part, season)
     if more:
         each = [statistical(task.columns[s][:, None], origins, horizon, season) for s, origins in _origins(part)]
         for name in each[0]:
@@ -104,10 +105,10 @@ def plain_forecasts(task: PanelTask, part: Part, more: bool = False) -> dict[str
     return made
 
 
-def _autoregression(task: PanelTask, part: Part) -> Array:
+def _autoregression(task: PanelTask, part: Part, season: int) -> Array:
     pairs = _origins(part)
     known = task.columns.until(task.known_end).taken(np.array([s for s, _ in pairs]))
-    blends = choose_many(known, task.horizon, task.config.season or 0, known.lengths.tolist(), families=("zero",))
+    blends = choose_many(known, task.horizon, season, known.lengths.tolist(), families=("zero",))
     forecasts = []
     for (s, origins), values, blend in zip(pairs, known, blends, strict=True):
         line = blend.fit(values)
