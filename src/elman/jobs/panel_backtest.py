@@ -42,7 +42,8 @@ class PanelBacktest:
     def scores(self) -> dict[str, Any]:
         """Score the network and every plain forecast, with a verdict.
 
-        The scores are of each series, and their means. Errors are scaled, for MASE, by what stands before the first origin of each series.
+        The scores are of each series, and their means. Errors are scaled, for MASE, by what stands before the first
+        origin of each series.
         """
         scored = score_of_panel(self.task, self.part, self.prediction, self.truth, self.widths, self.plain)
         own = {"task": "backtests", "horizon": self.truth.shape[1], "refitted": self.refitted}
