@@ -78,9 +78,9 @@ def test_it_is_restored_as_it_was(multiplies, seed):
     "facts",
     [
         {},
-        {"multiplies": False, "coefficients": {"a": [1.0]}, "means": {}, "gain": 0.0},
-        {"multiplies": False, "coefficients": {"a": [1.0]}, "means": {"a": [1.0, 2.0]}, "gain": 0.0},
-        {"multiplies": False, "coefficients": {"a": 3}, "means": {"a": [1.0]}, "gain": 0.0},
+        {"multiplies": False, "coefficients": {"a": [1.0]}, "means": {}, "gain": 0.0, "share": 0.0},
+        {"multiplies": False, "coefficients": {"a": [1.0]}, "means": {"a": [1.0, 2.0]}, "gain": 0.0, "share": 0.0},
+        {"multiplies": False, "coefficients": {"a": 3}, "means": {"a": [1.0]}, "gain": 0.0, "share": 0.0},
     ],
 )
 def test_what_cannot_be_read_is_refused(facts):

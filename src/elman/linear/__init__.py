@@ -5,5 +5,6 @@ from __future__ import annotations
 from elman.linear.adjustment import Adjustment
 from elman.linear.blend import Blend, Line, Member
 from elman.linear.many import choose_many
+from elman.linear.pooled import adjust_many, fit_many
 
-__all__ = ["Adjustment", "Blend", "Line", "Member", "choose_many"]
+__all__ = ["Adjustment", "Blend", "Line", "Member", "adjust_many", "choose_many", "fit_many"]

@@ -33,13 +33,15 @@ class Adjustment:
     """The effects on one series: ``coefficients`` (P,) of each covariate's columns, measured from their ``means`` (P,).
 
     With ``multiplies`` the effect is a factor, else a summand. ``gain`` is how much smaller the mean squared error one
-    step ahead became on rolling origins.
+    step ahead became on rolling origins; ``share`` for how many usual series
+    others counted, of many (:mod:`elman.linear.pooled`).
     """
 
     multiplies: bool = False
     coefficients: Mapping[str, Sequence[float]] = field(default_factory=dict)
     means: Mapping[str, Sequence[float]] = field(default_factory=dict)
     gain: float = 0.0
+    share: float = 0.0
 
     def __bool__(self) -> bool:
         return bool(self.coefficients)
@@ -93,7 +95,7 @@ class Adjustment:
             name: {key: list(map(float, row)) for key, row in getattr(self, name).items()}
             for name in ("coefficients", "means")
         }
-        return {"multiplies": self.multiplies, "gain": self.gain} | lists
+        return {"multiplies": self.multiplies, "gain": self.gain, "share": self.share} | lists
 
     @classmethod
     def from_dict(cls, facts: Mapping[str, Any]) -> Adjustment:
@@ -102,7 +104,8 @@ class Adjustment:
         Raises :class:`DataError` if it is no adjustment.
         """
         try:
-            made = cls(bool(facts["multiplies"]), facts["coefficients"], facts["means"], float(facts["gain"]))
+            gain, share = float(facts["gain"]), float(facts["share"])
+            made = cls(bool(facts["multiplies"]), facts["coefficients"], facts["means"], gain, share)
             sizes = {name: (len(row), len(made.means[name])) for name, row in made.coefficients.items()}
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"effects of covariates that cannot be read: {error!r}") from error
@@ -120,8 +123,7 @@ class _Trial:
         n = len(values)
         size = max(1, int(n * FOLD))
         self.folds = [(n - size * k, n - size * (k - 1)) for k in range(FOLDS, 0, -1)]
-        wanted = {*LAGS, *((season, season + 1) if season else ())}
-        self.lags = [lag for lag in sorted(wanted) if lag <= self.folds[0][0] // 3] or [1]
+        self.lags = lags_of(self.folds[0][0], season)
         self.enough = self.folds[0][0] >= FEWEST
 
     def forward(self, covariates: Mapping[str, Array]) -> tuple[list[str], float, float]:
@@ -163,11 +165,17 @@ class _Trial:
         for start, stop in self.folds:
             b, a, bias = _effects(self.seen[:start], x[:start], self.lags)
             rest = self.seen - x @ b
-            _, before = _lagged(rest[start - self.lags[-1] : stop, None], self.lags)
+            _, before = lagged(rest[start - self.lags[-1] : stop, None], self.lags)
             made = before[..., 0] @ a + bias + (x @ b)[start:stop]
             with np.errstate(over="ignore"):
                 errors.append(np.square((np.exp(made) if self.multiplies else made) - self.values[start:stop]))
         return float(np.concatenate(errors).mean())
+
+
+def lags_of(length: int, season: int, values_a_lag: int = 3) -> list[int]:
+    """The lags of an autoregression of ``length`` values, none more than a share of them."""
+    wanted = {*LAGS, *((season, season + 1) if season else ())}
+    return [lag for lag in sorted(wanted) if lag * values_a_lag <= length] or [1]
 
 
 def _effects(values: Array, x: Array, lags: Sequence[int]) -> tuple[Array, Array, float]:
@@ -176,19 +184,23 @@ def _effects(values: Array, x: Array, lags: Sequence[int]) -> tuple[Array, Array
     b = np.zeros(x.shape[1])
     spread = x.std(axis=0)
     spread = np.where(spread > 0, spread, 1.0)
-    now, before = _lagged(values[:, None], lags)
-    x_now, x_before = _lagged(x, lags)
+    now, before = lagged(values[:, None], lags)
+    x_now, x_before = lagged(x, lags)
     for _ in range(TURNS if x.shape[1] else 1):
-        rest_now, rest_before = now[:, 0] - x_now @ b, before[..., 0] - x_before @ b
-        coefficients, bias = Ridge(rest_before, rest_now[:, None]).solve(STRENGTHS[0])
-        a = coefficients[0]
+        a, bias = autoregression(now[:, 0] - x_now @ b, before[..., 0] - x_before @ b)
         if x.shape[1]:
             left = (x_now - np.einsum("nlp,l->np", x_before, a)) / spread
             b = Ridge(left, now - np.einsum("nlc,l->nc", before, a)).solve(STRENGTHS[1])[0][0] / spread
-    return b, a, float(bias[0])
+    return b, a, bias
 
 
-def _lagged(columns: Array, lags: Sequence[int]) -> tuple[Array, Array]:
+def autoregression(now: Array, before: Array) -> tuple[Array, float]:
+    """The coefficients (lags,) of what stood ``before`` (n, lags) in what is ``now`` (n,), and the bias."""
+    coefficients, bias = Ridge(before, now[:, None]).solve(STRENGTHS[0])
+    return coefficients[0], float(bias[0])
+
+
+def lagged(columns: Array, lags: Sequence[int]) -> tuple[Array, Array]:
     """``columns`` (N, P) from the longest of ``lags`` on, (n, P), and what stood each lag before, (n, lags, P)."""
     longest = lags[-1]
     before = [columns[longest - lag : len(columns) - lag] for lag in lags]
