@@ -7,7 +7,7 @@ from datetime import date, timedelta
 import numpy as np
 import pytest
 
-from elman.data import Series, Step, read_panel, read_series
+from elman.data import Panel, Series, Step, panel_in, read_panel, read_series
 from elman.data.series.covariates import Covariates
 from elman.data.series.days import calendar_columns, easter_sundays
 from elman.errors import DataError
@@ -98,13 +98,24 @@ def test_too_many_texts_are_no_category(tmp_path):
         read_series(written(tmp_path / "a.csv", rows), target="y", known="name")
 
 
-def test_covariates_are_of_one_series(tmp_path):
-    rows = ["n,y,x,shop", *(f"{i},{i},{i},{shop}" for shop in "ab" for i in range(4))]
-    path = written(tmp_path / "a.csv", rows)
-    assert len(read_series(path, target="y", known="x", time="n", id="shop=a").known) == 4
-    for read in (read_series, read_panel):
-        with pytest.raises(DataError, match="`known` and `past` are of one series"):
-            read(path, target="y", known="x", time="n", id="shop")
+def test_each_of_many_series_has_its_own(tmp_path):
+    rows = ["n,y,x,event,shop"]
+    for k, shop in enumerate("ab"):
+        rows += [f"{i},{'' if i >= 4 + k else i},{10 * k + i},{'fair' if i == 2 * k else ''},{shop}" for i in range(6)]
+    path, asked = written(tmp_path / "a.csv", rows), {"target": "y", "known": ["x", "event"], "time": "n"}
+    assert len(read_series(path, id="shop=a", **asked).known) == 6
+    panel = read_panel(path, id="shop", **asked)
+    assert panel_in(path, id="shop", **asked) is not None
+    for one in (panel, Panel.from_arrays(*panel.to_arrays())):
+        assert one.lengths.tolist() == [4, 5]
+        for k, series in enumerate(one.series):
+            assert series.known.by_column()["x"].ravel().tolist() == [10 * k + i for i in range(6)]
+            assert np.flatnonzero(series.known.by_column()["event"]).tolist() == [2 * k]
+    with pytest.raises(DataError, match="`known` and `past` are of one series"):
+        read_series(path, id="shop", **asked)
+    wide = written(tmp_path / "w.csv", ["shop,d1,d2,d3", "a,1,2,3", "b,1,2,3"])
+    with pytest.raises(DataError, match="here each row is a series; give a long table"):
+        read_panel(wide, id="shop", known="d3")
 
 
 def test_other_data_has_its_columns_by_name():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elman.cli import run as command
-from elman.data import Series
+from elman.data import Panel, Series
 from elman.data.series.covariates import Covariates
 from elman.errors import DataError, ExportError
-from elman.jobs import Forecaster, backtest
+from elman.jobs import Forecaster, PanelForecaster, backtest, backtest_panel
 from elman.jobs.effects import Effects
 
 QUICK = {"hidden": 3, "epochs": 1}
@@ -135,6 +136,84 @@ def test_nothing_after_an_origin_changes_the_forecast_made_at_it(factors, cut, s
     tested, other = (backtest(s, horizon, first=90, every=5, **QUICK) for s in (series, changed))
     before = tested.origins <= origin
     assert np.array_equal(tested.prediction[before], other.prediction[before])
+
+
+# Many series
+
+
+def shops(seed=0, past=False):
+    """Shops of unlike lengths, whose promotions lift sales by half; what people looked at says nothing of these."""
+    made = []
+    for k, n in enumerate((70, 90, 60, 110)):
+        one = shop(n, seed + k, factors=True)
+        one = replace(one, values=one.values * (k + 1), names=("abcd"[k],), source="shops.csv")
+        made.append(one if past else replace(one, past=None))
+    return Panel(tuple(made), "shops.csv")
+
+
+def bare(panel):
+    return Panel(tuple(replace(one, known=None, past=None) for one in panel.series), panel.source)
+
+
+def test_covariates_help_many_series(tmp_path):
+    panel = shops()
+    with_them, without = (PanelForecaster(horizon=3, **QUICK) for _ in range(2))
+    with_them.fit(panel, run=tmp_path / "run")
+    without.fit(bare(panel))
+    better, worse = (one.test() for one in (with_them, without))
+    assert better["test"]["mase"] < 0.5 * worse["test"]["mase"]
+    for name in ("persistence", "drift"):
+        assert better["baselines"][name] == worse["baselines"][name]
+    assert any("effects of promotion" in note and "as factors" in note for note in with_them.notes)
+    ahead = with_them.predict(AHEAD, levels=[80])
+    promotion = panel.series[0].known.values[-AHEAD:, 0].astype(bool)
+    assert (ahead.values[:, promotion].min(1) > 1.3 * ahead.values[:, ~promotion].max(1)).all()
+    assert (ahead.widths[80.0][:, promotion].min(1) > ahead.widths[80.0][:, [0]].min(1)).all()
+    again = PanelForecaster.load(tmp_path / "run")
+    assert again.effects == with_them.effects
+    assert again.test() == better
+    assert np.array_equal(again.predict(AHEAD).values, ahead.values)
+    assert all(path.is_file() for path in again.draw(tmp_path).values())
+    assert again.sample().result["truth"][0][0] == pytest.approx(again.test_part()[2][_last(again), 0])
+
+
+def _last(forecaster):
+    """The last window of the first series' test part."""
+    return int(np.flatnonzero(forecaster.task.test.series == 0)[-1])
+
+
+def test_newer_data_of_many_series_has_them_too():
+    panel = shops()
+    forecaster = PanelForecaster(horizon=3, **QUICK)
+    forecaster.fit(panel)
+    two = panel.taken([2, 0])
+    assert forecaster.predict(3, two).values == pytest.approx(forecaster.predict(3).values[[2, 0]])
+    with pytest.raises(DataError, match=r"shops.csv: has no covariates promotion"):
+        forecaster.predict(3, bare(two))
+    with pytest.raises(DataError, match=r"series 'a' of shops.csv: column 'promotion' is known 6 steps ahead"):
+        forecaster.predict(7)
+    e = replace(shop(80, 9, factors=True), names=("e",), past=None)
+    forecaster.update(Panel((*panel.series, e), "shops.csv"), recipe={"epochs": 1})
+    assert set(forecaster.effects.adjustments[4].coefficients) == {"promotion"}
+    assert forecaster.predict(3).values.shape == (5, 3)
+
+
+@pytest.mark.full
+@settings(deadline=None, max_examples=5)
+@given(refit=st.booleans(), cut=st.integers(0, 10), seed=st.integers(0, 99))
+def test_no_later_value_changes_a_forecast_of_many_series_with_them(refit, cut, seed):
+    panel, changed = shops(seed, past=True), []
+    random = np.random.default_rng(seed)
+    begins = np.array([len(one) - len(one) // 5 for one in panel.series])
+    for one, begin in zip(panel.series, begins, strict=True):
+        values, looks = one.values.copy(), one.past.values.copy()
+        values[begin + cut :] *= random.lognormal(size=(len(one) - begin - cut, 1))
+        looks[begin + cut :] += 100
+        changed.append(replace(one, values=values, past=replace(one.past, values=looks)))
+    both = (panel, Panel(tuple(changed), panel.source))
+    one, two = (backtest_panel(data, 3, every=4, refit=refit, **QUICK) for data in both)
+    before = one.part.origin - begins[one.part.series] <= cut
+    assert np.array_equal(one.prediction[before], two.prediction[before])
 
 
 # The calendar

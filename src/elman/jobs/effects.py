@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.data import Series
+from elman.data import Panel, Series
 from elman.data.series.calendar import date_text
 from elman.data.series.days import calendar_columns, hidden_by
 from elman.errors import DataError
-from elman.linear import Adjustment
+from elman.linear import Adjustment, adjust_many, fit_many
 
 Array = NDArray[np.float64]
 LAGS = 3  # of a covariate known up to now: as many steps before as are forecast, and two more
@@ -81,6 +82,95 @@ class Effects:
             raise DataError(f"{series.source}: has no dates or no column for {', '.join(sorted(missing))}")
         effects = [one.effect(columns) if one else np.zeros(size) for one in self.adjustments]
         return np.stack(effects, axis=1)
+
+
+@dataclass(frozen=True)
+class PanelEffects:
+    """The effects on each series of a panel, none where there are none on any.
+
+    Windows are by ``series`` (n,) and the ``first`` (n,) of their steps; forecasts of them are (n, K).
+    """
+
+    each: tuple[Effects, ...] = ()
+
+    @classmethod
+    def choose(cls, panel: Panel, ends: NDArray[np.int64], season: int, lag: int, calendar: bool) -> PanelEffects:
+        """Those that help to forecast the values before the ``ends`` (S,), the same of all series."""
+        known = [one.before(int(end)) for one, end in zip(panel.series, ends, strict=True)]
+        hidden = {CALENDAR + name for one in known if one.times is not None for name in hidden_by(one.times)}
+        columns = []
+        for one in known:
+            found = {name: x[: len(one)] for name, x in _columns(one, lag).items() if name not in hidden}
+            columns.append({name: x for name, x in found.items() if calendar or not name.startswith(CALENDAR)})
+        everywhere = set.intersection(*(set(found) for found in columns))
+        columns = [{name: x for name, x in found.items() if name in everywhere} for found in columns]
+        adjustments = adjust_many([one.values[:, 0] for one in known], columns, season)
+        return cls.of(adjustments, lag)
+
+    @classmethod
+    def of(cls, adjustments: Sequence[Adjustment], lag: int) -> PanelEffects:
+        """Effects with these ``adjustments``, one a series."""
+        return cls(tuple(Effects((one,), lag) for one in adjustments) if any(adjustments) else ())
+
+    def fitted(self, panel: Panel, ends: NDArray[np.int64], season: int) -> PanelEffects:
+        """The effects of the same covariates on another ``panel``, found in the values before the ``ends`` (S,)."""
+        if not self:
+            return self
+        like, lag = self.each[0].adjustments[0], self.each[0].lag
+        known = [one.before(int(end)) for one, end in zip(panel.series, ends, strict=True)]
+        columns = [{name: x[: len(one)] for name, x in _columns(one, lag).items()} for one in known]
+        return self.of(fit_many([one.values[:, 0] for one in known], columns, season, like), lag)
+
+    def __bool__(self) -> bool:
+        return bool(self.each)
+
+    @property
+    def adjustments(self) -> list[Adjustment]:
+        """The adjustment of each series."""
+        return [one.adjustments[0] for one in self.each]
+
+    def of_series(self, numbers: NDArray[np.int64]) -> PanelEffects:
+        """The effects on the series of these ``numbers``."""
+        return PanelEffects(tuple(self.each[i] for i in numbers.tolist()) if self else ())
+
+    def without(self, panel: Panel) -> Panel:
+        """The panel without the effects."""
+        if not self:
+            return panel
+        pairs = zip(self.each, panel.series, strict=True)
+        return replace(panel, series=tuple(one.without(series) for one, series in pairs))
+
+    def restored(self, rest: Array, panel: Panel, series: NDArray[np.int64], first: NDArray[np.int64]) -> Array:
+        """Forecasts of the windows from those of the rest."""
+        made = rest.copy()
+        for i, rows in self._rows(series):
+            with _named(panel.names[i]):
+                made[rows] = self.each[i].restored(rest[rows, :, None], panel.series[i], first[rows])[..., 0]
+        return made
+
+    def factors(self, panel: Panel, series: NDArray[np.int64], first: NDArray[np.int64], steps: int) -> Array:
+        """By how much the effects stretch the distances between values, (n, steps)."""
+        found = np.ones((len(series), steps))
+        for i, rows in self._rows(series):
+            with _named(panel.names[i]):
+                found[rows] = self.each[i].factors(panel.series[i], first[rows], steps)[..., 0]
+        return found
+
+    def _rows(self, series: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.int64]]]:
+        """Each series that has windows, and which."""
+        if self:
+            order = np.argsort(series, kind="stable")
+            numbers, starts = np.unique(series[order], return_index=True)
+            yield from zip(numbers.tolist(), np.split(order, starts[1:]), strict=True)
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """What is wrong inside is said of the series ``name``."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"series {name!r} of {error}") from error
 
 
 def _columns(series: Series, lag: int, steps: int = 0, wanted: Collection[str] | None = None) -> dict[str, Array]:

@@ -131,8 +131,7 @@ def backtest_panel(
         task = forecaster.task.going_on(panel.columns())
         known = known or task
         plain = plain_forecasts(task, part, more, known.config.season or 0)
-        widths = forecaster.widths(part.series, horizon, LEVELS)
-        found.append((part, task.predict(part, "all"), widths, plain))
+        found.append((part, forecaster.forecast(panel, part), forecaster.intervals(panel, part, LEVELS), plain))
         if report is not None:
             report(
                 sum(len(one) for one, *_ in found), sum(len(_windows([o], panel.lengths - horizon)) for o in origins)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor
 
 from elman.choices.forecast import LEVELS, USUAL_OF_MANY, ForecastConfig
 from elman.choices.reading import ReadConfig, read_choices
-from elman.data import Panel, read_panel, season_of_many
+from elman.data import Panel, read_panel
 from elman.data.mapped import Columns
 from elman.data.series.stored import StoredPanel
 from elman.equations import Cell
@@ -21,12 +23,13 @@ from elman.errors import DataError, ElmanError
 from elman.insight import Sample
 from elman.jobs.config import NetworkConfig, picked
 from elman.jobs.continuations import Continuations
+from elman.jobs.effects import PanelEffects, as_trained
 from elman.jobs.job import Job, JobRun, begin_at, begun_at
 from elman.jobs.panel_scores import plain_forecasts, score_of_panel
+from elman.jobs.panel_settling import long_enough, said, saying, season_in
 from elman.jobs.settling import MOST_STEPS, percents, whole_steps
 from elman.jobs.shown import panel as shown
-from elman.linear import Blend, choose_many
-from elman.linear.many import MOST_LOOKED_AT
+from elman.linear import Adjustment, Blend, choose_many
 from elman.metrics import check_levels, half_widths
 from elman.tasks.forecast_networks import NetworkOnLine, inputs_of
 from elman.tasks.panel import PanelTask, Part, ends
@@ -34,8 +37,6 @@ from elman.training import History, Progress, Recipe, Run, checked
 from elman.training.run import DATA, LARGE
 
 Array = NDArray[np.float64]
-LOOKED_AT = 64  # series that the season is found in
-TOLD = 50  # series whose lines take so long that it is said how far they are
 ALONE = {  # what networks of many series have not, and what they have instead
     "network_alone": False,
     "stateful": False,
@@ -46,12 +47,16 @@ ALONE = {  # what networks of many series have not, and what they have instead
 
 
 class PanelRun(JobRun):
-    """config.json of a run that forecasts many series; ``lines`` are their blends, ``line_of`` the number of each's."""
+    """config.json of a run that forecasts many series.
+
+    ``lines`` are their blends, ``line_of`` the number of each's; ``effects`` those of each, none where there are none.
+    """
 
     task: str = "forecasts"
     forecasts: ForecastConfig
     lines: list[dict[str, Any]]
     line_of: list[int]
+    effects: list[dict[str, Any]] = Field(default_factory=list)
     reading: ReadConfig
 
 
@@ -74,6 +79,8 @@ class PanelForecaster(Job[PanelTask]):
     command = "forecast"
     config: ForecastConfig
     reading: ReadConfig
+    effects: PanelEffects
+    _panel: Panel
     _skipped: tuple[str, ...] = ()
 
     def __init__(
@@ -111,44 +118,29 @@ class PanelForecaster(Job[PanelTask]):
         self.recipe.torch_device()
         with self._undone_on_failure():
             beside = None if run is None else Path(run).absolute().parent
-            panel = self._long_enough(read_panel(data, beside=beside, report=said(report), **reading))
+            panel = read_panel(data, beside=beside, report=said(report), **reading)
+            self._panel, self._skipped = long_enough(panel, self._asked)
             # How much is read at once is of this call; newer data may be of another kind.
             self.reading = read_choices({name: value for name, value in reading.items() if name != "memory"})
-            training, known = ends(panel.lengths, self._asked)
-            columns = panel.columns().until(known)
-            season = self._asked.season
-            if season is None:
-                looked = np.linspace(0, len(panel) - 1, min(len(panel), LOOKED_AT)).round().astype(int)
-                season = season_of_many([columns[i][-MOST_LOOKED_AT:] for i in looked.tolist()], panel.step)
+            training, known = ends(self._panel.lengths, self._asked)
+            season = season_in(self._panel, self._panel.columns().until(known), self._asked)
+            self.effects = self._effects(known, season)
+            columns = self.effects.without(self._panel).columns().until(known)
             longest = np.minimum(training - self._asked.horizon, self._asked.context or training)
-            blends = choose_many(columns, self._asked.horizon, season, longest.tolist(), report=_saying(report))
+            blends = choose_many(columns, self._asked.horizon, season, longest.tolist(), report=saying(report))
             context = self._asked.context or max(blend.reach for blend in blends)
             segment = self._asked.segment or -(-context // MOST_STEPS)
             if segment > context:
                 raise DataError(f"`segment`: got {segment}, more than the context of {context}; want fewer")
             self.config = self._asked.model_copy(update={"season": season, "context": context, "segment": segment})
-            task = self._build(panel, blends)
-            self._begin(task, run)
+            self._begin(self._build(blends), run)
         return self._trained(report)
 
-    def _long_enough(self, panel: Panel) -> Panel:
-        """The series that a window of training fits into."""
-        training, known = ends(panel.lengths, self._asked)
-        short = (training - self._asked.horizon < 1) | (known < 2)
-        self._skipped = ()
-        if not short.any():
-            return panel
-        names = [panel.names[i] for i in np.flatnonzero(short)]
-        listed = ", ".join(names[:5]) + (f", ... ({len(names)})" if len(names) > 5 else "")
-        if short.all() or self._asked.short == "refuse":
-            i = int(np.flatnonzero(short)[0])
-            raise DataError(
-                f"{panel.source}: too short for a horizon of {self._asked.horizon} and the split "
-                f"{percents(self._asked.split)}: {listed}; {names[0]} has {panel.lengths[i]} values; give more, a "
-                "shorter horizon" + ("" if short.all() else ", or `short=skip` to leave such series out")
-            )
-        self._skipped = tuple(names)
-        return panel.taken(np.flatnonzero(~short).tolist())
+    def _effects(self, known: NDArray[np.int64], season: int) -> PanelEffects:
+        """What covariates and the calendar explain of the values before ``known`` (S,); of a large panel nothing."""
+        if isinstance(self._panel, StoredPanel):
+            return PanelEffects()
+        return PanelEffects.choose(self._panel, known, season, self._asked.horizon, self._asked.calendar == "auto")
 
     def update(
         self,
@@ -176,11 +168,13 @@ class PanelForecaster(Job[PanelTask]):
         changed.torch_device()
         weights, old = self.task.model.state_dict(), self.task
         with self._undone_on_failure():
-            panel = self._long_enough(self._newer(data, reading, run, report))
+            self._panel, self._skipped = long_enough(self._newer(data, reading, run, report), self.config)
             self.recipe = changed
+            _, known = ends(self._panel.lengths, self.config)
+            self.effects = self.effects.fitted(self._panel, known, self.config.season or 0)
             number = {name: i for i, name in enumerate(old.panel.names)}
-            blends = self._lines_of(panel, [number.get(name) for name in panel.names])
-            task = self._build(panel, blends)
+            without = self.effects.without(self._panel)
+            task = self._build(self._lines_of(without, [number.get(name) for name in without.names]))
             task.model.load_state_dict(weights)
             self._begin(task, run, weights)
         return self._trained(report)
@@ -214,8 +208,9 @@ class PanelForecaster(Job[PanelTask]):
     ) -> None:
         """Take ``task``, and keep it in the folder ``run`` if there is to be one, with the ``weights`` it begins at."""
         self.run = None if run is None else self._create(run, task, begun_at(weights or {}))
-        if self.run is not None and isinstance(task.panel, StoredPanel):
-            task.moved(StoredPanel(self.run.path / LARGE, task.panel.facts()))
+        if self.run is not None and isinstance(self._panel, StoredPanel):
+            self._panel = StoredPanel(self.run.path / LARGE, self._panel.facts())
+            task.moved(self._panel)
         self._task = task
 
     def _create(self, run: str | os.PathLike[str], task: PanelTask, begun: dict[str, NDArray[Any]]) -> Run[Any]:
@@ -223,28 +218,31 @@ class PanelForecaster(Job[PanelTask]):
         number = {id(blend): i for i, blend in enumerate(unique)}
         lines = [blend.to_dict() for blend in unique]
         line_of = [number[id(blend)] for blend in task.blends]
-        own = {"lines": lines, "line_of": line_of, "reading": self.reading}
-        if isinstance(task.panel, StoredPanel):
-            return Run.create(run, self._kept(data=task.panel.facts(), **own), begun or None, task.panel.link)
-        arrays, facts = task.panel.to_arrays()
+        effects = [one.to_dict() for one in self.effects.adjustments]
+        own = {"lines": lines, "line_of": line_of, "effects": effects, "reading": self.reading}
+        if isinstance(self._panel, StoredPanel):
+            return Run.create(run, self._kept(data=self._panel.facts(), **own), begun or None, self._panel.link)
+        arrays, facts = self._panel.to_arrays()
         return Run.create(run, self._kept(data=facts, **own), arrays | begun)
 
     def _restored(self, run: Run[PanelRun]) -> PanelTask:
         self._asked, self.reading = self.config, run.config.reading
         blends = [Blend.from_dict(facts) for facts in run.config.lines]
         facts = run.config.data
-        panel = StoredPanel(run.large(), facts) if "count" in facts else Panel.from_arrays(run.arrays(), facts)
-        task = self._build(panel, [blends[i] for i in run.config.line_of])
+        self._panel = StoredPanel(run.large(), facts) if "count" in facts else Panel.from_arrays(run.arrays(), facts)
+        adjustments = [Adjustment.from_dict(facts) for facts in run.config.effects]
+        self.effects = PanelEffects.of(adjustments, self.config.horizon)
+        task = self._build([blends[i] for i in run.config.line_of])
         if (run.path / DATA).exists():
             begin_at(task.model, run.arrays())
         return task
 
-    def _build(self, panel: Panel, blends: Sequence[Blend]) -> PanelTask:
+    def _build(self, blends: Sequence[Blend]) -> PanelTask:
         segment = self.config.segment or 1
         with self._seeded():
             first, *others = (self.network.recurrent(inputs_of(segment)) for _ in range(self.config.ensemble))
             model = NetworkOnLine(first, self.config.horizon, segment, others)
-        return PanelTask(model, panel, self.config, self.recipe.batch, blends)
+        return PanelTask(model, self.effects.without(self._panel), self.config, self.recipe.batch, blends)
 
     def _conclude(self) -> bool:
         self.task.judge()
@@ -257,8 +255,9 @@ class PanelForecaster(Job[PanelTask]):
 
     @property
     def panel(self) -> Panel:
-        """The series it was trained on."""
-        return self.task.panel
+        """The series it was trained on. Raises :class:`ElmanError` before :meth:`fit`."""
+        self.task  # noqa: B018 : raises
+        return self._panel
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -277,7 +276,17 @@ class PanelForecaster(Job[PanelTask]):
             raise DataError(
                 f"the split {percents(self.config.split)} leaves no test part; train with one, such as 70,10,20"
             )
-        return task.test, task.predict(task.test, "known"), task.truth(task.test)
+        forecast = self.forecast(self.panel, task.test, "known")
+        return task.test, forecast, self.panel.columns().stretches(task.test.series, task.test.origin, task.horizon)
+
+    def forecast(self, panel: Panel, part: Part, before: str = "all") -> Array:
+        """Forecast the windows of ``part`` of a ``panel`` of the series trained on, (n, K).
+
+        By lines fitted to what stands ``before`` the end of a part: "training", "known" or "all".
+        """
+        columns = self.effects.without(panel).columns()
+        made = self.task.going_on(columns).predict(part, before)
+        return self.effects.restored(made, panel, part.series, part.origin)
 
     def test(self, more: bool = False) -> dict[str, Any]:
         """Score the test windows: means over the series, and each series.
@@ -291,8 +300,9 @@ class PanelForecaster(Job[PanelTask]):
         ['mase', 'smape']
         """
         part, prediction, truth = self.test_part()
-        widths = self.widths(part.series, self.config.horizon, LEVELS)
-        return score_of_panel(self.task, part, prediction, truth, widths, plain_forecasts(self.task, part, more))
+        widths = self.intervals(self.panel, part, LEVELS)
+        task = self.task.going_on(self.panel.columns())
+        return score_of_panel(task, part, prediction, truth, widths, plain_forecasts(task, part, more))
 
     @staticmethod
     def words(result: Mapping[str, Any]) -> list[str]:
@@ -322,6 +332,11 @@ class PanelForecaster(Job[PanelTask]):
         if data is not None:
             panel = self._newer(data, reading)
         chosen = self._numbers(panel)
+        effects = self.effects.of_series(chosen)
+        if effects:
+            pairs = zip(chosen.tolist(), panel.series, strict=True)
+            panel = replace(panel, series=tuple(as_trained(one, self.panel.series[i]) for i, one in pairs))
+        rest = effects.without(panel)
         order = np.argsort(chosen, kind="stable")
         read = np.maximum(task.reach, task.context)
         ends: dict[int, Array] = {}  # of each series as much as is read
@@ -331,7 +346,7 @@ class PanelForecaster(Job[PanelTask]):
                     f"{panel.source}: series {self.panel.names[i]!r} has {panel.lengths[k]} values, fewer than the "
                     f"{task.reach[i]} that its linear forecast reads; give more"
                 )
-            ends[i] = panel.columns().last(k, read[i])
+            ends[i] = rest.columns().last(k, read[i])
         forecasts: list[Array] = []
         nothing = np.empty(0)
         while sum(made.shape[1] for made in forecasts) < steps:
@@ -342,12 +357,15 @@ class PanelForecaster(Job[PanelTask]):
             for i, row in zip(chosen[order].tolist(), made, strict=True):
                 ends[i] = np.concatenate([ends[i], row])
             forecasts.append(made)
-        values = np.concatenate(forecasts, axis=1)[np.argsort(order), :steps]
+        made, after = np.concatenate(forecasts, axis=1)[np.argsort(order), :steps], np.arange(len(panel))
+        values = effects.restored(made, panel, after, panel.lengths)
+        factors = effects.factors(panel, after, panel.lengths, steps)
+        widths = {level: factors * width for level, width in self.widths(chosen, steps, levels).items()}
         later = [one.later(steps) for one in panel.series]
         dates = None
         if all(times is not None for times in later):
             dates = [one.written(times) for one, times in zip(panel.series, later, strict=True) if times is not None]
-        return Continuations(panel.names, values, dates, self.widths(chosen, steps, levels))
+        return Continuations(panel.names, values, dates, widths)
 
     def _numbers(self, panel: Panel) -> NDArray[np.int64]:
         """Which of the series trained on those of ``panel`` are, by name."""
@@ -358,10 +376,16 @@ class PanelForecaster(Job[PanelTask]):
                 raise DataError(f"{panel.source}: series {name!r} was not trained on; trained were {listed}")
         return np.array([number[name] for name in panel.names])
 
+    def intervals(self, panel: Panel, part: Part, levels: Sequence[float]) -> dict[float, Array]:
+        """Return half the width (n, K) of each level's interval around forecasts of ``part`` of ``panel``."""
+        factors = self.effects.factors(panel, part.series, part.origin, self.config.horizon)
+        around = self.widths(part.series, self.config.horizon, levels)
+        return {level: factors * width for level, width in around.items()}
+
     def widths(self, series: NDArray[np.int64], steps: int, levels: Sequence[float]) -> dict[float, Array]:
         """Return half the width (n, steps) of each level's interval.
 
-        Around forecasts of these ``series`` (n,).
+        Around forecasts of these ``series`` (n,), without effects.
         """
         if not check_levels(levels):
             return {}
@@ -374,18 +398,3 @@ class PanelForecaster(Job[PanelTask]):
         further = np.sqrt(np.maximum(np.arange(1, steps + 1) / horizon, 1.0))  # beyond the horizon as of a random walk
         widths = half[:, np.minimum(np.arange(steps), horizon - 1)] * further
         return {level: width * unit[series, None] for level, width in zip(check_levels(levels), widths, strict=True)}
-
-
-def said(report: Progress | None) -> Callable[[str], None]:
-    """What tells ``report`` how far reading is."""
-    return (lambda words: None) if report is None else report.say
-
-
-def _saying(report: Progress | None) -> Callable[[int, int], None]:
-    """What tells ``report`` about every tenth of the series how many have their line."""
-
-    def say(done: int, total: int) -> None:
-        if report is not None and total >= TOLD and done % max(1, total // 10) == 0:
-            report.say(f"linear forecasts: {done} of {total}")
-
-    return say

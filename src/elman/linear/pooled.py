@@ -1,9 +1,9 @@
 """Effects on many series at once: each series' own as far as it shows them, the others' as far as it does not.
 
 What an autoregression leaves of a series and of its covariates gives normal equations ``G b = r``, weighed by how sure
-they are. Factors are alike in all series; summands are in units of a series' own errors. All together have the solution
-``c``; a series has ``(G + s M) b = r + s M c``, where ``M`` is the mean of all ``G``: ``s`` is how many usual series the
-others count for (so shrink Efron & Morris 1973), found on rolling origins.
+they are. Factors are alike in all series; summands are in units of a series' own errors. All together have the
+solution ``c``; a series has ``(G + s M) b = r + s M c``, where ``M`` is the mean of all ``G``: ``s`` is how many usual
+series the others count for (so shrink Efron & Morris 1973), found on rolling origins.
 """
 
 from __future__ import annotations

@@ -15,11 +15,14 @@ from elman.data.mapped import Columns
 from elman.data.parsing import Rows
 from elman.data.series import columns, dates
 from elman.data.series.calendar import Step
+from elman.data.series.covariates import read_beside
 from elman.data.series.gaps import Incomplete
 from elman.data.series.reading import Survey, dated
 from elman.data.series.series import Series
 from elman.data.tables import Table
 from elman.errors import DataError
+
+COVARIATES = ("known", "past")
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +102,10 @@ class Panel:
         arrays = {"values": self.values, "lengths": self.lengths}
         if all("times" in own for own, _ in each):
             arrays["times"] = np.concatenate([own["times"] for own, _ in each])
+        for name in COVARIATES:
+            if all(name in own for own, _ in each):
+                arrays[name] = np.concatenate([own[name] for own, _ in each])
+                arrays[f"{name}_lengths"] = np.array([len(own[name]) for own, _ in each])
         facts = each[0][1] | {"names": list(self.names), "source": self.source, "notes": list(self.notes)}
         return arrays, facts | {"step": next((own["step"] for _, own in each if own["step"]), None)}
 
@@ -112,8 +119,14 @@ class Panel:
         if len(facts["names"]) != len(ends) or not len(ends) or ends[-1] != len(arrays["values"]):
             raise DataError("a panel that cannot be read: its lengths are not those of its values")
         made = []
-        for name, start, end in zip(facts["names"], [0, *ends[:-1].tolist()], ends.tolist(), strict=True):
-            own = {"values": arrays["values"][start:end, None]}
+        beside = {
+            name: np.split(arrays[name], np.cumsum(arrays[f"{name}_lengths"])[:-1])
+            for name in COVARIATES
+            if name in arrays
+        }
+        for i, (name, end) in enumerate(zip(facts["names"], ends.tolist(), strict=True)):
+            start = end - int(arrays["lengths"][i])
+            own = {"values": arrays["values"][start:end, None]} | {what: rows[i] for what, rows in beside.items()}
             if "times" in arrays:
                 own["times"] = arrays["times"][start:end]
             made.append(Series.from_arrays(own, {**facts, "names": [name], "notes": []}))
@@ -133,6 +146,11 @@ def panel_of(table: Table, config: ReadConfig) -> Panel:
     Where the column names every row anew and the others hold numbers alone, each row is a series. Raises DataError.
     """
     columns.check_named(table, config)
+    if config.beside and (config.id is None or _a_series_a_row(table, config.id)):
+        raise DataError(
+            f"{table.rows.source}: `known` and `past` are columns beside one of values, and here each "
+            f"{'column' if config.id is None else 'row'} is a series; give a long table with a column `id`"
+        )
     if config.id is None:
         surveys, notes = _side_by_side(table, config)
     elif _a_series_a_row(table, config.id):
@@ -185,7 +203,12 @@ def _by_name(table: Table, name: str, config: ReadConfig) -> tuple[list[Survey],
     if len(targets) != 1:
         raise DataError(f"{table.rows.source}: `target`: got {', '.join(targets)}; of several series want one column")
     values, notes = columns.values_of(rest, targets[0], config)
-    notes += (f"{len(members)} series, told apart by column {name!r}",)
+    more, beside, about = read_beside(rest, config)
+    values = np.concatenate([values[:, None], more], axis=1)
+    notes += (
+        *about,
+        f"{len(members)} series, told apart by column {name!r}",
+    )
     dates_of = None
     if time is not None:
         cells = columns.cells_of_dates(rest, time)
@@ -196,13 +219,13 @@ def _by_name(table: Table, name: str, config: ReadConfig) -> tuple[list[Survey],
     for own, rows in members.items():
         chosen = np.array(rows)
         part = replace(rest, frame=rest.frame[rows], rows=table.rows.taken(chosen))
-        column = values[chosen, None]
+        names = (own, *beside.names())
         if dates_of is None or dates_of.times is None:
-            surveys.append(Survey(Incomplete(column, (own,), part.rows, column=time or "")))
+            read = Survey(Incomplete(values[chosen], names, part.rows, column=time or ""))
         else:
-            surveys.append(
-                dated(part, column, (own,), str(time), replace(dates_of, times=dates_of.times[chosen]), alone, ())
-            )
+            own_dates = replace(dates_of, times=dates_of.times[chosen])
+            read = dated(part, values[chosen], names, str(time), own_dates, alone, ())
+        surveys.append(replace(read, beside=beside))
     return surveys, notes + tuple(note for one in surveys for note in one.notes)
 
 

@@ -67,14 +67,14 @@ def read_panel(
     [3, 2]
     """
     config = read_choices(reading)
-    if config.beside:
-        raise DataError("`known` and `past` are of one series, and here are several; take one with `id=COLUMN=NAME`")
     if isinstance(data, Panel):
         return data
     if isinstance(data, Mapping):
         _refuse(config, "a dict of arrays", ())
         return Panel.of(data)
     if in_pieces(data, config):
+        if config.beside:
+            raise DataError(f"{data}: `known` and `past` are not read piece by piece; leave them out, or give one file")
         return panel_of_files(data, config, beside, report)
     _check_memory(config)
     named = isinstance(data, str | os.PathLike)
@@ -101,7 +101,7 @@ def panel_in(
         panel = read_panel(data, **reading)
         first = panel.series[0]
         alike = (len(one) == len(first) and _same(one.times, first.times) for one in panel.series)
-        return None if all(alike) else panel
+        return None if all(alike) and not config.beside else panel
     several = config.target is not None and len(config.target) > 1 and config.fill is config.resample is None
     several = several and not config.beside
     late = several and _begins_late(survey_series(data, config).incomplete.values)

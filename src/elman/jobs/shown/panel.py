@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from elman.choices.forecast import LEVELS, ForecastConfig
 from elman.insight import Sample, Watched
+from elman.jobs.effects import Effects, noted
 from elman.jobs.shown.forecast import gain, held, result_of
+from elman.linear import Adjustment
 
 if TYPE_CHECKING:
     from elman.data import Panel
@@ -49,6 +51,8 @@ def found(job: PanelForecaster, asked: ForecastConfig) -> Iterator[str]:
     if asked.context is None:
         segments = f", read in segments of {config.segment}" if (config.segment or 1) > 1 else ""
         yield f"context: {config.context} values{segments}"
+    first = job.effects.each[0] if job.effects else Effects((Adjustment(),), config.horizon)
+    yield from noted(first, job.panel.names[:1], job.reading.beside)
     if config.split[1] and not len(task.validation):
         yield "no series is long enough for validation, so the forecast is the lines'"
 
@@ -59,7 +63,7 @@ def pictures(job: PanelForecaster, folder: Path, kind: str) -> dict[str, Path]:
         return {}
     part, prediction, truth = job.test_part()
     errors = np.abs(prediction - truth).mean(1) / (job.task.units[0] * job.task.scale)[part.series]
-    widths = job.widths(part.series, job.config.horizon, LEVELS)
+    widths = job.intervals(job.panel, part, LEVELS)
     title = (
         f"{Path(job.panel.source).name}, {job.network.cell}: the last test window, from the best series to the worst"
     )
@@ -102,8 +106,8 @@ def sample(job: PanelForecaster, steps: int | None) -> Sample:
     line = task.forecast_by_lines(chosen, before)
     left = task.targets(chosen)[0] - (1 - model.gain[1]) * torch.from_numpy(line[0]).to(x) - own[0, :, 0]
     loss = watched.gradient((left / model.units[0]).square().mean())
-    forecast = float(task.predict(chosen, before)[0, 0])
-    truth, values = float(task.columns[s][end]), task.columns[s][max(0, end - read) : end]
+    forecast, whole = float(job.forecast(job.panel, chosen, before)[0, 0]), job.panel.columns()[s]
+    truth, values = float(whole[end]), whole[max(0, end - read) : end]
     name = task.panel.names[s]
     return Sample(
         **job.about(),
