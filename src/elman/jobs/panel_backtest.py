@@ -55,7 +55,7 @@ class PanelBacktest:
         return shown.words(result, "origins")
 
     def draw(self, path: str | Path) -> Path:
-        """Draw the last forecast of some series, from the best to the worst; return the .png or .svg file."""
+        """Draw the last forecast of some series, best to worst; return the .png or .svg file."""
         title = f"{Path(self.panel.source).name}: the last origin, from the best series to the worst"
         errors = np.abs(self.prediction - self.truth).mean(1) / self.task.scale[self.part.series]
         return shown.draw(Path(path), self.panel, self.part, self.prediction, self.widths, errors, title)
