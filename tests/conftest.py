@@ -19,7 +19,8 @@ import pytest
 import torch
 from hypothesis import settings
 
-from elman.backends.cpu import compiler, engine
+from elman.backends.cpu.call import engine
+from elman.backends.cpu.llvm import compiler
 from elman.cells import REGISTRY
 from elman.cli import run
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import elman
-from elman.backends.cpu import machine
+from elman.backends.cpu.llvm import machine
 
 pytestmark = pytest.mark.usefixtures("optimised")
 FEWEST = 6  # multiply-adds in a loop that is a product's

@@ -27,7 +27,9 @@ from cpu_cells import (
     three_heads,
 )
 from elman import cells
-from elman.backends.cpu import Cpu, machine, runner
+from elman.backends.cpu import Cpu
+from elman.backends.cpu.call import runner
+from elman.backends.cpu.llvm import machine
 from elman.backends.reference import Reference
 from elman.layers import Recurrent
 from oracle import assert_matches_reference, cast, error, leaves, make_call, outcome
@@ -226,7 +228,7 @@ def test_poisoned_buffers(chosen):
     torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = True
     try:
-        from elman.backends.cpu import workspace
+        from elman.backends.cpu.call import workspace
 
         kept = [buffer for buffers in workspace._FREE.values() for buffer in buffers]
         assert kept

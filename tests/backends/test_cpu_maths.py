@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from llvmlite import ir
 
-from elman.backends.cpu import compiler, machine
-from elman.backends.cpu.emit import I64, PTR, Code
-from elman.backends.cpu.lowering import LOWERINGS
+from elman.backends.cpu.functions.lowering import LOWERINGS
+from elman.backends.cpu.llvm import compiler, machine
+from elman.backends.cpu.llvm.code import I64, PTR, Code
 
 pytestmark = pytest.mark.usefixtures("optimised")
 

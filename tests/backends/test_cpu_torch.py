@@ -17,7 +17,8 @@ from torch.library import opcheck
 import elman
 from elman import cells
 from elman.backends import BACKENDS, choose, report
-from elman.backends.cpu import Cpu, engine, operator
+from elman.backends.cpu import Cpu
+from elman.backends.cpu.call import engine, operator
 from oracle import error, leaves, make_call
 
 CPU = Cpu()

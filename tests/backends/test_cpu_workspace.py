@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import elman
-from elman.backends.cpu import workspace
+from elman.backends.cpu.call import workspace
 
 LARGE = (64, 64, 128)  # 2 MiB of float32
 LIKE = torch.zeros(1)

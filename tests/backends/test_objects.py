@@ -8,13 +8,13 @@ import sys
 
 import pytest
 
-from elman.backends.cpu import compiler, objects
+from elman.backends.cpu.llvm import compiler, objects
 
 CODE = """define i64 @entry() {{
   ret i64 {0}
 }}"""
 TRAIN = """import sys, torch, elman
-from elman.backends.cpu import compiler
+from elman.backends.cpu.llvm import compiler
 def refuse(*_): raise AssertionError("compiled")
 if "kept" in sys.argv: compiler._compile = refuse
 torch.manual_seed(0)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from elman.backends import BACKENDS
-from elman.backends.cpu import machine
+from elman.backends.cpu.llvm import machine
 from elman.backends.reference import Reference
 from elman.bench import GRID, PEERS, Plan, Shape, flops, interleave, measure, median_of, peak_gflops, table
 from elman.bench.peers import OURS

@@ -21,7 +21,7 @@ ROOT = Path(elman.__file__).parent
 # A file imports from its own line (and, in a folder, its own folder) and from the lines above it.
 LAYERS = [
     {"errors"},
-    {"shapes", "ranks"},
+    {"internals", "shapes", "ranks"},
     {"options"},
     {"choices"},
     {"sequences"},
@@ -98,6 +98,39 @@ def test_layers(file):
         return
     assert part_of(file) in RANK, f"{file} stands on no line of the house: add it to LAYERS and to the design"
     assert not below(file, file.read_text())
+
+
+ROOMS = ["plan", "llvm", "functions", "kernels", "call"]  # of backends/cpu: each may use those before it
+
+
+def misplaced(room: str, source: str) -> list[str]:
+    """The imports of a file of ``room`` that reach into a later one; into ``llvmlite``, from the plan."""
+    found = re.findall(r"^ *from elman\.backends\.cpu(?:\.(\w+))?[. ]", source, re.MULTILINE)
+    wrong = [name for name in found if name not in ROOMS[: ROOMS.index(room) + 1]]
+    return wrong + (["llvmlite"] if room == "plan" and "llvmlite" in source else [])
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_the_cpu_backend_is_one_way_inside_too(room):
+    files = sorted((ROOT / "backends" / "cpu" / room).glob("*.py"))
+    assert len(files) > 3
+    for file in files:
+        assert not misplaced(room, file.read_text()), file
+
+
+def test_the_room_test_can_fail():
+    assert misplaced("plan", "from elman.backends.cpu.llvm.code import Code") == ["llvm"]
+    assert misplaced("llvm", "    from elman.backends.cpu.kernels import tiles") == ["kernels"]
+    assert misplaced("kernels", "from elman.backends.cpu import backend") == [""]
+    assert misplaced("plan", "import llvmlite") == ["llvmlite"]
+    assert not misplaced("call", "from elman.backends.cpu.plan.plan import Plan")
+
+
+def test_what_is_not_public_in_torch_stands_in_one_file():
+    private = re.compile(r"torch\._(?!_)|forward_ad\._|torch\.\w+\._[a-z]|_dynamo_marked")
+    for file in ROOT.rglob("*.py"):
+        if file.name != "internals.py":
+            assert not private.search(file.read_text()), file
 
 
 def test_the_layer_test_can_fail():

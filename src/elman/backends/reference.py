@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from elman.backends.contract import Call, Result
 from elman.equations import TABLE
-from elman.equations.program import Node, Parameter
+from elman.equations.node import Node, Parameter
 
 Values = dict[int, Tensor]
 

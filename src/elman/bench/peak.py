@@ -8,7 +8,7 @@ import time
 
 import torch
 
-from elman.backends.cpu import compiler, machine, threads
+from elman.backends.cpu.llvm import compiler, machine, threads
 
 # Multiply-adds in flight: enough for two a cycle that take four to five cycles each, few enough for 16 registers.
 CHAINS = 12

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from elman.cells.registry import ALIASES, REGISTRY
 from elman.equations import Cell, Program, equations
-from elman.equations.program import Parameter
+from elman.equations.node import Parameter
 
 INTRODUCTION = """# The catalogue of cells
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from elman.backends.cpu import machine, threads
+from elman.backends.cpu.llvm import machine, threads
 
 
 def facts() -> dict[str, Any]:

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from elman.equations.graph import Graph, Size, Symbol
+from elman.equations.node import Node
 from elman.equations.ops import TABLE
-from elman.equations.program import Node, Program
+from elman.equations.program import Program
 from elman.equations.totals import total_of
 
 

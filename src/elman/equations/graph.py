@@ -19,8 +19,8 @@ from typing import Any, NoReturn
 import numpy
 import torch
 
+from elman.equations.node import Node
 from elman.equations.ops import TABLE, Expression, Operation, find
-from elman.equations.program import Node
 from elman.errors import EquationError, nearest
 
 # Frames that are no one's equations: ours, those of the libraries a value may be given to, and generated code.

@@ -10,8 +10,9 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
+from elman.equations.node import Node
 from elman.equations.ops import ATOM, COMPARISON, PRODUCT, SUM, TABLE
-from elman.equations.program import Node, Program
+from elman.equations.program import Program
 
 _GREEK = {
     "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "kappa", "lambda", "mu", "nu", "xi",

@@ -116,6 +116,7 @@ class Operation:
     truth_arguments: tuple[int, ...] = ()
     gives_truth: bool = False
     number_arguments: tuple[int, ...] = ()
+    costly: bool = False  # more so to compute again than to keep
     also: tuple[str, ...] = field(default=(), repr=False)
 
     def __call__(self, *args: Any) -> Any:
@@ -198,12 +199,13 @@ mul: Operation = _row(
 )  # fmt: skip
 div: Operation = _row(
     "div", torch.div, lambda g, y, a, b: [g / b, -(g * y / b)], r"\frac{{{}}}{{{}}}", "{} / {}",
-    binds=PRODUCT, argument_binds=(PRODUCT, PREFIX), latex_argument_binds=(), also=("divide", "true_divide"),
+    binds=PRODUCT, argument_binds=(PRODUCT, PREFIX), latex_argument_binds=(), costly=True,
+    also=("divide", "true_divide"),
 )  # fmt: skip
 power: Operation = _row(
     "power", _power, lambda g, y, a, p: [_power_derivative(g, a, p), None], "{}^{{{}}}", "{}**{}",
     binds=POWER, argument_binds=(ATOM,), number_arguments=(1,), also=("pow", "float_power"),
-    code="power({}, {})", onnx="Pow",
+    code="power({}, {})", onnx="Pow", costly=True,
 )  # fmt: skip
 abs_: Operation = _row(
     "abs", torch.abs, lambda g, y, a: [g * sign(a)], r"\left|{}\right|",
@@ -212,34 +214,41 @@ abs_: Operation = _row(
 sign: Operation = _row("sign", torch.sign, _none, r"\operatorname{{sign}}({})", also=("sgn",))
 
 # Exponentials and roots
-exp: Operation = _row("exp", torch.exp, lambda g, y, a: [g * y], r"\exp({})")
+exp: Operation = _row("exp", torch.exp, lambda g, y, a: [g * y], r"\exp({})", costly=True)
 expm1: Operation = _row(
     "expm1", torch.expm1, lambda g, y, a: [g * (y + 1)], r"\operatorname{{expm1}}({})",
-    onnx=lambda a: tanh(a / 2) * (exp(a) + 1),
+    onnx=lambda a: tanh(a / 2) * (exp(a) + 1), costly=True,
 )  # fmt: skip
-log: Operation = _row("log", torch.log, lambda g, y, a: [g / a], r"\ln({})")
+log: Operation = _row("log", torch.log, lambda g, y, a: [g / a], r"\ln({})", costly=True)
 log1p: Operation = _row(
     "log1p", torch.log1p, lambda g, y, a: [g / (1 + a)], r"\ln(1 + {})",
     # Near 0 the rounding of 1 + a is divided out (Kahan).
     onnx=lambda a: where(lt(abs_(a), 0.5), where(eq(1 + a, 1.0), a, log(1 + a) * (a / ((1 + a) - 1))), log(1 + a)),
+    costly=True,
 )  # fmt: skip
-sqrt: Operation = _row("sqrt", torch.sqrt, lambda g, y, a: [g / (2 * y)], r"\sqrt{{{}}}")
+sqrt: Operation = _row("sqrt", torch.sqrt, lambda g, y, a: [g / (2 * y)], r"\sqrt{{{}}}", costly=True)
 rsqrt: Operation = _row(
-    "rsqrt", torch.rsqrt, lambda g, y, a: [-(g * y * y * y / 2)], r"({})^{{-1/2}}", onnx=lambda a: 1 / sqrt(a)
+    "rsqrt", torch.rsqrt, lambda g, y, a: [-(g * y * y * y / 2)], r"({})^{{-1/2}}", onnx=lambda a: 1 / sqrt(a),
+    costly=True,
 )  # fmt: skip
-sin: Operation = _row("sin", torch.sin, lambda g, y, a: [g * cos(a)], r"\sin({})")
-cos: Operation = _row("cos", torch.cos, lambda g, y, a: [-(g * sin(a))], r"\cos({})")
-atan: Operation = _row("atan", torch.atan, lambda g, y, a: [g / (1 + a * a)], r"\arctan({})", also=("arctan",))
+sin: Operation = _row("sin", torch.sin, lambda g, y, a: [g * cos(a)], r"\sin({})", costly=True)
+cos: Operation = _row("cos", torch.cos, lambda g, y, a: [-(g * sin(a))], r"\cos({})", costly=True)
+atan: Operation = _row(
+    "atan", torch.atan, lambda g, y, a: [g / (1 + a * a)], r"\arctan({})", also=("arctan",), costly=True
+)
 erf: Operation = _row(
     "erf",
     torch.erf,
     lambda g, y, a: [g * (2 / math.sqrt(math.pi)) * exp(-(a * a))],
     r"\operatorname{{erf}}({})",
+    costly=True,
 )
 
 # Squashing functions
-tanh: Operation = _row("tanh", torch.tanh, lambda g, y, a: [g * (1 - y * y)], r"\tanh({})")
-sigmoid: Operation = _row("sigmoid", torch.sigmoid, lambda g, y, a: [g * (y * (1 - y))], r"\sigma({})", also=("expit",))
+tanh: Operation = _row("tanh", torch.tanh, lambda g, y, a: [g * (1 - y * y)], r"\tanh({})", costly=True)
+sigmoid: Operation = _row(
+    "sigmoid", torch.sigmoid, lambda g, y, a: [g * (y * (1 - y))], r"\sigma({})", also=("expit",), costly=True
+)
 relu: Operation = _row(
     "relu",
     torch.relu,
@@ -253,6 +262,7 @@ softplus: Operation = _row(
     lambda a: torch.nn.functional.softplus(a, threshold=40.0),
     lambda g, y, a: [g * sigmoid(a)],
     r"\operatorname{{softplus}}({})",
+    costly=True,
 )
 
 # Choice

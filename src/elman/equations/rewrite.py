@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from elman.equations.graph import Graph, Size, Symbol
-from elman.equations.program import Extra, Node, Program
+from elman.equations.node import Extra, Node
+from elman.equations.program import Program
 
 DROP, ZONE = "drop_", "zone_"
 

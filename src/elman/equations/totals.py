@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from elman.equations.graph import Graph, Size, Symbol
-from elman.equations.program import Node
+from elman.equations.node import Node
 
 Factor = Symbol | None  # a value of size 1; None is 1
 

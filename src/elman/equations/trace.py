@@ -11,7 +11,8 @@ from typing import Any
 
 from elman.equations import ops
 from elman.equations.graph import Graph, Size, Symbol, here, place, refuse
-from elman.equations.program import Extra, Node, Parameter, Program, State
+from elman.equations.node import Extra, Node, Parameter, State
+from elman.equations.program import Program
 from elman.errors import EquationError
 
 BIASES = ("one", "each", "none")

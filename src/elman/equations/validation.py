@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
+from elman.equations.node import Extra, Node, Parameter, State
 from elman.equations.ops import TABLE
 
-if TYPE_CHECKING:
-    from elman.equations.program import Node, Program
+
+class _Traced(Protocol):
+    """A program, as far as it is looked at here."""
+
+    @property
+    def nodes(self) -> tuple[Node, ...]: ...
+    @property
+    def input_size(self) -> str: ...
+    @property
+    def states(self) -> tuple[State, ...]: ...
+    @property
+    def extras(self) -> tuple[Extra, ...]: ...
+    @property
+    def output(self) -> int: ...
+    @property
+    def parameters(self) -> tuple[Parameter, ...]: ...
+    @property
+    def names(self) -> tuple[tuple[int, str], ...]: ...
+    @property
+    def options(self) -> tuple[tuple[str, Any], ...]: ...
 
 
-def validate(program: Program) -> None:
+def validate(program: _Traced) -> None:
     """Raise ValueError, naming the node or state, where ``program`` could not have come from a trace."""
     names = [p.name for p in program.parameters]
     _demand(len(set(names)) == len(names), "two parameters have one name")
@@ -41,7 +60,7 @@ def _demand(condition: bool, message: str) -> None:
         raise ValueError(message)
 
 
-def _node(program: Program, index: int) -> Node:
+def _node(program: _Traced, index: int) -> Node:
     _demand(type(index) is int and 0 <= index < len(program.nodes), f"there is no node {index!r}")
     return program.nodes[index]
 
@@ -50,7 +69,7 @@ def _is_truth(node: Node) -> bool:
     return node.op in TABLE and TABLE[node.op].gives_truth
 
 
-def _check_node(program: Program, i: int, node: Node) -> None:
+def _check_node(program: _Traced, i: int, node: Node) -> None:
     for text in (node.op, node.size, node.name, node.rows):
         _demand(isinstance(text, str), f"{text!r} where a name stands")
     _demand(type(node.blocks) is int and node.blocks > 0, f"it has {node.blocks!r} blocks")
@@ -69,7 +88,7 @@ def _check_node(program: Program, i: int, node: Node) -> None:
         _check_leaf(program, node)
 
 
-def _check_use(program: Program, node: Node, args: list[Node]) -> None:
+def _check_use(program: _Traced, node: Node, args: list[Node]) -> None:
     parameter = next((p for p in program.parameters if p.name == node.name), None)
     _demand(
         parameter is not None and (node.rows, node.size) in parameter.rows,
@@ -83,7 +102,7 @@ def _check_use(program: Program, node: Node, args: list[Node]) -> None:
     _demand(parameter.blocks == node.blocks and (node.op == "product") == bool(parameter.columns), "wrong blocks")
 
 
-def _check_constant(program: Program, node: Node) -> None:
+def _check_constant(program: _Traced, node: Node) -> None:
     _demand(not node.args and node.size == "1", "a constant is one number")
     if isinstance(node.value, tuple):
         known = {"input", "hidden", "1", *(n.size for n in program.nodes)}
@@ -103,7 +122,7 @@ def _check_pointwise(node: Node, args: list[Node]) -> None:
         _demand(k not in row.number_arguments or number, f"{node.op} takes a number")
 
 
-def _check_leaf(program: Program, node: Node) -> None:
+def _check_leaf(program: _Traced, node: Node) -> None:
     known = {("input", "x", program.input_size)}
     known |= {("extra", e.name, e.size) for e in program.extras}
     known |= {("state", s.name, s.size) for s in program.states}

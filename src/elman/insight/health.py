@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from elman import internals
 from elman.insight.faults import HEALING, Given, detached, trace_backward, trace_forward
 
 # A spike is a loss of so many times the median of the WINDOW before it.
@@ -120,7 +121,7 @@ class Health:
 def gradient_norms(parameters: Sequence[Tensor]) -> list[float]:
     """The norm of each parameter's gradient, 0 where it has none; one transfer from the device for all."""
     gradients = [p.grad for p in parameters if p.grad is not None]
-    norms = iter(torch.stack(torch._foreach_norm(gradients)).tolist() if gradients else ())
+    norms = iter(torch.stack(internals.norms(gradients)).tolist() if gradients else ())
     return [0.0 if p.grad is None else next(norms) for p in parameters]
 
 

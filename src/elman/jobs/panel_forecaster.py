@@ -377,7 +377,7 @@ class PanelForecaster(Job[PanelTask]):
         return np.array([number[name] for name in panel.names])
 
     def intervals(self, panel: Panel, part: Part, levels: Sequence[float]) -> dict[float, Array]:
-        """Return half the width (n, K) of each level's interval around forecasts of ``part`` of ``panel``."""
+        """Return half the width (n, K) of each level's interval, around forecasts of ``part``."""
         factors = self.effects.factors(panel, part.series, part.origin, self.config.horizon)
         around = self.widths(part.series, self.config.horizon, levels)
         return {level: factors * width for level, width in around.items()}

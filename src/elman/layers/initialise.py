@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from elman.equations.program import Parameter, Program
+from elman.equations.node import Parameter
+from elman.equations.program import Program
 from elman.errors import CellError, nearest
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from elman.backends import Call, Result, choose
 from elman.backends.chunks import Recomputed, run_in_chunks
 from elman.equations import Program
-from elman.equations.program import Extra
+from elman.equations.node import Extra
 from elman.equations.rewrite import DROP, ZONE, with_dropped_states, with_zoneout
 from elman.errors import ShapeError, nearest
 from elman.layers.dropout import dropout, ones_at_random

@@ -16,11 +16,11 @@ from llvmlite import ir
 from numpy.typing import NDArray
 from torch import Tensor
 
-from elman.backends.cpu import compiler, machine, threads
-from elman.backends.cpu.emit import I64, PTR, Code, suffix
-from elman.backends.cpu.kernel import Flushed
-from elman.backends.cpu.lowering import LOWERINGS
-from elman.backends.cpu.machine import Vectors
+from elman.backends.cpu.functions.lowering import LOWERINGS
+from elman.backends.cpu.llvm import compiler, machine, threads
+from elman.backends.cpu.llvm.code import I64, PTR, Code, suffix
+from elman.backends.cpu.llvm.kernel import Flushed
+from elman.backends.cpu.llvm.machine import Vectors
 from elman.equations import TABLE
 from elman.stepping.flat import Flat, Memory, Value
 from elman.stepping.order import Loop, Order, Products, order_of

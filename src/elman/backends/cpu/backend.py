@@ -7,10 +7,10 @@ import sys
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
 
+from elman import internals
 from elman.backends.contract import Call, Result
-from elman.backends.cpu import operator
+from elman.backends.cpu.call import operator
 from elman.equations import Program
 
 
@@ -34,7 +34,7 @@ class Cpu:
         """Run ``call``; differentiable by torch."""
         if torch.compiler.is_compiling() or _is_traced(call.x):
             return operator.run(call)
-        from elman.backends.cpu import engine, function
+        from elman.backends.cpu.call import engine, function
 
         return function.run(engine.engine(call.program, call.sizes), call)
 
@@ -57,7 +57,7 @@ def _names(*tensors: Tensor) -> str:
     return " and ".join(str(tensor.dtype).removeprefix("torch.") for tensor in tensors)
 
 
-@operator.constant
+@internals.constant
 def _leaves() -> str:
     """Why not, where torch.onnx writes down what it sees: other runtimes have no kernels of ours."""
     onnx = sys.modules.get("torch.onnx")
@@ -67,34 +67,30 @@ def _leaves() -> str:
 def _mode() -> str | None:
     if torch.jit.is_tracing():
         return "does not run under torch.jit.trace"
-    if forward_ad._current_level >= 0:
-        return "does not take forward-mode derivatives"
-    if torch._C._functorch.peek_interpreter_stack() is not None:
-        return "does not run under torch.func's transforms"
     if torch.is_autocast_enabled("cpu"):
         return "does not run under autocast"
-    return None
+    return internals.transform()
 
 
 def _is_traced(x: Tensor) -> bool:
     """Whether something looks at every operation (fake tensors, a tracer) and must find one it knows."""
-    return type(x) not in (Tensor, nn.Parameter) or torch._C._len_torch_dispatch_stack() > 0
+    return type(x) not in (Tensor, nn.Parameter) or internals.is_watched()
 
 
 def _program(call: Call) -> str | None:
     if not _has_llvm():
         return "needs the package llvmlite, which is not installed"
-    from elman.backends.cpu.engine import engine
+    from elman.backends.cpu.call.engine import engine
 
     return engine(call.program, call.sizes).reason
 
 
-@operator.constant
+@internals.constant
 def _constant_reason(program: Program, sizes: tuple[int, ...]) -> str:
     """Why the program cannot be taken, "" where it can; a constant to torch.compile."""
     if not _has_llvm():
         return "needs the package llvmlite, which is not installed"
-    from elman.backends.cpu.engine import of_values
+    from elman.backends.cpu.call.engine import of_values
 
     return of_values(program.to_json(), sizes).reason or ""
 

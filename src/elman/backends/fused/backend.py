@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import torch
-from torch.autograd import forward_ad
 
+from elman import internals
 from elman.backends.contract import Call, Result
 from elman.backends.fused import kernel
 from elman.backends.fused.recognise import recognise
@@ -18,8 +18,11 @@ class Fused:
 
     def refuses(self, call: Call) -> str | None:
         """Why torch's kernels cannot take ``call``, or None where they can."""
-        if recognise(call.program) is None:
+        network = recognise(call.program)
+        if network is None:
             return "has kernels for the LSTM, GRU and RNN of torch.nn alone, and this program is none of them"
+        if internals.network(network.kind) is None:
+            return f"finds no kernel {network.kind} in this torch"
         if call.record:
             return "does not record values of the steps"
         if call.reset is not None:
@@ -59,10 +62,6 @@ def _tensors(call: Call) -> str | None:
 def _mode() -> str | None:
     if torch.jit.is_tracing():
         return "does not run under torch.jit.trace"
-    if forward_ad._current_level >= 0:
-        return "does not take forward-mode derivatives"
-    if torch._C._functorch.peek_interpreter_stack() is not None:
-        return "does not run under torch.func's transforms"
     if torch.compiler.is_compiling():
         return "does not run under torch.compile"
-    return None
+    return internals.transform()

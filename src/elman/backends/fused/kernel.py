@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+from elman import internals
 from elman.backends.contract import Call, Result
 from elman.backends.fused.recognise import Network, Term
 
-KERNELS: dict[str, Callable[..., Any]] = {
-    "lstm": torch._VF.lstm,
-    "gru": torch._VF.gru,
-    "rnn_tanh": torch._VF.rnn_tanh,
-    "rnn_relu": torch._VF.rnn_relu,
-}
 CUDNN_MODES = {"rnn_relu": 0, "rnn_tanh": 1, "lstm": 2, "gru": 3}  # torch.backends.cudnn.rnn.get_cudnn_mode
 
 
@@ -40,7 +35,9 @@ def _run(
     has_biases = len(weights) > (3 if network.projection else 2)
     options = (weights, has_biases, 1, 0.0, training, False)
     data = (x, whole, *options, False) if batch_sizes is None else (x, batch_sizes, whole, *options)
-    output, *finals = KERNELS[network.kind](*data)
+    kernel = internals.network(network.kind)
+    assert kernel is not None  # refused before
+    output, *finals = kernel(*data)
     return output, tuple(final.squeeze(0) for final in finals)
 
 
@@ -126,7 +123,7 @@ def flatten(call: Call, network: Network) -> None:
         return
     projection = call.states[0].shape[1] if network.projection else 0
     with torch.no_grad(), torch.cuda.device_of(weights[0]):
-        torch._cudnn_rnn_flatten_weight(
-            weights, len(weights), call.x.shape[2], CUDNN_MODES[network.kind], call.states[-1].shape[1], projection,
+        internals.lay_together(
+            weights, call.x.shape[2], CUDNN_MODES[network.kind], call.states[-1].shape[1], projection,
             1, False, False,
         )  # fmt: skip

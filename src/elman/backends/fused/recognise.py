@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import product as pairs
 
 from elman.equations import Program
-from elman.equations.program import Node
+from elman.equations.node import Node
 
 ACTIVATIONS = frozenset({"sigmoid", "tanh", "relu"})
 LARGEST = 64  # terms of a polynomial that is still expanded: torch's networks have a dozen

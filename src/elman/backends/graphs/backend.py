@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
+from elman import internals
 from elman.backends.chunks import run_in_chunks
 from elman.backends.contract import Backend, Call, Result
 from elman.backends.graphs.capture import Captured, capture
@@ -43,8 +43,8 @@ class Graphs:
             return "does not record values of the steps"
         if len(call.x) < 2 or not call.x.shape[1]:
             return "pays from two steps on, and for a row at least"
-        if forward_ad._current_level >= 0 or torch._C._functorch.peek_interpreter_stack() is not None:
-            return "does not take forward-mode derivatives or torch.func's transforms"
+        if reason := internals.transform():
+            return reason
         if torch.compiler.is_compiling() or (self.device == "cuda" and torch.cuda.is_current_stream_capturing()):
             return "does not run inside torch.compile or another CUDA graph"
         if torch.is_autocast_enabled(call.x.device.type):

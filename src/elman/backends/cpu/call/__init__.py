@@ -1,0 +1,1 @@
+"""A call: its tensors, a plan made ready for them, and the ways through torch."""

@@ -1,0 +1,203 @@
+"""A plan and a variant, ready to run: the kernels, and everything about a call that can be known before it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from elman.backends.cpu.call import workspace
+from elman.backends.cpu.call.inputs import Inputs, Wanted
+from elman.backends.cpu.kernels import backward, forward, products
+from elman.backends.cpu.kernels.timeline import Variant
+from elman.backends.cpu.kernels.weights import BLOCK
+from elman.backends.cpu.llvm import compiler
+from elman.backends.cpu.llvm.kernel import Kernel
+from elman.backends.cpu.plan.plan import Plan
+
+_COLUMNS = 1 << 18  # numbers of columns, about, that are written before the products read them
+_ONES = torch.ones(1, dtype=torch.bool)
+
+
+class Runner:
+    """Runs one plan in one variant."""
+
+    def __init__(self, plan: Plan, variant: Variant) -> None:
+        self.plan: Plan = plan
+        self.variant: Variant = variant
+        self.program = plan.program
+        sizes = plan.sizes
+        self.item: int = variant.vectors.item
+        self.dtype = torch.float64 if self.item == 8 else torch.float32
+        # Said in full: a program may have set another default.
+        self.zeros = functools.partial(torch.zeros, dtype=self.dtype, device="cpu")
+        self.state_sizes: list[int] = [sizes[s.size] for s in self.program.states]
+        self.output_size: int = sizes[self.program.output_size]
+        self.shares_output: bool = variant.shares_output(plan)
+        # What is kept for the backward pass, (T, B, n) each: the states' steps, saved values, computed operands.
+        new = self.state_sizes[1:] if self.shares_output else self.state_sizes
+        self.kept_sizes: list[int] = [*new, plan.saved_width, *(plan.n(i) for i in plan.computed)]
+        self.packed_forward: int = forward.packed_length(plan, plan.forward.phases, variant)
+        self.packed_backward: int = forward.packed_length(plan, plan.backward.phases, variant)
+        self.crossing: int = plan.backward.crossing_width
+        self.carried: int = sum(self.state_sizes)
+        self.gathered: int = backward.gather_offsets(plan)[1]
+        self.room: int = products.rooms(plan, variant.vectors)
+        self.share: int = sum(products.share_lengths(plan))
+        self.flows: set[str] = {name for name, _ in plan.targets()}
+        self.whole: frozenset[str] = _whole(plan)
+        summed = {v[0] for v in plan.column_vectors}
+        self.summed: list[bool] = [p.name in summed for p in self.program.parameters]
+        self.has_product: list[bool] = [
+            any(one.parameter == p.name for one in plan.products) for p in self.program.parameters
+        ]
+
+    @functools.cached_property
+    def forward_kernel(self) -> Kernel:
+        """Compiled when first needed."""
+        with compiler.LOCK:
+            return forward.build(self.plan, self.variant)
+
+    @functools.cached_property
+    def backward_kernel(self) -> Kernel:
+        """Compiled when first needed."""
+        with compiler.LOCK:
+            return backward.build(self.plan, self.variant)
+
+    def forward(self, inputs: Inputs, team: int, chunks: int, keep: bool) -> tuple[list[Tensor], list[Tensor]]:
+        """([output, *final states], what is kept for the backward pass)."""
+        steps, batch = inputs.x.shape[:2]
+        output = workspace.lent(inputs.x, steps, batch, self.output_size)
+        finals = [inputs.x.new_empty(batch, n) for n in self.state_sizes]
+        # Without a backward pass the states need a ring of two steps, and the rest the room of one.
+        kept = [workspace.lent(inputs.x, steps if keep else 2, batch, n) for n in self.kept_sizes]
+        packed = self._take(self.packed_forward + self.plan.forward.crossing_width * batch)
+        values = inputs.table(team, chunks, not keep, packed.data_ptr())
+        self._add_kept(values, output, kept)
+        values += [final.data_ptr() for final in finals]
+        values.append(packed.data_ptr() + self.item * self.packed_forward)
+        self.forward_kernel(values)
+        workspace.give_back(packed)
+        return [output, *finals], kept if keep else []
+
+    def _take(self, count: int) -> Tensor:
+        return workspace.take(count * self.item // 4)
+
+    def _add_kept(self, values: list[int], output: Tensor, kept: Sequence[Tensor]) -> None:
+        values.append(output.data_ptr())
+        if self.shares_output:
+            values.append(output.data_ptr())
+        values += [tensor.data_ptr() for tensor in kept]
+
+    def backward(
+        self, inputs: Inputs, team: int, chunks: int, wanted: Wanted,
+        grads: Sequence[Tensor | None], output: Tensor, kept: Sequence[Tensor],
+    ) -> list[Tensor | None]:  # fmt: skip
+        """The gradients in the order of :class:`Inputs`; ``grads`` are those of the output and the final states."""
+        plan, (steps, batch, _) = self.plan, inputs.x.shape
+        shares, packed_length = products.shares(plan, batch), self.packed_backward
+        share_rows = -(-batch // shares)
+        each = _turns(batch, share_rows, plan.width)
+        columns = self._take(min(each, steps) * batch * plan.width)
+        # Packed weights, the shares' gradients and sums of the columns, the room of the products, what crosses, the
+        # carries' other place: the first of them at 64 bytes each.
+        length = packed_length + self.share * shares + self.room * team + (self.crossing + self.carried) * batch
+        room = self._take(length)
+        shared = room.data_ptr() + self.item * packed_length
+        sums = shared + self.item * products.share_lengths(plan)[0] * shares
+        working = shared + self.item * self.share * shares
+        crossing = working + self.item * self.room * team
+        spare = crossing + self.item * self.crossing * batch
+        values = inputs.table(team, chunks, False, room.data_ptr())
+        self._add_kept(values, output, kept)
+        grad = _readable(grads[0], output.shape[-1], self.dtype)
+        values += (grad.data_ptr(), *grad.stride()[-3:-1]) if grad.dim() == 3 else (grad.data_ptr(), 0, 0)
+        carries, initials, held = self._add_states(values, grads[1:], inputs, spare)
+        x, extras = self._add_leaving(values, inputs, wanted)
+        parameters = self._add_parameters(values, inputs, wanted)
+        gathered = self.zeros(chunks, 2 * self.gathered) if self.gathered else columns
+        values += (
+            columns.data_ptr(), crossing, gathered.data_ptr(), sums, shared, working, inputs.valid is not None,
+            _ONES.data_ptr(), shares, share_rows, each, 0, 0, 0,
+        )  # fmt: skip
+        self.backward_kernel(values)
+        del held
+        workspace.give_back(room)
+        workspace.give_back(columns)
+        states: list[Tensor | None] = list(carries)
+        if initials and not wanted.initial:
+            # A reset goes back to the states the run began with: what flows there comes together.
+            states = [c + i for c, i in zip(carries, initials, strict=True)]
+        flat = [x, *states, *(initials if wanted.initial else ()), *parameters, *extras]
+        wants = (wanted.x, *wanted.states, *wanted.initial, *wanted.parameters, *wanted.extras)
+        return [g if w else None for g, w in zip(flat, wants, strict=True)]
+
+    def _add_states(
+        self, values: list[int], grads: Sequence[Tensor | None], inputs: Inputs, spare: int
+    ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        batch = inputs.x.shape[1]
+        carries = [inputs.x.new_empty(batch, n) for n in self.state_sizes]
+        initials = [] if inputs.reset is None else [inputs.x.new_zeros(batch, n) for n in self.state_sizes]
+        held = [_readable(g, n, self.dtype) for g, n in zip(grads, self.state_sizes, strict=True)]
+        for k, (state, carry) in enumerate(zip(held, carries, strict=True)):
+            row = state.stride(0) if state.dim() == 2 else 0
+            values += (state.data_ptr(), row, carry.data_ptr(), initials[k].data_ptr() if initials else 0, spare)
+            spare += self.item * carry.numel()
+        return carries, initials, held
+
+    def _add_leaving(
+        self, values: list[int], inputs: Inputs, wanted: Wanted
+    ) -> tuple[Tensor | None, list[Tensor | None]]:
+        """Room for the gradients of x and the further inputs; zeros where nothing flows to one."""
+        steps, batch, n = inputs.x.shape
+        gradients: list[Tensor | None] = []
+        names = ["input", *(f"extra:{e.name}" for e in self.program.extras)]
+        widths = [n, *(self.plan.sizes[e.size] for e in self.program.extras)]
+        for name, width, want in zip(names, widths, (wanted.x, *wanted.extras), strict=True):
+            make = functools.partial(workspace.lent, inputs.x) if name in self.flows else inputs.x.new_zeros
+            gradients.append(make(steps, batch, width) if want else None)
+        values += [0 if g is None else g.data_ptr() for g in gradients]
+        return gradients[0], gradients[1:]
+
+    def _add_parameters(self, values: list[int], inputs: Inputs, wanted: Wanted) -> list[Tensor | None]:
+        """Room for the gradients of the parameters; a weight's is formed too where only its columns' sums are asked."""
+        sums = any(w and s for w, s in zip(wanted.parameters, self.summed, strict=True))
+        gradients: list[Tensor | None] = []
+        for i, (parameter, tensor) in enumerate(zip(self.program.parameters, inputs.parameters, strict=True)):
+            if wanted.parameters[i] or (sums and self.has_product[i]):
+                make = torch.empty_like if parameter.name in self.whole else torch.zeros_like
+                gradients.append(make(tensor))
+            else:
+                gradients.append(None)
+        values += [0 if g is None else g.data_ptr() for g in gradients]
+        return gradients
+
+
+def _turns(batch: int, share_rows: int, width: int) -> int:
+    """After how many turns of the backward loop the weights' gradients are formed: whole blocks of their product, and
+    columns that stay in the processor's cache."""
+    block = BLOCK // min(share_rows, BLOCK)
+    return block * max(1, _COLUMNS // (block * batch * max(width, 1)))
+
+
+@functools.cache
+def _nothing(count: int, dtype: torch.dtype) -> Tensor:
+    return torch.zeros(count, dtype=dtype, device="cpu")
+
+
+def _readable(grad: Tensor | None, count: int, dtype: torch.dtype) -> Tensor:
+    """A gradient with its rows in order in memory; one row of zeros, (n,), where there is none."""
+    if grad is None:
+        return _nothing(count, dtype)
+    return grad if grad.stride(-1) == 1 or count == 1 else grad.contiguous()
+
+
+def _whole(plan: Plan) -> frozenset[str]:
+    """The parameters every row of which gets a gradient."""
+    covered: dict[str, int] = {}
+    uses = [(one.parameter, one.width) for one in plan.products] + [(g.parameter, g.width) for g in plan.gathers]
+    for name, width in uses + [(v[0], v[3]) for v in plan.column_vectors]:
+        covered[name] = covered.get(name, 0) + width
+    return frozenset(p.name for p in plan.program.parameters if covered.get(p.name) == p.shape(plan.sizes)[0])

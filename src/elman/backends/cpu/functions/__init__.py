@@ -1,0 +1,1 @@
+"""Vector functions: how each row of the table of operations is written."""

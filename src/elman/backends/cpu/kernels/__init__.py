@@ -1,0 +1,1 @@
+"""The kernels: products, steps, and the loops forward and backward."""

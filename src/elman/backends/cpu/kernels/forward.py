@@ -1,0 +1,155 @@
+"""The forward kernel: all steps of a sequence, for the rows of each thread.
+
+What the states become is stored step by step: ``new:h`` (T, B, n) holds after step t the state that step t + 1
+begins with. Where the output is a state and nothing holds or resets it, ``new:h`` is the output itself. Without a
+backward pass to come, the two newest steps share a small ring.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+
+from elman.backends.cpu.kernels import tiles
+from elman.backends.cpu.kernels.packing import emit_packing
+from elman.backends.cpu.kernels.stages import Row, Stages
+from elman.backends.cpu.kernels.step import Body, chunk_loop, chunk_rows, flag
+from elman.backends.cpu.kernels.timeline import Time, Variant
+from elman.backends.cpu.llvm import kernel
+from elman.backends.cpu.llvm.code import i64
+from elman.backends.cpu.llvm.kernel import Arguments, Flushed, Kernel, Part
+from elman.backends.cpu.plan.parts import Segment, Store
+from elman.backends.cpu.plan.plan import Plan
+
+
+def cuts(plan: Plan, phases: Any, variant: Variant) -> list[tiles.Shape]:
+    """How each phase is cut."""
+    return [tiles.shape(phase, plan.sizes[phase.size], variant.rows, variant.vectors) for phase in phases]
+
+
+def packed_length(plan: Plan, phases: Any, variant: Variant) -> int:
+    """Numbers of packed weights in all."""
+    return sum(tiles.packed_length(p, cut) for p, cut in zip(phases, cuts(plan, phases, variant), strict=True))
+
+
+def packing(plan: Plan, phases: Any, variant: Variant) -> Any:
+    """The part of a kernel that packs the weights of ``phases``."""
+
+    def write(module: ir.Module, arguments: Arguments) -> Part:
+        c = Part(module, arguments, "pack", variant.vectors)
+        for phase, cut, packed in packed_places(c, plan, phases, variant):
+            emit_packing(c, plan, phase, cut, packed)
+        return c
+
+    return write
+
+
+def packed_places(c: Part, plan: Plan, phases: Any, variant: Variant) -> list[tuple[Any, tiles.Shape, Any]]:
+    """Each phase with its cut and where its packed weights begin."""
+    at, places = 0, []
+    for phase, cut in zip(phases, cuts(plan, phases, variant), strict=True):
+        places.append((phase, cut, c.at(c.pointer("packed"), at)))
+        at += tiles.packed_length(phase, cut)
+    return places
+
+
+class _Forward(Stages):
+    def run(self) -> None:
+        """Write the loop over the rows' shares and the steps."""
+        c = self.c
+        places = packed_places(c, self.plan, self.schedule.phases, self.variant)
+        with Flushed(c), chunk_loop(c) as chunk:
+            low, high = chunk_rows(c, chunk.index)
+            with c.loop(0, c.number("steps")) as turn:
+                self.step(Time.at_turn(c, self.plan, self.variant, turn.index), low, high, places)
+            self._finish(low, high)
+
+    def where(self, time: Time, index: int) -> tuple[Any, Any]:
+        return time.row(index)
+
+    def pace(self, time: Time, index: int) -> Any:
+        # What else it reads it has just written.
+        return time.pace(index) if self.plan.nodes[index].op in ("input", "extra") else None
+
+    def operand(self, time: Time, segment: Segment) -> tuple[Any, Any]:
+        assert segment.source is not None
+        return time.row(segment.source)
+
+    def write(self, body: Body, time: Time, row: Row, store: Store, value: Any) -> None:
+        if store.kind == "state":
+            self._state(body, time, row, int(store.name), value)
+        elif store.kind == "output":
+            if not self.variant.shares_output(self.plan):
+                stretch = time.whole("output", self.plan.n(store.nodes[0]))
+                body.store(self.held(row, value, self.c.splat(0.0)), self.row_at(stretch, row.index))
+        else:
+            body.store(value, self.row_at(time.row(store.nodes[0]), row.index))
+
+    def _state(self, body: Body, time: Time, row: Row, k: int, value: Any) -> None:
+        """Store a new state; the old one where the row is over."""
+        c, state = self.c, self.plan.program.states[k]
+        n = i64(self.plan.sizes[state.size])
+        if row.runs is not None:
+            value = c.b.select(row.runs, value, body.value(state.old))
+        if self.variant.resets:
+            body.store(value, c.at(c.pointer(f"final:{state.name}"), c.mul(row.index, n)))
+            follows = c.b.icmp_signed("<", c.add(time.turn, 1), c.number("steps"))
+            after = c.b.select(follows, c.add(time.step, c.number("stride")), time.step)
+            anew = c.b.and_(follows, flag(c, "reset", after, row.index))
+            initial = c.at(c.pointer(f"anew:{state.name}"), c.mul(row.index, c.number(f"anew_row:{state.name}")))
+            value = c.b.select(anew, body.load(initial), value)
+        body.store(value, self.row_at(time.new(k, time.turn, time.step), row.index))
+
+    def _finish(self, low: Any, high: Any) -> None:
+        """Copy the states of the last step to where the caller wants them."""
+        c = self.c
+        if self.variant.resets:
+            return
+        time = Time.at_turn(c, self.plan, self.variant, c.number("steps"))
+        for k, state in enumerate(self.plan.program.states):
+            n = self.plan.sizes[state.size]
+            final = c.pointer(f"final:{state.name}"), i64(n)
+            copy_rows(c, n, low, high, time.old(k), final)
+
+
+def copy_rows(c: Part, n: int, low: Any, high: Any, source: tuple[Any, Any], target: tuple[Any, Any]) -> None:
+    """Copy rows of ``n`` units; each place is an address and the length of a row."""
+
+    def begin(row: Any) -> tuple[Any, Any]:
+        return c.at(source[0], c.mul(row, source[1])), c.at(target[0], c.mul(row, target[1]))
+
+    def body(row: tuple[Any, Any], unit: Any, mask: Any) -> None:
+        c.store_vector(c.load_vector(c.at(row[0], unit), mask), c.at(row[1], unit), mask)
+
+    tiles.emit_plain(c, n, low, high, begin, body)
+
+
+def inputs_layout(plan: Plan) -> list[str]:
+    """The names of what both kernels are told, in order."""
+    program = plan.program
+    names = ["team", "chunks", "steps", "batch", "first", "stride", "ring", "packed"]
+    names += ["x", "x_step", "x_row", "valid", "reset"]
+    for state in program.states:
+        names += [f"initial:{state.name}", f"initial_row:{state.name}", f"anew:{state.name}", f"anew_row:{state.name}"]
+    names += [f"parameter:{p.name}" for p in program.parameters]
+    for extra in program.extras:
+        names += [f"extra:{extra.name}", f"extra:{extra.name}_step", f"extra:{extra.name}_row"]
+    new, operands = [f"new:{s.name}" for s in program.states], [f"operand:{i}" for i in plan.computed]
+    return [*names, "output", *new, "saved", *operands]
+
+
+def layout(plan: Plan) -> list[str]:
+    """The names of the forward kernel's arguments, in order."""
+    return [*inputs_layout(plan), *(f"final:{s.name}" for s in plan.program.states), "crossing"]
+
+
+def build(plan: Plan, variant: Variant) -> Kernel:
+    """Compile the forward kernel."""
+
+    def write(module: ir.Module, arguments: Arguments) -> Part:
+        c = Part(module, arguments, "run", variant.vectors)
+        _Forward(c, plan, variant, plan.forward).run()
+        return c
+
+    return kernel.build("forward", variant.vectors, layout(plan), packing(plan, plan.forward.phases, variant), write)

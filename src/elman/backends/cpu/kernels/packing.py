@@ -1,0 +1,103 @@
+"""The packing of weights into panels, as the product inside a step reads them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from elman.backends.cpu.kernels import narrow
+from elman.backends.cpu.kernels.tiles import Shape, of_stretch, panel_length
+from elman.backends.cpu.kernels.weights import lanes_below
+from elman.backends.cpu.llvm.code import I64, PTR, Code, i64
+from elman.backends.cpu.llvm.kernel import Part
+from elman.backends.cpu.plan.parts import Phase
+from elman.backends.cpu.plan.plan import Plan
+
+
+def emit_packing(c: Part, plan: Plan, phase: Phase, cut: Shape, packed: Any) -> None:
+    """Pack a phase's weights and the sums of its learned vectors; panels go round the team's members."""
+    if not phase.sums:
+        return
+    if narrow.is_narrow(phase, cut.size):
+        narrow.emit_packing(c, plan, phase, cut.size, packed)
+        return
+    copy_across, copy_along = _copy(c, across=True), _copy(c, across=False)
+    with c.loop(c.member, cut.panels, c.members) as panel:
+        start = c.at(packed, c.mul(panel.index, panel_length(phase, cut)))
+        stretch, turn = of_stretch(c, cut, panel.index)
+        for u in range(cut.units):
+            inside = c.mul(c.add(c.mul(turn, cut.units), u), cut.width)
+            first, count = c.add(c.mul(stretch, cut.span), inside), c.b.sub(i64(cut.span), inside)
+            at = 0
+            for segment in phase.segments:
+                step = len(segment.sums) * cut.units * cut.width
+                for piece in segment.pieces:
+                    lane = (segment.sums.index(piece.sum) * cut.units + u) * cut.width
+                    target = c.at(start, at + piece.k * step + lane)
+                    columns = plan.columns_of(piece.parameter)
+                    source = c.at(c.pointer(f"parameter:{piece.parameter}"), piece.row * columns)
+                    copy = copy_along if piece.transposed else copy_across
+                    block = cut.block(c, segment, stretch)
+                    begin = c.b.sub(first, c.mul(block, cut.size // segment.blocks))
+                    along = c.add(c.mul(block, piece.count * columns), begin)
+                    source = c.at(source, along if piece.transposed else c.mul(first, columns))
+                    c.b.call(copy, [target, source, i64(piece.count), i64(columns), count, i64(step)])
+                at += cut.length(segment)
+            for g, each in enumerate(phase.sums):
+                target = c.at(start, at + (g * cut.units + u) * cut.width)
+                _pack_vectors(c, plan, each.vectors, target, first, count)
+
+
+def _pack_vectors(c: Part, plan: Plan, vectors: tuple[int, ...], target: Any, first: Any, count: Any) -> None:
+    value = c.splat(0.0)
+    for v in vectors:
+        name, row = plan.rows_of(v)
+        value = c.b.fadd(
+            value, c.load_vector(c.at(c.pointer(f"parameter:{name}"), c.add(first, row)), lanes_below(c, count))
+        )
+    c.store_vector(value, target)
+
+
+def _copy(part: Part, across: bool) -> Any:
+    """A function that copies ``length`` turns of one vector of weights; what lies beyond ``count`` units is 0.
+
+    Across: lane v of turn k is source[v columns + k]. Along: it is source[k columns + v].
+    """
+    name = "copy_across" if across else "copy_along"
+    if name in part.module.globals:
+        return part.module.globals[name]
+    c = Code(part.module, name, [PTR, PTR, I64, I64, I64, I64], part.vectors, internal=True)
+    target, source, length, columns, count, step = c.function.args
+    if across:
+        with c.loop(0, length, c.width) as k:
+            left = c.b.sub(length, k.index)
+            rows = []
+            for lane in range(c.width):
+                inside = c.b.icmp_signed("<", i64(lane), count)
+                mask = lanes_below(c, c.b.select(inside, left, i64(0)))  # of rows beyond, nothing is read
+                rows.append(c.load_vector(c.at(source, c.add(c.mul(columns, lane), k.index)), mask))
+            for turn, vector in enumerate(_transposed(c, rows)):
+                with c.when(c.b.icmp_signed("<", i64(turn), left)):
+                    c.store_vector(vector, c.at(target, c.mul(c.add(k.index, turn), step)))
+    else:
+        mask = lanes_below(c, count)
+        with c.loop(0, length) as k:
+            c.store_vector(
+                c.load_vector(c.at(source, c.mul(k.index, columns)), mask), c.at(target, c.mul(k.index, step))
+            )
+    c.finish()
+    return c.function
+
+
+def _transposed(c: Code, rows: list[Any]) -> list[Any]:
+    """The columns of a square of vectors, by swapping the halves off the diagonal, then the quarters, and so on."""
+    half = c.width // 2
+    while half:
+        first = [i % (2 * half) < half for i in range(c.width)]
+        upper = [i if first[i] else i - half + c.width for i in range(c.width)]
+        lower = [i + half if first[i] else i + c.width for i in range(c.width)]
+        swapped = list(rows)
+        for i in (i for i in range(c.width) if first[i]):
+            a, b = rows[i], rows[i + half]
+            swapped[i], swapped[i + half] = c.shuffled(a, b, upper), c.shuffled(a, b, lower)
+        rows, half = swapped, half // 2
+    return rows

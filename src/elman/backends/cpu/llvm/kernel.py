@@ -1,0 +1,194 @@
+"""What every kernel has: named arguments, an entry that shares rows out to threads, and the denormal switch.
+
+A kernel is three functions. ``entry(args)`` is called from Python. It runs ``pack`` and then ``run`` on torch's own
+OpenMP team where ``team`` is above 1, and by itself otherwise. Each of these gets (args, member, members).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from llvmlite import ir
+
+from elman.backends.cpu.llvm import compiler, machine, threads
+from elman.backends.cpu.llvm.code import I32, I64, PTR, VOID, Code, i64
+from elman.backends.cpu.llvm.machine import Vectors
+
+
+class Arguments:
+    """A table of 64-bit values by name, in an order that writer and caller agree on."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names: list[str] = list(names)
+
+    def read(self, c: Code, table: Any, name: str) -> Any:
+        """The whole number called ``name``."""
+        return c.load(c.at(table, self.names.index(name), I64), I64, 8)
+
+
+class Part(Code):
+    """``pack`` or ``run`` of a kernel: code with the kernel's arguments at hand."""
+
+    table: Any
+    member: Any
+    members: Any
+
+    def __init__(self, module: ir.Module, arguments: Arguments, name: str, vectors: Vectors) -> None:
+        super().__init__(module, name, [PTR, I64, I64], vectors, internal=True)
+        self.arguments = arguments
+        self.table, self.member, self.members = self.function.args
+        self._read: dict[str, Any] = {}
+
+    def number(self, name: str) -> Any:
+        """An argument that is a whole number."""
+        if name not in self._read:
+            with self.b.goto_entry_block():
+                self._read[name] = self.arguments.read(self, self.table, name)
+        return self._read[name]
+
+    def pointer(self, name: str) -> Any:
+        """An argument that is an address."""
+        key = f"*{name}"
+        if key not in self._read:
+            number = self.number(name)
+            with self.b.goto_entry_block():
+                # After the number's own load, which stands in the same block.
+                self._read[key] = self.b.inttoptr(number, PTR)
+        return self._read[key]
+
+
+class Kernel:
+    """A compiled kernel: call it with its arguments' values, in the order of ``names``; ``address`` is its entry.
+
+    ``code`` is what holds the code at that address.
+    """
+
+    def __init__(self, address: int, names: list[str], code: list[Any]) -> None:
+        self.address: int = address
+        self._code = code
+        self.names: list[str] = names
+        self.call: Callable[[Any], None] = threads.caller(address)
+        self.table: Any = threads.table(len(names))
+
+    def __call__(self, values: Sequence[int]) -> None:
+        """Run it; the GIL is free meanwhile."""
+        self.call(self.table(*values))
+
+
+def build(
+    name: str,
+    vectors: Vectors,
+    names: Sequence[str],
+    *parts: Callable[[ir.Module, Arguments], Part],
+    flow: Callable[..., None] | None = None,
+) -> Kernel:
+    """Compile a kernel of these parts, which run one after the other, each on the whole team.
+
+    Where that is not all, ``flow(entry, *starts)`` writes it; each of ``starts`` writes the start of its part, once.
+    """
+    module, arguments = ir.Module(name=name), Arguments(names)
+    written = [part(module, arguments) for part in parts]
+    for part in written:
+        part.finish()
+    _entry(module, arguments, written, vectors, flow or _in_turn)
+    code: list[Any] = []
+    return Kernel(compiler.build(str(module), vectors.floats, ("entry",), code)["entry"], arguments.names, code)
+
+
+class Entry(Code):
+    """The function that Python calls."""
+
+    def __init__(self, module: ir.Module, arguments: Arguments, vectors: Vectors) -> None:
+        super().__init__(module, "entry", [PTR], vectors)
+        self.arguments: Arguments = arguments
+        self.table: Any = self.function.args[0]
+
+    def number(self, name: str) -> Any:
+        """An argument that is a whole number."""
+        return self.arguments.read(self, self.table, name)
+
+    def pointer(self, name: str) -> Any:
+        """An argument that is an address."""
+        return self.b.inttoptr(self.number(name), PTR)
+
+    def write(self, name: str, value: Any) -> None:
+        """Change the whole number called ``name``."""
+        address = self.at(self.table, self.arguments.names.index(name), I64)
+        self.b.store(value, address, align=8)
+
+    def run(self, symbol: str, names: Sequence[str], values: dict[str, Any]) -> None:
+        """Call the kernel that is known as ``symbol`` with these numbers and addresses, in the order of ``names``."""
+        table = self.room(ir.ArrayType(I64, len(names)), 8)
+        for i, name in enumerate(names):
+            value = values[name]
+            value = i64(value) if isinstance(value, int) else value
+            value = value if value.type == I64 else self.b.ptrtoint(value, I64)
+            self.b.store(value, self.at(table, i, I64), align=8)
+        self.b.call(_outside(self.module, symbol, VOID, [PTR]), [table])
+
+
+def _in_turn(c: Entry, *starts: Callable[[], None]) -> None:
+    for start in starts:
+        start()
+
+
+def _entry(
+    module: ir.Module, arguments: Arguments, parts: list[Part], vectors: Vectors, flow: Callable[..., None]
+) -> None:
+    c = Entry(module, arguments, vectors)
+    flow(c, *(functools.partial(_start, c, part) for part in parts))
+    c.finish()
+
+
+def _start(c: Entry, part: Part) -> None:
+    """Run a part on torch's pool, or by itself where there is none or the team is of one."""
+    team, alone = c.number("team"), [c.table, i64(0), i64(1)]
+    if not threads.has_pool():
+        c.b.call(part.function, alone)
+        return
+    with c.b.if_else(c.b.icmp_signed("<=", team, i64(1))) as (then, otherwise):
+        with then:
+            c.b.call(part.function, alone)
+        with otherwise:
+            wrapper = _member(c.module, part, c.vectors)
+            start = _outside(c.module, threads.PARALLEL, VOID, [PTR, PTR, I32, I32])
+            c.b.call(start, [wrapper.function, c.table, c.b.trunc(team, I32), ir.Constant(I32, 0)])
+
+
+def _member(module: ir.Module, part: Part, vectors: Vectors) -> Code:
+    """What OpenMP starts on every thread: it asks which one it is."""
+    c = Code(module, part.function.name + "_member", [PTR], vectors, internal=True)
+    names = (threads.MEMBER, threads.MEMBERS)
+    who = [c.b.sext(c.b.call(_outside(module, name, I32, []), []), I64) for name in names]
+    c.b.call(part.function, [c.function.args[0], *who])
+    c.finish()
+    return c
+
+
+def _outside(module: ir.Module, symbol: str, result: Any, arguments: Sequence[Any]) -> Any:
+    """A function that is known to the compiler by its name."""
+    return module.globals.get(symbol) or ir.Function(module, ir.FunctionType(result, arguments), symbol)
+
+
+class Flushed:
+    """While it stands, denormals count as 0 on this thread: they can make a step ten times slower."""
+
+    _FLUSH = 0x8040  # flush to zero, and denormals are zero
+
+    def __init__(self, c: Code) -> None:
+        self.c = c
+
+    def __enter__(self) -> None:
+        if machine.is_x86():
+            c = self.c
+            self.kept: Any = c.room(I32, 4)
+            self.room: Any = c.room(I32, 4)
+            c.call("llvm.x86.sse.stmxcsr", VOID, self.kept)
+            c.b.store(c.b.or_(c.load(self.kept, I32), ir.Constant(I32, self._FLUSH)), self.room, align=4)
+            c.call("llvm.x86.sse.ldmxcsr", VOID, self.room)
+
+    def __exit__(self, *_: Any) -> None:
+        if machine.is_x86():
+            self.c.call("llvm.x86.sse.ldmxcsr", VOID, self.kept)

@@ -1,0 +1,1 @@
+"""What the kernels of a program compute, keep and pass on, before any code is written: no LLVM in here."""

@@ -1,0 +1,63 @@
+"""What is used of torch that is not public, all of it: where a name is gone, the answer is the one that is safe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+
+def transform() -> str | None:
+    """What is at work that differentiates or maps functions, as a reason to refuse a call; None where nothing is.
+
+    >>> transform()
+    """
+    try:
+        if forward_ad._current_level >= 0:
+            return "does not take forward-mode derivatives"
+        if torch._C._functorch.peek_interpreter_stack() is not None:
+            return "does not run under torch.func's transforms"
+    except AttributeError:
+        return "cannot tell, with this torch, whether torch.func is at work"
+    return None
+
+
+def is_watched() -> bool:
+    """Whether something looks at every operation, such as a tracer: then it must be one that torch knows."""
+    try:
+        return torch._C._len_torch_dispatch_stack() > 0
+    except AttributeError:
+        return True
+
+
+def norms(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """The norm of each of ``tensors``, in few operations where torch has one for many.
+
+    >>> [float(norm) for norm in norms([torch.tensor([3.0, 4.0])])]
+    [5.0]
+    """
+    try:
+        return list(torch._foreach_norm(list(tensors)))
+    except AttributeError:
+        return [torch.linalg.vector_norm(tensor) for tensor in tensors]
+
+
+def network(kind: str) -> Callable[..., Any] | None:
+    """torch's own whole network of a ``kind``: "lstm", "gru", "rnn_tanh" or "rnn_relu"; None where there is none."""
+    return getattr(getattr(torch, "_VF", None), kind, None)
+
+
+def lay_together(weights: list[Tensor], *sizes: Any) -> None:
+    """Bring the ``weights`` of a cuDNN network into one stretch of memory; else cuDNN copies them at every call."""
+    flatten = getattr(torch, "_cudnn_rnn_flatten_weight", None)
+    if flatten is not None:
+        flatten(weights, len(weights), *sizes)
+
+
+def constant(function: Callable[..., str]) -> Callable[..., str]:
+    """What torch.compiler.assume_constant_result does, without the second that importing torch's compiler takes."""
+    vars(function)["_dynamo_marked_constant"] = True
+    return function
