@@ -21,8 +21,6 @@ from elman.backends.tensors import (
     differentiable_again,
     gradients,
     steps_of,
-    tensors_of,
-    with_tensors,
 )
 
 
@@ -34,7 +32,7 @@ class Chunk(Protocol):
         ...
 
     def backward(self, call: Call, needs: Sequence[bool], grads: Sequence[Tensor | None]) -> list[Tensor | None]:
-        """The gradients of :func:`tensors_of` ``call`` where ``needs`` says so, from those of output and states."""
+        """The gradients of the tensors of ``call`` where ``needs`` says so, from those of output and states."""
         ...
 
     def differentiable(self) -> Backend:
@@ -54,9 +52,9 @@ class Recomputed:
 
     def backward(self, call: Call, needs: Sequence[bool], grads: Sequence[Tensor | None]) -> list[Tensor | None]:
         """Run ``call`` again, on tensors of its own, and differentiate it."""
-        own = [t.detach().requires_grad_(need) for t, need in zip(tensors_of(call), needs, strict=True)]
+        own = [t.detach().requires_grad_(need) for t, need in zip(call.tensors, needs, strict=True)]
         with torch.enable_grad():
-            result = self.backend.run(with_tensors(call, own))
+            result = self.backend.run(call.with_tensors(own))
         of_own = iter(gradients(result, grads, [t for t in own if t.requires_grad]))
         return [next(of_own) if need else None for need in needs]
 
@@ -68,7 +66,7 @@ class Recomputed:
 def run_in_chunks(chunk: Chunk, call: Call, steps: int) -> Result:
     """Run ``call``, ``steps`` steps at a time; the backward pass is left what stands between the chunks."""
     call = replace(call, initial=call.initial or call.states)  # a reset's, whatever chunk it falls in
-    output, *states = _Chunks.apply(chunk, call, steps, *tensors_of(call))
+    output, *states = _Chunks.apply(chunk, call, steps, *call.tensors)
     return Result(output, tuple(states))
 
 
@@ -87,14 +85,14 @@ class _Chunks(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         ctx.chunk, ctx.steps, ctx.count = chunk, steps, len(tensors)
         # Torch saves the tensors, and sees to it that none is changed meanwhile; the rest of the call is kept.
-        ctx.call = with_tensors(call, [None] * len(tensors))
+        ctx.call = call.with_tensors([None] * len(tensors))
         ctx.save_for_backward(*tensors, *(state for each in between for state in each))
         return (output, *states)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> Any:
         tensors, between = ctx.saved_tensors[: ctx.count], ctx.saved_tensors[ctx.count :]
-        needs, call = ctx.needs_input_grad[3:], with_tensors(ctx.call, tensors)
+        needs, call = ctx.needs_input_grad[3:], ctx.call.with_tensors(tensors)
         if torch.is_grad_enabled():  # nothing is saved by chunks then
             return (None, None, None, *differentiable_again(ctx.chunk.differentiable(), call, needs, grads))
         return (None, None, None, *_backwards(ctx.chunk, call, ctx.steps, between, needs, grads))
@@ -105,7 +103,7 @@ def _backwards(
     grads: Sequence[Tensor | None],
 ) -> list[Tensor | None]:  # fmt: skip
     """The gradients of all tensors of a call, from the last chunk to the first."""
-    tensors, count, sequences = tensors_of(call), len(call.states), are_long(call)
+    tensors, count, sequences = call.tensors, len(call.states), are_long(call)
     sums = [torch.zeros_like(t) if need else None for t, need in zip(tensors, needs, strict=True)]
     carried, states = list(grads[1:]), slice(1, 1 + count)
     spans = list(chunks(len(call.x), steps, call.reverse))
@@ -116,7 +114,7 @@ def _backwards(
         # Towards the chunk before, the states' gradients are wanted whether or not the first states' are.
         wants = [need or (number > 0 and 1 <= i <= count) for i, need in enumerate(needs)]
         output = None if grads[0] is None else grads[0][span]
-        of_all = chunk.backward(with_tensors(steps_of(call, span), own), wants, [output, *carried])
+        of_all = chunk.backward(steps_of(call, span).with_tensors(own), wants, [output, *carried])
         carried = of_all[states]
         for i, (whole, part) in enumerate(zip(sums, of_all, strict=True)):
             if whole is None or part is None or (1 <= i <= count and number > 0):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from elman.equations import Program
+from elman.equations.node import Node
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,45 @@ class Call:
     initial: tuple[Tensor, ...] | None = None
     reverse: bool = False
     record: tuple[int, ...] = ()
+
+    @property
+    def tensors(self) -> list[Any]:
+        """What a gradient may be asked for, in order: x, states, those of resets, parameters, further inputs."""
+        return [self.x, *self.states, *(self.initial or ()), *self.parameters.values(), *self.extras.values()]
+
+    def with_tensors(self, tensors: Sequence[Any]) -> Call:
+        """The call with these in their places."""
+        rest = iter(tensors[1:])
+        return replace(
+            self,
+            x=tensors[0],
+            states=tuple(next(rest) for _ in self.states),
+            initial=tuple(next(rest) for _ in self.initial or ()),
+            parameters={name: next(rest) for name in self.parameters},
+            extras={name: next(rest) for name in self.extras},
+        )
+
+    def inputs(self, nodes: Sequence[Node]) -> dict[int, Tensor]:
+        """What x and the further inputs are, by the number of their node, without what padding holds."""
+        values = {}
+        for i, node in enumerate(nodes):
+            if node.op in ("input", "extra"):
+                value = self.x if node.op == "input" else self.extras[node.name]
+                padded = self.valid if value.dim() == 3 else None
+                values[i] = value if padded is None else without_padding(value, padded)
+        return values
+
+
+def without_padding(value: Tensor, valid: Tensor) -> Tensor:
+    """``value`` with the padding replaced by the row's own first step, or by 1 in a row of no steps.
+
+    What the padding holds must reach neither a result nor a gradient, and 0 times NaN is NaN. Zeros in its place
+    would do the same to equations that divide by an input; where the data are, these are finite.
+    """
+    if not len(value):
+        return value
+    first = torch.where(valid[0].unsqueeze(-1), value[0].detach(), 1.0)
+    return torch.where(valid.unsqueeze(-1), value, first)
 
 
 @dataclass(frozen=True)

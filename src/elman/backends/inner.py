@@ -10,7 +10,7 @@ from torch import Tensor
 
 from elman.backends.contract import Call, Result
 from elman.backends.reference import Reference
-from elman.backends.tensors import differentiable_again, gradients, tensors_of, with_tensors
+from elman.backends.tensors import differentiable_again, gradients
 
 Run = Callable[[Call, bool], Result]  # a call, and whether its gradient will be asked for
 
@@ -18,7 +18,7 @@ Run = Callable[[Call, bool], Result]  # a call, and whether its gradient will be
 def run_inside(run: Run, call: Call) -> Result:
     """``run(call, ...)`` as one function of all tensors of ``call``: differentiated once by what ``run`` made of it,
     further by the reference."""
-    tensors = tensors_of(call)
+    tensors = call.tensors
     if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
         output, *states = _Inside.apply(run, call, *tensors)
         return Result(output, tuple(states))
@@ -29,7 +29,7 @@ class _Inside(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, run: Run, call: Call, *tensors: Tensor) -> tuple[Tensor, ...]:
         ctx.set_materialize_grads(False)
-        ctx.run, ctx.call = run, with_tensors(call, [None] * len(tensors))
+        ctx.run, ctx.call = run, call.with_tensors([None] * len(tensors))
         ctx.save_for_backward(*tensors)
         ctx.inner = _inner(run, call, ctx.needs_input_grad[2:])
         result = ctx.inner[1]
@@ -38,7 +38,7 @@ class _Inside(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> Any:
         needs = ctx.needs_input_grad[2:]
-        call = with_tensors(ctx.call, ctx.saved_tensors)
+        call = ctx.call.with_tensors(ctx.saved_tensors)
         if torch.is_grad_enabled():
             return (None, None, *differentiable_again(Reference(), call, needs, grads))
         # The graph inside is used up by the first pass; for another over a graph that was retained it is made again.
@@ -50,6 +50,6 @@ class _Inside(torch.autograd.Function):
 
 def _inner(run: Run, call: Call, needs: Sequence[bool]) -> tuple[list[Tensor], Result]:
     """The call run on leaves of its own, and these."""
-    leaves = [t.detach().requires_grad_(need) for t, need in zip(tensors_of(call), needs, strict=True)]
+    leaves = [t.detach().requires_grad_(need) for t, need in zip(call.tensors, needs, strict=True)]
     with torch.enable_grad():
-        return leaves, run(with_tensors(call, leaves), True)
+        return leaves, run(call.with_tensors(leaves), True)

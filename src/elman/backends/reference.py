@@ -59,16 +59,8 @@ class Reference:
 def _hoist(interpreter: Interpreter, call: Call) -> tuple[Values, dict[int, tuple[Tensor, ...]]]:
     """All values that depend on no state: those that are the same at every step, and those that are one a step."""
     program = call.program
-    values: Values = {}
-    stepwise: set[int] = set()
-    for i, node in enumerate(program.nodes):
-        if node.op not in ("input", "extra"):
-            continue
-        value = call.x if node.op == "input" else call.extras[node.name]
-        if value.dim() == 3:
-            stepwise.add(i)
-            value = value if call.valid is None else without_padding(value, call.valid)
-        values[i] = value
+    values: Values = call.inputs(program.nodes)
+    stepwise = {i for i, value in values.items() if value.dim() == 3}
     outside = [i for i in range(len(program.nodes)) if i not in program.recurrent and i not in values]
     interpreter.run(interpreter.plan(outside), values)
     for i in outside:
@@ -80,18 +72,6 @@ def _hoist(interpreter: Interpreter, call: Call) -> tuple[Values, dict[int, tupl
     # unbind and not indexing: the gradient of T selections would fill T whole sequences.
     per_step = {i: v.unbind(0) for i, v in kept.items() if i in stepwise}
     return {i: v for i, v in kept.items() if i not in stepwise}, per_step
-
-
-def without_padding(value: Tensor, valid: Tensor) -> Tensor:
-    """``value`` with the padding replaced by the row's own first step, or by 1 in a row of no steps.
-
-    What the padding holds must reach neither a result nor a gradient, and 0 times NaN is NaN. Zeros in its place
-    would do the same to equations that divide by an input; where the data are, these are finite.
-    """
-    if not len(value):
-        return value
-    first = torch.where(valid[0].unsqueeze(-1), value[0].detach(), 1.0)
-    return torch.where(valid.unsqueeze(-1), value, first)
 
 
 def _select(where: Tensor, chosen: Sequence[Tensor], other: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -107,8 +87,7 @@ def _stack(call: Call, index: int, values: list[Tensor]) -> Tensor:
     batch, size = call.x.shape[1], call.sizes[call.program.nodes[index].size]
     if not values:
         # Nothing of everything: with no step too, each leaf has a gradient, and it is 0.
-        leaves = (call.x, *call.states, *call.parameters.values(), *call.extras.values())
-        return torch.cat([leaf.flatten()[:0] for leaf in leaves]).view(0, batch, size)
+        return torch.cat([leaf.flatten()[:0] for leaf in call.tensors]).view(0, batch, size)
     stacked = torch.stack([v if v.shape == (batch, size) else v.expand(batch, size) for v in values])
     return stacked if call.valid is None else torch.where(call.valid.unsqueeze(-1), stacked, 0.0)
 

@@ -1,10 +1,9 @@
-"""The tensors of a call in one order, its steps chunk by chunk, and gradients that can be differentiated again."""
+"""The steps of a call chunk by chunk, and gradients that can be differentiated again."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,12 +14,12 @@ from elman.backends.contract import Backend, Call, Result
 def differentiable_again(
     backend: Backend, call: Call, needs: Sequence[bool], grads: Sequence[Tensor | None]
 ) -> list[Tensor | None]:
-    """The gradients of :func:`tensors_of`, where ``needs`` says so, as functions that can be differentiated again.
+    """The gradients of :attr:`Call.tensors`, where ``needs`` says so, as functions that can be differentiated again.
 
     ``backend`` must run ``call`` differentiably; ``grads`` are those of the output and the final states.
     """
     with torch.enable_grad():
-        wanted = [t for t, need in zip(tensors_of(call), needs, strict=True) if need]
+        wanted = [t for t, need in zip(call.tensors, needs, strict=True) if need]
         of_wanted = iter(gradients(backend.run(call), grads, wanted, create_graph=True))
     return [next(of_wanted) if need else None for need in needs]
 
@@ -35,24 +34,6 @@ def gradients(
         return [None] * len(wanted)
     ends, cotangents = zip(*pairs, strict=True)
     return list(torch.autograd.grad(ends, wanted, cotangents, allow_unused=True, create_graph=create_graph))
-
-
-def tensors_of(call: Call) -> list[Any]:
-    """What a gradient may be asked for, in order: x, states, those of resets, parameters, further inputs."""
-    return [call.x, *call.states, *(call.initial or ()), *call.parameters.values(), *call.extras.values()]
-
-
-def with_tensors(call: Call, tensors: Sequence[Any]) -> Call:
-    """The call with these tensors, in the order of :func:`tensors_of`."""
-    rest = iter(tensors[1:])
-    return replace(
-        call,
-        x=tensors[0],
-        states=tuple(next(rest) for _ in call.states),
-        initial=tuple(next(rest) for _ in call.initial or ()),
-        parameters={name: next(rest) for name in call.parameters},
-        extras={name: next(rest) for name in call.extras},
-    )
 
 
 def are_long(call: Call) -> list[bool]:

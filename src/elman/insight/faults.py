@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from elman.backends import Call, choose
-from elman.backends.reference import Interpreter, without_padding
+from elman.backends.reference import Interpreter
 from elman.equations.program import Program
 from elman.insight.steps import Back
 from elman.insight.unrolled import Unrolled
@@ -89,14 +89,8 @@ def _first_in(call: Call) -> tuple[int, str] | None:
 def _nodes_at(call: Call, recorded: Mapping[int, Tensor], step: int, row: int, order: range) -> int:
     """The first node of one step, in one row, that is not finite."""
     program, one = call.program, slice(row, row + 1)
-    values: dict[int, Tensor] = {}
-    for i, node in enumerate(program.nodes):
-        if node.op in ("input", "extra"):
-            value = call.x if node.op == "input" else call.extras[node.name]
-            if value.dim() == 3:
-                value = value if call.valid is None else without_padding(value, call.valid)
-                value = value[step]
-            values[i] = value[one]
+    inputs = call.inputs(program.nodes)
+    values = {i: (value[step] if value.dim() == 3 else value)[one] for i, value in inputs.items()}
     fresh = step == order[0] or (call.reset is not None and bool(call.reset[step, row]))
     initial = call.states if call.initial is None or step == order[0] else call.initial
     before = step + 1 if call.reverse else step - 1

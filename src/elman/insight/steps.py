@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from elman.backends import Call, choose
-from elman.backends.reference import Interpreter, without_padding
+from elman.backends.reference import Interpreter
 from elman.equations import adjoint
 from elman.equations.adjoint import Adjoint, Contribution
 from elman.equations.program import reached
@@ -150,12 +150,7 @@ class Steps:
     def _known(self) -> tuple[dict[int, Tensor], list[dict[int, Tensor]]]:
         """The values that no cotangent reaches, for all steps at once: those alike at every step, and one a step."""
         nodes, call = self.backward.nodes, self.call
-        values: dict[int, Tensor] = {}
-        for i, node in enumerate(nodes):
-            if node.op in ("input", "extra"):
-                value = call.x if node.op == "input" else call.extras[node.name]
-                padded = value.dim() == 3 and call.valid is not None
-                values[i] = without_padding(value, call.valid) if padded else value  # type: ignore[arg-type]
+        values = call.inputs(nodes)
         values |= {s.old: old for s, old in zip(call.program.states, self.old, strict=True)}
         stepwise = {i for i, value in values.items() if value.dim() == 3}
         rest = [

@@ -30,11 +30,12 @@ LEAST_GAIN = 0.002  # of the mean squared error, for a covariate to be used
 
 @dataclass(frozen=True)
 class Adjustment:
-    """The effects on one series: ``coefficients`` (P,) of each covariate's columns, measured from their ``means`` (P,).
+    """The effects of covariates on one series.
 
-    With ``multiplies`` the effect is a factor, else a summand. ``gain`` is how much smaller the mean squared error one
-    step ahead became on rolling origins; ``share`` for how many usual series
-    others counted, of many (:mod:`elman.linear.pooled`).
+    ``coefficients`` (P,) of each covariate's columns, which are measured from their ``means`` (P,). With
+    ``multiplies`` the effect is a factor, else a summand. ``gain`` is how much smaller the mean squared error one step
+    ahead became on rolling origins; ``share`` for how many usual series others counted, of many
+    (:mod:`elman.linear.pooled`).
     """
 
     multiplies: bool = False

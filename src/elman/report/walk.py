@@ -102,12 +102,10 @@ def _computed(call: Call, old: Sequence[Tensor], nodes: Sequence[int]) -> Iterat
     program, count = call.program, max(1, AT_ONCE // max(call.sizes.values()))
     interpreter = Interpreter(program.nodes, program.parameters, call.parameters, call.sizes, call.x)
     before = {s.old: value for s, value in zip(program.states, old, strict=True)}
+    inputs = call.inputs(program.nodes)
     for start in range(0, len(call.x), count):
         part = slice(start, start + count)
-        values = {i: value[part] for i, value in before.items()}
-        for i, node in enumerate(program.nodes):
-            if node.op in ("input", "extra"):
-                values[i] = (call.x if node.op == "input" else call.extras[node.name])[part]
+        values = {i: value[part] for i, value in (before | inputs).items()}
         interpreter.run(interpreter.plan(i for i in range(len(program.nodes)) if i not in values), values)
         yield {i: values[i].flatten(1, -1) if values[i].dim() == 3 else values[i].reshape(1, -1) for i in nodes
                if values[i].dim() == 3 or not start}  # fmt: skip

@@ -40,8 +40,7 @@ class Cpu:
 
 
 def _tensors(call: Call) -> str | None:
-    initial = () if call.initial is None or call.initial is call.states else call.initial
-    for tensor in (call.x, *call.states, *initial, *call.parameters.values(), *call.extras.values()):
+    for tensor in call.tensors:
         if tensor.dtype not in (torch.float32, torch.float64):
             return f"computes in float32 and float64 and got {_names(tensor)}"
         if tensor.dtype is not call.x.dtype:

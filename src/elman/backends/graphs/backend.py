@@ -15,7 +15,7 @@ from elman.backends.chunks import run_in_chunks
 from elman.backends.contract import Backend, Call, Result
 from elman.backends.graphs.capture import Captured, capture
 from elman.backends.reference import Reference
-from elman.backends.tensors import gradients, tensors_of, with_tensors
+from elman.backends.tensors import gradients
 
 STEPS = 32  # of a chunk: its capture takes about as long as running it once without
 KEPT = 32  # captured chunks, the last ones used
@@ -36,7 +36,7 @@ class Graphs:
 
     def refuses(self, call: Call) -> str | None:
         """Why the loop cannot be captured for ``call``, or None where it can."""
-        for tensor in (call.x, *call.states, *call.parameters.values(), *call.extras.values()):
+        for tensor in call.tensors:
             if tensor.device.type != self.device:
                 return f"needs tensors on CUDA and got one on {tensor.device}"
         if call.record:
@@ -92,7 +92,7 @@ class _Replayed:
 def _kind(call: Call) -> Hashable:
     """What calls must have in common to be replayed by one graph."""
     stream = torch.cuda.current_stream().cuda_stream if call.x.is_cuda else 0
-    tensors = tuple((tuple(t.shape), t.dtype, t.device) for t in tensors_of(call))
+    tensors = tuple((tuple(t.shape), t.dtype, t.device) for t in call.tensors)
     masks = (call.valid is not None, call.reset is not None)
     precision = (torch.get_float32_matmul_precision(), torch.backends.cuda.matmul.allow_tf32)
     return (call.program, tuple(call.sizes.items()), tensors, masks, call.reverse, stream, precision)
@@ -102,15 +102,15 @@ class _Work:
     """A captured chunk: tensors of its own that a call is copied into, and the work on them."""
 
     def __init__(self, call: Call, needs: Sequence[bool]) -> None:
-        own = [t.detach().clone().requires_grad_(need) for t, need in zip(tensors_of(call), needs, strict=True)]
+        own = [t.detach().clone().requires_grad_(need) for t, need in zip(call.tensors, needs, strict=True)]
         masks = [None if mask is None else mask.clone() for mask in (call.valid, call.reset)]
-        self.call: Call = replace(with_tensors(call, own), valid=masks[0], reset=masks[1])
+        self.call: Call = replace(call.with_tensors(own), valid=masks[0], reset=masks[1])
         self.further: list[Tensor] = []
         self.captured: Captured
 
     def replay(self, call: Call, further: Sequence[Tensor] = ()) -> list[Tensor]:
         """Copy ``call`` in and do the work; what comes out is overwritten by the next replay."""
-        pairs = [*zip(tensors_of(self.call), tensors_of(call), strict=True), *zip(self.further, further, strict=True)]
+        pairs = [*zip(self.call.tensors, call.tensors, strict=True), *zip(self.further, further, strict=True)]
         pairs += [(self.call.valid, call.valid), (self.call.reset, call.reset)]
         with torch.no_grad():
             for own, new in pairs:
@@ -121,7 +121,7 @@ class _Work:
 
 class _Forward(_Work):
     def __init__(self, record: Callable[..., Captured], call: Call) -> None:
-        super().__init__(call, [False] * len(tensors_of(call)))
+        super().__init__(call, [False] * len(call.tensors))
         self.captured = record(self._run, self.call.x)
 
     @torch.no_grad()
@@ -140,7 +140,7 @@ class _Backward(_Work):
         self.captured = record(self._run, self.call.x)
 
     def _run(self) -> list[Tensor]:
-        wanted = [t for t in tensors_of(self.call) if t.requires_grad]
+        wanted = [t for t in self.call.tensors if t.requires_grad]
         with torch.enable_grad():
             result = Reference().run(self.call)
         computed = gradients(result, self.grads, wanted)
