@@ -59,7 +59,6 @@ class _StandIn(nn.RNNBase):
         data = input.data if isinstance(input, PackedSequence) else input
         if data.device.type != "cpu":  # torch's kernel takes all layers and directions at once
             return super().forward(input, hx)
-        self._update_flat_weights()
         self._check_dimensions(input, hx)
         batch = self._read(input)
         stack = self._stack()

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from elman.equations import Program
+
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
@@ -49,21 +51,43 @@ class Inputs:
         tensors = (self.x, *self.states, *self.initial, *self.parameters, *self.extras)
         return all(tensor.is_contiguous() for tensor in tensors)
 
-    def table(self, team: int, chunks: int, ring: bool, packed: int) -> list[int]:
-        """The first of a kernel's arguments, up to ``output``."""
-        x, (steps, batch, _) = self.x, self.x.shape
-        values = [
-            team, chunks, steps, batch, steps - 1 if self.reverse else 0, -1 if self.reverse else 1, ring, packed,
-            x.data_ptr(), *x.stride()[:2],
-            0 if self.valid is None else self.valid.data_ptr(), 0 if self.reset is None else self.reset.data_ptr(),
-        ]  # fmt: skip
-        for state, initial in zip(self.states, self.initial or self.states, strict=True):
-            values += (state.data_ptr(), state.stride(0), initial.data_ptr(), initial.stride(0))
-        values += [p.data_ptr() for p in self.parameters]
-        for extra in self.extras:
+    def fill(self, values: dict[str, int], names: Names) -> None:
+        """Add to ``values`` what kernels are told of the tensors."""
+        x, valid, reset = self.x, self.valid, self.reset
+        values["steps"], values["batch"], _ = x.shape
+        values["first"], values["stride"] = (len(x) - 1, -1) if self.reverse else (0, 1)
+        values["x"], (values["x_step"], values["x_row"], _) = x.data_ptr(), x.stride()
+        values["valid"] = 0 if valid is None else valid.data_ptr()
+        values["reset"] = 0 if reset is None else reset.data_ptr()
+        for own, state, initial in zip(names.states, self.states, self.initial or self.states, strict=True):
+            values[own[0]], values[own[1]] = state.data_ptr(), state.stride(0)
+            values[own[2]], values[own[3]] = initial.data_ptr(), initial.stride(0)
+        for name, parameter in zip(names.parameters, self.parameters, strict=True):
+            values[name] = parameter.data_ptr()
+        for (at, step_of, row_of), extra in zip(names.extras, self.extras, strict=True):
             # One that is the same at every step, (B, n), has no way to go from step to step.
-            values += (extra.data_ptr(), *(0, *extra.stride())[-3:-1])
-        return values
+            values[at], (values[step_of], values[row_of]) = extra.data_ptr(), (0, *extra.stride())[-3:-1]
+
+
+@dataclass(frozen=True)
+class Names:
+    """What the arguments of kernels are called that hold the states, the parameters and the further inputs."""
+
+    states: tuple[tuple[str, str, str, str], ...]
+    parameters: tuple[str, ...]
+    extras: tuple[tuple[str, str, str], ...]
+
+    @classmethod
+    def of(cls, program: Program) -> Names:
+        """Those of a program."""
+        return cls(
+            tuple(
+                (f"initial:{s.name}", f"initial_row:{s.name}", f"anew:{s.name}", f"anew_row:{s.name}")
+                for s in program.states
+            ),
+            tuple(f"parameter:{p.name}" for p in program.parameters),
+            tuple((f"extra:{e.name}", f"extra:{e.name}_step", f"extra:{e.name}_row") for e in program.extras),
+        )
 
 
 @dataclass(frozen=True, slots=True)

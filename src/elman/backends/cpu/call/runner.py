@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from elman.backends.cpu.call import workspace
-from elman.backends.cpu.call.inputs import Inputs, Wanted
+from elman.backends.cpu.call.inputs import Inputs, Names, Wanted
 from elman.backends.cpu.kernels import backward, forward, products
 from elman.backends.cpu.kernels.timeline import Variant
 from elman.backends.cpu.kernels.weights import BLOCK
@@ -50,6 +50,16 @@ class Runner:
         self.whole: frozenset[str] = _whole(plan)
         summed = {v[0] for v in plan.column_vectors}
         self.summed: list[bool] = [p.name in summed for p in self.program.parameters]
+        self.names: Names = Names.of(self.program)
+        states = [s.name for s in self.program.states]
+        self.new: list[str] = [f"new:{name}" for name in states]
+        self.kept: list[str] = [
+            *self.new[self.shares_output :], "saved", *(f"operand:{i}" for i in plan.computed)
+        ]  # fmt: skip
+        self.finals: list[str] = [f"final:{name}" for name in states]
+        self.carried_names: list[tuple[str, ...]] = [
+            tuple(f"{what}:{name}" for what in ("from", "from_row", "carry", "to_initial", "spare")) for name in states
+        ]
         self.has_product: list[bool] = [
             any(one.parameter == p.name for one in plan.products) for p in self.program.parameters
         ]
@@ -71,25 +81,33 @@ class Runner:
         steps, batch = inputs.x.shape[:2]
         output = workspace.lent(inputs.x, steps, batch, self.output_size)
         finals = [inputs.x.new_empty(batch, n) for n in self.state_sizes]
+        kept = [workspace.lent(inputs.x, steps, batch, n) for n in self.kept_sizes] if keep else []
         # Without a backward pass the states need a ring of two steps, and the rest the room of one.
-        kept = [workspace.lent(inputs.x, steps if keep else 2, batch, n) for n in self.kept_sizes]
-        packed = self._take(self.packed_forward + self.plan.forward.crossing_width * batch)
-        values = inputs.table(team, chunks, not keep, packed.data_ptr())
+        ring = [] if keep else [products.in_line(2 * batch * n) for n in self.kept_sizes]
+        packed = self._take(self.packed_forward + self.plan.forward.crossing_width * batch + sum(ring))
+        values = {"team": team, "chunks": chunks, "ring": not keep, "packed": packed.data_ptr()}
+        inputs.fill(values, self.names)
         self._add_kept(values, output, kept)
-        values += [final.data_ptr() for final in finals]
-        values.append(packed.data_ptr() + self.item * self.packed_forward)
+        free = values["packed"] + self.item * (self.packed_forward + self.plan.forward.crossing_width * batch)
+        for name, count in zip(self.kept, ring, strict=False):
+            values[name] = free
+            free += self.item * count
+        for name, final in zip(self.finals, finals, strict=True):
+            values[name] = final.data_ptr()
+        values["crossing"] = values["packed"] + self.item * self.packed_forward
         self.forward_kernel(values)
         workspace.give_back(packed)
-        return [output, *finals], kept if keep else []
+        return [output, *finals], kept
 
     def _take(self, count: int) -> Tensor:
         return workspace.take(count * self.item // 4)
 
-    def _add_kept(self, values: list[int], output: Tensor, kept: Sequence[Tensor]) -> None:
-        values.append(output.data_ptr())
+    def _add_kept(self, values: dict[str, int], output: Tensor, kept: Sequence[Tensor]) -> None:
+        values["output"] = output.data_ptr()
         if self.shares_output:
-            values.append(output.data_ptr())
-        values += [tensor.data_ptr() for tensor in kept]
+            values[self.new[0]] = output.data_ptr()
+        for name, tensor in zip(self.kept, kept, strict=False):  # none without a backward pass
+            values[name] = tensor.data_ptr()
 
     def backward(
         self, inputs: Inputs, team: int, chunks: int, wanted: Wanted,
@@ -110,18 +128,22 @@ class Runner:
         working = shared + self.item * self.share * shares
         crossing = working + self.item * self.room * team
         spare = crossing + self.item * self.crossing * batch
-        values = inputs.table(team, chunks, False, room.data_ptr())
+        values = {"team": team, "chunks": chunks, "ring": 0, "packed": room.data_ptr()}
+        inputs.fill(values, self.names)
         self._add_kept(values, output, kept)
         grad = _readable(grads[0], output.shape[-1], self.dtype)
-        values += (grad.data_ptr(), *grad.stride()[-3:-1]) if grad.dim() == 3 else (grad.data_ptr(), 0, 0)
+        grad_step, grad_row = grad.stride()[-3:-1] if grad.dim() == 3 else (0, 0)
         carries, initials, held = self._add_states(values, grads[1:], inputs, spare)
         x, extras = self._add_leaving(values, inputs, wanted)
         parameters = self._add_parameters(values, inputs, wanted)
         gathered = self.zeros(chunks, 2 * self.gathered) if self.gathered else columns
-        values += (
-            columns.data_ptr(), crossing, gathered.data_ptr(), sums, shared, working, inputs.valid is not None,
-            _ONES.data_ptr(), shares, share_rows, each, 0, 0, 0,
-        )  # fmt: skip
+        values |= {
+            "grad": grad.data_ptr(), "grad_step": grad_step, "grad_row": grad_row,
+            "columns": columns.data_ptr(), "crossing": crossing, "gathered": gathered.data_ptr(),
+            "sums": sums, "shared": shared, "room": working,
+            "masked": inputs.valid is not None, "ones": _ONES.data_ptr(), "shares": shares, "share_rows": share_rows,
+            "each": each, "start": 0, "stop": 0, "base": 0,
+        }  # fmt: skip
         self.backward_kernel(values)
         del held
         workspace.give_back(room)
@@ -135,7 +157,7 @@ class Runner:
         return [g if w else None for g, w in zip(flat, wants, strict=True)]
 
     def _add_states(
-        self, values: list[int], grads: Sequence[Tensor | None], inputs: Inputs, spare: int
+        self, values: dict[str, int], grads: Sequence[Tensor | None], inputs: Inputs, spare: int
     ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         batch = inputs.x.shape[1]
         carries = [inputs.x.new_empty(batch, n) for n in self.state_sizes]
@@ -143,12 +165,13 @@ class Runner:
         held = [_readable(g, n, self.dtype) for g, n in zip(grads, self.state_sizes, strict=True)]
         for k, (state, carry) in enumerate(zip(held, carries, strict=True)):
             row = state.stride(0) if state.dim() == 2 else 0
-            values += (state.data_ptr(), row, carry.data_ptr(), initials[k].data_ptr() if initials else 0, spare)
+            places = (state.data_ptr(), row, carry.data_ptr(), initials[k].data_ptr() if initials else 0, spare)
+            values |= zip(self.carried_names[k], places, strict=True)
             spare += self.item * carry.numel()
         return carries, initials, held
 
     def _add_leaving(
-        self, values: list[int], inputs: Inputs, wanted: Wanted
+        self, values: dict[str, int], inputs: Inputs, wanted: Wanted
     ) -> tuple[Tensor | None, list[Tensor | None]]:
         """Room for the gradients of x and the further inputs; zeros where nothing flows to one."""
         steps, batch, n = inputs.x.shape
@@ -157,11 +180,11 @@ class Runner:
         widths = [n, *(self.plan.sizes[e.size] for e in self.program.extras)]
         for name, width, want in zip(names, widths, (wanted.x, *wanted.extras), strict=True):
             make = functools.partial(workspace.lent, inputs.x) if name in self.flows else inputs.x.new_zeros
-            gradients.append(make(steps, batch, width) if want else None)
-        values += [0 if g is None else g.data_ptr() for g in gradients]
+            gradients.append(gradient := make(steps, batch, width) if want else None)
+            values[f"gradient:{name}"] = 0 if gradient is None else gradient.data_ptr()
         return gradients[0], gradients[1:]
 
-    def _add_parameters(self, values: list[int], inputs: Inputs, wanted: Wanted) -> list[Tensor | None]:
+    def _add_parameters(self, values: dict[str, int], inputs: Inputs, wanted: Wanted) -> list[Tensor | None]:
         """Room for the gradients of the parameters; a weight's is formed too where only its columns' sums are asked."""
         sums = any(w and s for w, s in zip(wanted.parameters, self.summed, strict=True))
         gradients: list[Tensor | None] = []
@@ -171,7 +194,8 @@ class Runner:
                 gradients.append(make(tensor))
             else:
                 gradients.append(None)
-        values += [0 if g is None else g.data_ptr() for g in gradients]
+            last = gradients[-1]
+            values[f"gradient:parameter:{parameter.name}"] = 0 if last is None else last.data_ptr()
         return gradients
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from llvmlite import ir
 
 from elman.backends.cpu.kernels import products, tiles
-from elman.backends.cpu.kernels.forward import copy_rows, inputs_layout, packed_places, packing
+from elman.backends.cpu.kernels.forward import copy_rows, packed_places, packing
 from elman.backends.cpu.kernels.stages import Row, Stages
 from elman.backends.cpu.kernels.step import Body, chunk_loop, chunk_rows, flag
 from elman.backends.cpu.kernels.timeline import Time, Variant
@@ -140,19 +140,6 @@ class _Backward(Stages):
         tiles.each_vector(c, width, add)
 
 
-def layout(plan: Plan) -> list[str]:
-    """The names of the backward kernel's arguments, in order."""
-    program = plan.program
-    names = [*inputs_layout(plan), "grad", "grad_step", "grad_row"]
-    for state in program.states:
-        names += [f"{what}:{state.name}" for what in ("from", "from_row", "carry", "to_initial", "spare")]
-    names += ["gradient:input", *(f"gradient:extra:{e.name}" for e in program.extras)]
-    names += [f"gradient:parameter:{p.name}" for p in program.parameters]
-    names += ["columns", "crossing", "gathered", "sums", "shared", "room", "masked", "ones", "shares", "share_rows"]
-    # The turns of the stretch, of which there are ``each`` at most, and the first of its steps in memory.
-    return [*names, "each", "start", "stop", "base"]
-
-
 def build(plan: Plan, variant: Variant) -> Kernel:
     """Compile the backward kernel, with the products that form the weights' gradients behind it."""
 
@@ -163,6 +150,7 @@ def build(plan: Plan, variant: Variant) -> Kernel:
 
     def flow(c: kernel.Entry, pack: Callable[[], None], run: Callable[[], None]) -> None:
         pack()
+        # The turns of a stretch, of which there are ``each`` at most, and the first of its steps in memory.
         steps, each = c.number("steps"), c.number("each")
         with c.loop(0, steps, each) as done:
             stop = c.b.sub(steps, done.index)
@@ -176,4 +164,4 @@ def build(plan: Plan, variant: Variant) -> Kernel:
         products.emit_vectors(c, plan, *gather_offsets(plan))
 
     pack = packing(plan, plan.backward.phases, variant)
-    return kernel.build("backward", variant.vectors, layout(plan), pack, write, flow=flow)
+    return kernel.build("backward", variant.vectors, pack, write, flow=flow)

@@ -125,25 +125,6 @@ def copy_rows(c: Part, n: int, low: Any, high: Any, source: tuple[Any, Any], tar
     tiles.emit_plain(c, n, low, high, begin, body)
 
 
-def inputs_layout(plan: Plan) -> list[str]:
-    """The names of what both kernels are told, in order."""
-    program = plan.program
-    names = ["team", "chunks", "steps", "batch", "first", "stride", "ring", "packed"]
-    names += ["x", "x_step", "x_row", "valid", "reset"]
-    for state in program.states:
-        names += [f"initial:{state.name}", f"initial_row:{state.name}", f"anew:{state.name}", f"anew_row:{state.name}"]
-    names += [f"parameter:{p.name}" for p in program.parameters]
-    for extra in program.extras:
-        names += [f"extra:{extra.name}", f"extra:{extra.name}_step", f"extra:{extra.name}_row"]
-    new, operands = [f"new:{s.name}" for s in program.states], [f"operand:{i}" for i in plan.computed]
-    return [*names, "output", *new, "saved", *operands]
-
-
-def layout(plan: Plan) -> list[str]:
-    """The names of the forward kernel's arguments, in order."""
-    return [*inputs_layout(plan), *(f"final:{s.name}" for s in plan.program.states), "crossing"]
-
-
 def build(plan: Plan, variant: Variant) -> Kernel:
     """Compile the forward kernel."""
 
@@ -152,4 +133,4 @@ def build(plan: Plan, variant: Variant) -> Kernel:
         _Forward(c, plan, variant, plan.forward).run()
         return c
 
-    return kernel.build("forward", variant.vectors, layout(plan), packing(plan, plan.forward.phases, variant), write)
+    return kernel.build("forward", variant.vectors, packing(plan, plan.forward.phases, variant), write)

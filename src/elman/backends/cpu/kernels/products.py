@@ -18,26 +18,20 @@ from elman.backends.cpu.plan.parts import Product
 from elman.backends.cpu.plan.plan import Plan
 from elman.backends.cpu.plan.uses import NARROW
 
-_LAYOUT = [
-    "team", "adds", "m", "n", "steps", "batch", "room", "room_each", "block_rows", "block_steps",
-    "columns", "columns_row", "group", "column_step", "row_step", "gradient", "sums", "masked", "valid",
-    "shares", "share_rows", "gradient_share", "sums_share",
-    "initial", "initial_row", "initial_step", "shift", "operand", "operand_step", "operand_row",
-]  # fmt: skip
 SHARE = 8  # rows of the batch that a share has at least
 _PARTIAL = 1 << 18  # numbers of all shares' gradients: they must stay in a cache
 _KERNELS: dict[tuple[Vectors, int, int], Kernel] = {}
 
 
-def for_operand(count: int, vectors: Vectors) -> str:
-    """The kernel for an operand of ``count`` units: by what name other kernels call it."""
+def for_operand(count: int, vectors: Vectors) -> tuple[str, tuple[str, ...]]:
+    """The kernel for an operand of ``count`` units: by what name other kernels call it, and its arguments' names."""
     key = (vectors, count, 0) if count <= NARROW else (vectors, *tile(count, vectors))
     symbol = "elman_gradient_" + "_".join(map(str, (vectors.floats, vectors.item, *key[1:])))
     with compiler.LOCK:
         if key not in _KERNELS:
-            _KERNELS[key] = kernel.build("gradient", vectors, _LAYOUT, lambda m, a: _write(m, a, *key))
+            _KERNELS[key] = kernel.build("gradient", vectors, lambda m, a: _write(m, a, *key))
             compiler.define(symbol, _KERNELS[key].address)
-    return symbol
+    return symbol, _KERNELS[key].names
 
 
 def _write(module: ir.Module, arguments: Arguments, vectors: Vectors, down: int, across: int) -> Part:
@@ -48,7 +42,7 @@ def _write(module: ir.Module, arguments: Arguments, vectors: Vectors, down: int,
 
 def rooms(plan: Plan, vectors: Vectors) -> int:
     """Numbers of working room a member needs for the largest of a plan's products."""
-    return max((_in_line(room(product.count, vectors)) for product in plan.products), default=0)
+    return max((in_line(room(product.count, vectors)) for product in plan.products), default=0)
 
 
 def share_lengths(plan: Plan) -> tuple[int, int]:
@@ -56,10 +50,10 @@ def share_lengths(plan: Plan) -> tuple[int, int]:
     gradients = sum(
         product.groups * product.width * product.count for product in plan.products if product.count > NARROW
     )
-    return _in_line(gradients), _in_line(plan.width * len(plan.sums_of_columns))
+    return in_line(gradients), in_line(plan.width * len(plan.sums_of_columns))
 
 
-def _in_line(count: int) -> int:
+def in_line(count: int) -> int:
     """So many numbers that what follows is in line with the processor's cache."""
     return -(-count // 16) * 16
 
@@ -106,7 +100,7 @@ def emit_products(c: Entry, plan: Plan) -> None:
                 ),
                 **_operand(c, plan, product, batch),
             }  # fmt: skip
-            c.run(for_operand(n, c.vectors), _LAYOUT, values)
+            c.run(*for_operand(n, c.vectors), values)
 
 
 def _places(plan: Plan) -> list[tuple[Product, int]]:

@@ -1,5 +1,7 @@
 """What every kernel has: named arguments, an entry that shares rows out to threads, and the denormal switch.
 
+An argument is declared where it is read, and filled by its name.
+
 A kernel is three functions. ``entry(args)`` is called from Python. It runs ``pack`` and then ``run`` on torch's own
 OpenMP team where ``team`` is above 1, and by itself otherwise. Each of these gets (args, member, members).
 """
@@ -7,7 +9,8 @@ OpenMP team where ``team`` is above 1, and by itself otherwise. Each of these ge
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -18,14 +21,18 @@ from elman.backends.cpu.llvm.machine import Vectors
 
 
 class Arguments:
-    """A table of 64-bit values by name, in an order that writer and caller agree on."""
+    """A table of 64-bit values by name, which have their places in the order they are first asked for."""
 
-    def __init__(self, names: Sequence[str]) -> None:
-        self.names: list[str] = list(names)
+    def __init__(self) -> None:
+        self.places: dict[str, int] = {}
+
+    def at(self, c: Code, table: Any, name: str) -> Any:
+        """Where the argument called ``name`` stands in ``table``."""
+        return c.at(table, self.places.setdefault(name, len(self.places)), I64)
 
     def read(self, c: Code, table: Any, name: str) -> Any:
         """The whole number called ``name``."""
-        return c.load(c.at(table, self.names.index(name), I64), I64, 8)
+        return c.load(self.at(c, table, name), I64, 8)
 
 
 class Part(Code):
@@ -60,27 +67,27 @@ class Part(Code):
 
 
 class Kernel:
-    """A compiled kernel: call it with its arguments' values, in the order of ``names``; ``address`` is its entry.
+    """A compiled kernel: call it with its arguments by name, ``names`` among them; ``address`` is its entry.
 
     ``code`` is what holds the code at that address.
     """
 
-    def __init__(self, address: int, names: list[str], code: list[Any]) -> None:
+    def __init__(self, address: int, names: Sequence[str], code: list[Any]) -> None:
         self.address: int = address
         self._code = code
-        self.names: list[str] = names
+        self.names: tuple[str, ...] = tuple(names)
         self.call: Callable[[Any], None] = threads.caller(address)
         self.table: Any = threads.table(len(names))
+        self._chosen: Callable[[Mapping[str, int]], tuple[int, ...]] = operator.itemgetter(*names)
 
-    def __call__(self, values: Sequence[int]) -> None:
+    def __call__(self, values: Mapping[str, int]) -> None:
         """Run it; the GIL is free meanwhile."""
-        self.call(self.table(*values))
+        self.call(self.table(*self._chosen(values)))
 
 
 def build(
     name: str,
     vectors: Vectors,
-    names: Sequence[str],
     *parts: Callable[[ir.Module, Arguments], Part],
     flow: Callable[..., None] | None = None,
 ) -> Kernel:
@@ -88,13 +95,14 @@ def build(
 
     Where that is not all, ``flow(entry, *starts)`` writes it; each of ``starts`` writes the start of its part, once.
     """
-    module, arguments = ir.Module(name=name), Arguments(names)
+    module, arguments = ir.Module(name=name), Arguments()
     written = [part(module, arguments) for part in parts]
     for part in written:
         part.finish()
     _entry(module, arguments, written, vectors, flow or _in_turn)
     code: list[Any] = []
-    return Kernel(compiler.build(str(module), vectors.floats, ("entry",), code)["entry"], arguments.names, code)
+    address = compiler.build(str(module), vectors.floats, ("entry",), code)["entry"]
+    return Kernel(address, tuple(arguments.places), code)
 
 
 class Entry(Code):
@@ -115,11 +123,10 @@ class Entry(Code):
 
     def write(self, name: str, value: Any) -> None:
         """Change the whole number called ``name``."""
-        address = self.at(self.table, self.arguments.names.index(name), I64)
-        self.b.store(value, address, align=8)
+        self.b.store(value, self.arguments.at(self, self.table, name), align=8)
 
-    def run(self, symbol: str, names: Sequence[str], values: dict[str, Any]) -> None:
-        """Call the kernel that is known as ``symbol`` with these numbers and addresses, in the order of ``names``."""
+    def run(self, symbol: str, names: Sequence[str], values: Mapping[str, Any]) -> None:
+        """Call the kernel that is known as ``symbol`` and takes ``names`` with these numbers and addresses."""
         table = self.room(ir.ArrayType(I64, len(names)), 8)
         for i, name in enumerate(names):
             value = values[name]
