@@ -54,7 +54,7 @@ class Call:
         )
 
     def inputs(self, nodes: Sequence[Node]) -> dict[int, Tensor]:
-        """What x and the further inputs are, by the number of their node, without what padding holds."""
+        """Return x and the further inputs by the number of their node, without what padding holds."""
         values = {}
         for i, node in enumerate(nodes):
             if node.op in ("input", "extra"):
