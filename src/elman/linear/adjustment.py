@@ -71,7 +71,10 @@ class Adjustment:
         return min(found, key=lambda one: one[0])[1] if found else cls()
 
     def effect(self, covariates: Mapping[str, Array]) -> Array:
-        """The effect (M,) of ``covariates``, (M, P) each: the logarithm of a factor where it multiplies."""
+        """Return the effect (M,) of ``covariates``, (M, P) each.
+
+        It is the logarithm of a factor where it multiplies.
+        """
         parts = [
             (np.asarray(covariates[name]) - np.asarray(self.means[name])) @ np.asarray(b)
             for name, b in self.coefficients.items()

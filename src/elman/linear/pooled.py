@@ -28,9 +28,9 @@ LEAST_ERROR = 1e-6  # of a series' own without covariates: what is below is roun
 
 
 def adjust_many(columns: Sequence[Array], covariates: Sequence[Known], season: int = 0) -> list[Adjustment]:
-    """Those of ``covariates`` that help to forecast ``columns`` (N,) each, the same for all, and their effects on each.
+    """Find the effects of covariates on each of many series.
 
-    Every series has covariates of the same names. They are chosen as by :meth:`Adjustment.choose`, on 64 of the series,
+    They are of those that help to forecast ``columns`` (N,) each, the same ``covariates`` for all. Every series has covariates of the same names. They are chosen as by :meth:`Adjustment.choose`, on 64 of the series,
     by the mean logarithm of their errors; effects are factors where all values are above 0 and errors are smaller so.
 
     >>> promotion = (np.arange(60) % 7 == 0) * 1.0
@@ -59,7 +59,7 @@ def adjust_many(columns: Sequence[Array], covariates: Sequence[Known], season: i
 def fit_many(
     columns: Sequence[Array], covariates: Sequence[Known], season: int, like: Adjustment, share: float | None = None
 ) -> list[Adjustment]:
-    """The effects on each series of the covariates that ``like`` counts, as it counts them.
+    """Find the effects of the covariates that ``like`` counts, as it counts them.
 
     The others count for ``share`` usual series, the one that ``like`` was chosen with unless told.
     """
