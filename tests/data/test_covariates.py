@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date, timedelta
 
 import numpy as np
 import pytest
 
+from elman.cli import run as command
 from elman.data import Panel, Series, Step, panel_in, read_panel, read_series
 from elman.data.series.covariates import Covariates
 from elman.data.series.days import calendar_columns, easter_sundays
@@ -126,6 +128,19 @@ def test_other_data_has_its_columns_by_name():
         Covariates([[1.0]], ("price",), ("low",)).like(one, "x.csv")
     with pytest.raises(DataError, match="no finite number"):
         Covariates([[np.nan]], ("price",), (None,))
+
+
+def test_inspect_says_what_is_to_come_and_where_a_hole_is(tmp_path, capsys):
+    path = written(tmp_path / "shop.csv")
+    told = ["inspect", str(path), "--target", "sales", "--known", "promo", "--known", "event", "--context", "2"]
+    assert command([*told, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["values"], result["empty"]) == (4, [])
+    assert [one["name"] for one in result["columns"]] == ["sales"]
+    assert any("2 row(s) after the last value" in note for note in result["notes"])
+    written(path, changes={3: "2024-03,,0,fair,5"})
+    assert command([*told, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["empty"] == [{"row": 4, "column": "sales"}]
 
 
 # The calendar

@@ -146,11 +146,7 @@ def inspect(
     if context < 1 or horizon < 1:
         raise ElmanError(f"`context` {context} and `horizon` {horizon}: want 1 at least of each")
     survey = survey_series(data, config)
-    whole = (
-        config.fill is not None
-        or config.resample is not None
-        or not (survey.incomplete.empties() or survey.incomplete.gaps())
-    )
+    whole = config.fill is not None or config.resample is not None or not (survey.seen.empties() or survey.seen.gaps())
     series = survey.completed(config) if whole else None
     result = _of_whole(series, context, horizon) if series is not None else _of_survey(survey)
     console.emit(result, _inspect_lines(result), json)
@@ -183,7 +179,7 @@ def _of_survey(survey: Any) -> dict[str, Any]:
     """What there is to say of a series with gaps or empty cells."""
     from elman.data.series.calendar import date_text
 
-    incomplete, rows = survey.incomplete, survey.incomplete.rows
+    incomplete, rows = survey.seen, survey.seen.rows
     gaps = [
         {
             "after": date_text(gap.before),

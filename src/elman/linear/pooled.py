@@ -30,9 +30,9 @@ LEAST_ERROR = 1e-6  # of a series' own without covariates: what is below is roun
 def adjust_many(columns: Sequence[Array], covariates: Sequence[Known], season: int = 0) -> list[Adjustment]:
     """Find the effects of covariates on each of many series.
 
-    They are of those that help to forecast ``columns`` (N,) each, the same ``covariates`` for all; every series has
-    some of the same names. They are chosen as by :meth:`Adjustment.choose`, on 64 of the series, by the mean logarithm
-    of their errors; effects are factors where all values are above 0 and errors are smaller so.
+    Every series of ``columns``, (N,) each, has ``covariates`` of the same names, and those that help are the same for
+    all. They are chosen as by :meth:`Adjustment.choose`, on 64 of the series, by the mean logarithm of their errors;
+    effects are factors where all values are above 0 and errors are smaller so.
 
     >>> promotion = (np.arange(60) % 7 == 0) * 1.0
     >>> walks = np.cumsum(np.random.default_rng(0).normal(size=(3, 60)), axis=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -40,13 +41,10 @@ class Survey:
 
     def completed(self, config: ReadConfig) -> Series:
         """The series: resampled, filled, or as it is. Raises DataError where it is not whole and neither was asked."""
-        incomplete, source = self.incomplete, self.incomplete.rows.source
         if config.resample is not None:
             return self._resampled(Step.parse(config.resample))
-        count = len(incomplete.names) - len(self.beside)  # of the values' own columns
-        names, rows = incomplete.names[:count], len(incomplete.values)
-        if self.beside:
-            incomplete = self._upto_the_last_value(count)
+        incomplete, source, count = self.seen, self.incomplete.rows.source, self.count
+        names, rows = incomplete.names[:count], len(self.incomplete.values)
         values, times, notes = incomplete.values, incomplete.times, self.notes
         if config.fill is None:
             incomplete.check_whole()
@@ -55,34 +53,43 @@ class Survey:
             notes += more
         known = past = None
         if self.beside:
-            ahead = self._ahead(count, len(incomplete.values))
+            ahead = self._ahead(len(incomplete.values))
             known = self.beside.chosen(np.concatenate([values[:, count:], ahead]), ahead=True)
             past = self.beside.chosen(values[:, count:], ahead=False)
         if rows > len(incomplete.values):
             notes += (f"{rows - len(incomplete.values)} row(s) after the last value say what is known ahead",)
         return Series(values[:, :count], names, times, incomplete.step, source, notes, self.zone, known, past)
 
-    def _upto_the_last_value(self, count: int) -> Incomplete:
+    @property
+    def count(self) -> int:
+        """How many of the columns are the series' own."""
+        return len(self.incomplete.names) - len(self.beside)
+
+    @cached_property
+    def seen(self) -> Incomplete:
         """What stands in the rows up to the last that has a value of the series; all where nothing is known ahead."""
+        if not self.beside:
+            return self.incomplete
+        count = self.count
         whole = self.incomplete
         there = np.flatnonzero(~np.isnan(whole.values[:, :count]).all(axis=1))
         if not there.size:
             raise DataError(f"{whole.rows.source}: column {whole.names[0]!r} has no value at all")
         end = int(there[-1]) + 1 if any(self.beside.ahead) else len(whole.values)
-        values = np.concatenate([whole.values[:, :count], self._meant(count, end)], axis=1)[:end]
+        values = np.concatenate([whole.values[:, :count], self._meant(end)], axis=1)[:end]
         times = None if whole.times is None else whole.times[:end]
         return replace(whole, values=values, times=times, rows=whole.rows.taken(np.arange(end)))
 
-    def _meant(self, count: int, end: int) -> Array:
-        return self.beside.meant(self.incomplete.values[:, count:], end)
+    def _meant(self, end: int) -> Array:
+        return self.beside.meant(self.incomplete.values[:, self.count :], end)
 
-    def _ahead(self, count: int, end: int) -> Array:
+    def _ahead(self, end: int) -> Array:
         """The covariates (F, P) of the rows after the last value; 0 where they are not known ahead.
 
         Raises DataError naming a date without one of those that are.
         """
         whole = self.incomplete
-        values = np.where(self.beside.ahead, self._meant(count, end)[end:], 0.0)
+        values = np.where(self.beside.ahead, self._meant(end)[end:], 0.0)
         if whole.times is not None:
             last = np.arange(end - 1, len(whole.values))
             replace(

@@ -37,9 +37,9 @@ def read_series(data: Any, **reading: Any) -> Series:
     ``data`` is the path of a .csv, .tsv, .txt, .parquet or .xlsx file, packed (.gz) or not, or a pattern of several;
     'wave:sine', 'wave:combined' or 'fred:GS10'; a pandas, polars or pyarrow dataframe; an array (N,) or (N, C); or
     a :class:`Series`, which is returned. ``reading`` are the fields of
-    :class:`elman.choices.reading.ReadConfig`: target, time, id, date_format, zone, decimal, separator, encoding,
-    fill, resample. What is not said is found in the data, and told in the notes of the series. Raises DataError
-    naming the file, the row and the value at fault.
+    :class:`elman.choices.reading.ReadConfig`: target, time, known, past, id, date_format, zone, decimal, separator,
+    encoding, fill, resample. What is not said is found in the data, and told in the notes of the series. Raises
+    DataError naming the file, the row and the value at fault.
 
     >>> import pathlib, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
