@@ -14,6 +14,7 @@ import urllib.request
 import numpy as np
 import pytest
 
+from elman.data import Series
 from elman.jobs import Classifier, Forecaster, Generator
 
 testclient = pytest.importorskip("fastapi.testclient", reason="fastapi is not installed: pip install 'elman[serve]'")
@@ -63,6 +64,30 @@ def test_a_forecast_is_the_job_s(served, runs):
     np.testing.assert_allclose(answer["intervals"]["80"]["low"], want.values - want.widths[80])
     answer = client.post("/runs/line/forecast", json={"values": VALUES[:50]}).json()
     np.testing.assert_allclose(answer["forecast"], job.predict(2, np.array(VALUES[:50])).values)
+
+
+def test_a_forecast_that_counts_dates_is_told_them(tmp_path):
+    times = np.datetime64("2010-01", "M") + np.arange(96)
+    days = np.busday_count(times.astype("M8[D]"), (times + 1).astype("M8[D]"))
+    values = 100 + 4.0 * days + np.random.default_rng(0).normal(size=96)
+    series = Series(values[:, None], ("sales",), times.astype("M8[us]"))
+    Forecaster("gru", hidden=4, epochs=1, horizon=3).fit(series, run=tmp_path / "months")
+    served = Served(tmp_path / "months")
+    assert "weekdays" in served.job.effects.used(0)
+    client = testclient.TestClient(application({"months": served}, Limits(), ""))
+    recent = values[-40:].tolist()
+    answer = client.post("/runs/months/forecast", json={"values": recent, "begin": "2014-09-01"})
+    want = served.job.predict(3, Series(values[-40:, None], ("sales",), times[-40:].astype("M8[us]")))
+    assert times[-40] == np.datetime64("2014-09")
+    np.testing.assert_allclose(answer.json()["forecast"], want.values)
+    assert answer.json()["dates"] == ["2018-01-01", "2018-02-01", "2018-03-01"]
+    for asked, words in (
+        ({"values": recent}, "weekdays are told by dates, and here are none"),
+        ({"values": recent, "begin": "soon"}, "'soon' is no date"),
+    ):
+        refused = client.post("/runs/months/forecast", json=asked)
+        assert refused.status_code == 422
+        assert words in refused.json()["error"]
 
 
 def test_classes_and_texts_are_the_job_s(served, runs):

@@ -79,7 +79,11 @@ class Effects:
         names = {name for one in self.adjustments for name in one.coefficients}
         columns, size = _columns(series, self.lag, steps, names), len(series) + steps
         if missing := names - columns.keys():
-            raise DataError(f"{series.source}: has no dates or no column for {', '.join(sorted(missing))}")
+            of_dates = ", ".join(sorted(name.removeprefix(CALENDAR) for name in missing))
+            raise DataError(
+                f"{series.source}: {of_dates} are told by dates, and here are none; give a series with dates "
+                "(`begin`, to a server), or train with `calendar=none`"
+            )
         effects = [one.effect(columns) if one else np.zeros(size) for one in self.adjustments]
         return np.stack(effects, axis=1)
 

@@ -21,6 +21,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from elman import __version__
 from elman.choices.serve import Limits
+from elman.data import Series
+from elman.data.series import calendar
 from elman.errors import ElmanError
 from elman.serve.asked import (
     Classes,
@@ -308,13 +310,13 @@ def _add_socket(app: FastAPI, server: Server) -> None:
 
 
 def _forecast(job: Any, asked: ForecastAsked) -> Forecast:
-    data = None if asked.values is None else _columns(asked.values, len(job.series.names))
+    data = None if asked.values is None else _series(job.series, asked)
     continuation = job.predict(asked.steps or job.config.horizon, data, levels=asked.levels)
     around = {
         f"{level:g}": {"low": (continuation.values - width).tolist(), "high": (continuation.values + width).tolist()}
         for level, width in continuation.widths.items()
     }
-    dates = None if continuation.dates is None or data is not None else [str(date) for date in continuation.dates]
+    dates = None if continuation.dates is None else [str(date) for date in continuation.dates]
     return Forecast(
         columns=list(continuation.names), forecast=continuation.values.tolist(), dates=dates, intervals=around
     )
@@ -335,6 +337,21 @@ def _some(pieces: Iterator[tuple[str, Any]]) -> str | None:
         if said and time.perf_counter() > until:
             return said
     return said or None
+
+
+def _series(trained: Series, asked: ForecastAsked) -> Series:
+    """The values asked for, with dates where their begin is said, in the columns and the step of those trained on."""
+    values = _columns(asked.values, len(trained.names))
+    if asked.begin is None:
+        return Series(values, trained.names, source="values")
+    if trained.times is None or trained.step is None:
+        raise ElmanError("begin: what the run was trained on has no dates; leave it out")
+    try:
+        begin = np.datetime64(asked.begin, "us")
+    except ValueError:
+        raise ElmanError(f"begin: {asked.begin!r} is no date such as 2024-01-31 or 2024-01-31T06:00") from None
+    times = calendar.advance(begin, trained.step, np.arange(len(values)), calendar.anchor_day(trained.times))
+    return Series(values, trained.names, times, trained.step, "values", (), trained.zone)
 
 
 def _columns(values: Any, count: int | None) -> NDArray[Any]:

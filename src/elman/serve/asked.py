@@ -22,6 +22,7 @@ class ForecastAsked(Asked):
     """What is to be forecast."""
 
     values: Values | None = Field(None, description="a series in the units of the data, a row a step; else its own")
+    begin: str | None = Field(None, max_length=40, description="the date of the first of them, such as 2024-01-31")
     steps: int | None = Field(None, ge=1, description="values to forecast; the horizon where it is not said")
     levels: list[Number] = Field([], max_length=10, description="per cent of intervals, such as 80 and 95")
 
