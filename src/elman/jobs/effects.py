@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elman.data import Panel, Series
-from elman.data.series.calendar import date_text
+from elman.data.series.calendar import Step, date_text
 from elman.data.series.days import calendar_columns, hidden_by
 from elman.errors import DataError
 from elman.linear import Adjustment, adjust_many, fit_many
 
 Array = NDArray[np.float64]
+KEPT = 64  # calendars
 LAGS = 3  # of a covariate known up to now: as many steps before as are forecast, and two more
 CALENDAR = "calendar: "  # before the names of what the dates say
 
@@ -34,12 +36,8 @@ class Effects:
     @classmethod
     def choose(cls, series: Series, end: int, season: int, lag: int, calendar: bool) -> Effects:
         """Those that help to forecast the values before ``end``, of all covariates and, if wanted, of the calendar."""
-        known = series.before(end)
-        hidden = set() if known.times is None else {CALENDAR + name for name in hidden_by(known.times)}
-        columns = {name: x[:end] for name, x in _columns(known, lag).items() if name not in hidden}
-        if not calendar:
-            columns = {name: x for name, x in columns.items() if not name.startswith(CALENDAR)}
-        return cls(tuple(Adjustment.choose(values, columns, season) for values in known.values.T), lag)
+        columns = _tried(series, end, lag, calendar)
+        return cls(tuple(Adjustment.choose(values, columns, season) for values in series.values[:end].T), lag)
 
     def __bool__(self) -> bool:
         return any(self.adjustments)
@@ -100,16 +98,11 @@ class PanelEffects:
     @classmethod
     def choose(cls, panel: Panel, ends: NDArray[np.int64], season: int, lag: int, calendar: bool) -> PanelEffects:
         """Those that help to forecast the values before the ``ends`` (S,), the same of all series."""
-        known = [one.before(int(end)) for one, end in zip(panel.series, ends, strict=True)]
-        hidden = {CALENDAR + name for one in known if one.times is not None for name in hidden_by(one.times)}
-        columns = []
-        for one in known:
-            found = {name: x[: len(one)] for name, x in _columns(one, lag).items() if name not in hidden}
-            columns.append({name: x for name, x in found.items() if calendar or not name.startswith(CALENDAR)})
-        everywhere = set.intersection(*(set(found) for found in columns))
-        columns = [{name: x for name, x in found.items() if name in everywhere} for found in columns]
-        adjustments = adjust_many([one.values[:, 0] for one in known], columns, season)
-        return cls.of(adjustments, lag)
+        pairs = [(one, int(end)) for one, end in zip(panel.series, ends, strict=True)]
+        tried = [_tried(one, end, lag, calendar) for one, end in pairs]
+        everywhere = set.intersection(*(set(columns) for columns in tried))
+        tried = [{name: x for name, x in columns.items() if name in everywhere} for columns in tried]
+        return cls.of(adjust_many([one.values[:end, 0] for one, end in pairs], tried, season), lag)
 
     @classmethod
     def of(cls, adjustments: Sequence[Adjustment], lag: int) -> PanelEffects:
@@ -121,9 +114,9 @@ class PanelEffects:
         if not self:
             return self
         like, lag = self.each[0].adjustments[0], self.each[0].lag
-        known = [one.before(int(end)) for one, end in zip(panel.series, ends, strict=True)]
-        columns = [{name: x[: len(one)] for name, x in _columns(one, lag).items()} for one in known]
-        return self.of(fit_many([one.values[:, 0] for one in known], columns, season, like), lag)
+        pairs = [(one, int(end)) for one, end in zip(panel.series, ends, strict=True)]
+        columns = [{name: x[:end] for name, x in _columns(one, lag).items()} for one, end in pairs]
+        return self.of(fit_many([one.values[:end, 0] for one, end in pairs], columns, season, like), lag)
 
     def __bool__(self) -> bool:
         return bool(self.each)
@@ -177,6 +170,22 @@ def _named(name: str) -> Iterator[None]:
         raise DataError(f"series {name!r} of {error}") from error
 
 
+def _tried(series: Series, end: int, lag: int, calendar: bool) -> dict[str, Array]:
+    """What may explain the values before ``end``, as far as these can show it: of the calendar if that is wanted."""
+    hidden = set() if series.times is None else {CALENDAR + name for name in hidden_by(series.times[:end])}
+    return {
+        name: x[:end]
+        for name, x in _columns(series, lag).items()
+        if name not in hidden and (calendar or not name.startswith(CALENDAR))
+    }
+
+
+@functools.lru_cache(KEPT)
+def _calendar(times: bytes, step: Step) -> dict[str, Array]:
+    """What the calendar says of ``times`` (N,); kept, as many series have the same."""
+    return calendar_columns(np.frombuffer(times, "M8[us]"), step)
+
+
 def _columns(series: Series, lag: int, steps: int = 0, wanted: Collection[str] | None = None) -> dict[str, Array]:
     """What may explain the values and ``steps`` more, (N + steps, P) each; of those that are not ``wanted`` not all.
 
@@ -188,7 +197,7 @@ def _columns(series: Series, lag: int, steps: int = 0, wanted: Collection[str] |
         later = series.later(steps)
         assert later is not None
         times = np.concatenate([series.times, later])
-        found |= {CALENDAR + name: x for name, x in calendar_columns(times, series.step).items()}
+        found |= {CALENDAR + name: x for name, x in _calendar(times.tobytes(), series.step).items()}
     for name, x in series.known.by_column().items() if series.known is not None else ():
         if len(x) < size and (wanted is None or name in wanted):
             raise DataError(

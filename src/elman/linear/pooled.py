@@ -172,7 +172,7 @@ class _Trial:
     def forward(self, names: Sequence[str]) -> tuple[_Choice | None, float]:
         """The covariates that help, one after the other, and the mean logarithm of the errors with them.
 
-        Of eight series or more one helps whose mean gain is larger than its standard error.
+        Of eight series or more one helps whose mean gain is larger than twice its standard error.
         """
         chosen: list[str] = []
         least, share = without, _ = self._errors([])
@@ -180,7 +180,7 @@ class _Trial:
             errors = {name: self._errors([*chosen, name]) for name in names if name not in chosen}
             best = min(errors, key=lambda name: float(errors[name][0].mean()))
             gained = least - errors[best][0]
-            doubt = float(gained.std() / np.sqrt(len(gained))) if len(gained) >= FEWEST_SERIES else 0.0
+            doubt = 2 * float(gained.std() / np.sqrt(len(gained))) if len(gained) >= FEWEST_SERIES else 0.0
             if not gained.mean() > max(-np.log(1 - LEAST_GAIN), doubt):
                 break
             chosen.append(best)
