@@ -23,12 +23,13 @@ BLOCK = 256  # steps times rows that are summed in one go
 SLAB = 8  # tiles of columns copied at once
 
 
-@functools.cache
 def tile(count: int, vectors: Vectors) -> tuple[int, int]:
     """Columns and vectors of the operand a tile, for an operand of ``count`` units."""
-    lanes = -(-count // vectors.lanes)
-    wide = machine.registers(vectors.floats) == 32
+    return _tile(-(-count // vectors.lanes), machine.registers(vectors.floats) == 32)
 
+
+@functools.cache
+def _tile(lanes: int, wide: bool) -> tuple[int, int]:
     def cost(across: int, down: int) -> float:
         turn = max(across * down, 4, across + down)
         return -(-lanes // across) * turn / down

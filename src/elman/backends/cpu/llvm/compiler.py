@@ -49,7 +49,7 @@ def _key(text: str, width: int) -> str:
     facts = (
         llvmlite.__version__,
         binding.llvm_version_info,
-        binding.get_default_triple(),
+        machine.triple(),
         machine.processor(width),
         LEVEL,
     )
@@ -57,7 +57,7 @@ def _key(text: str, width: int) -> str:
 
 
 @functools.cache
-def _compiling(width: int, level: int) -> Any:
+def _compiling(width: int, level: int, triple: str) -> Any:
     """The machine that compiles, kept: each takes a megabyte. One that is given to an engine stays small."""
     return machine.target_machine(width, level)
 
@@ -65,10 +65,10 @@ def _compiling(width: int, level: int) -> Any:
 def _compile(text: str, width: int) -> bytes:
     from llvmlite import binding
 
-    target = _compiling(width, LEVEL)
+    target = _compiling(width, LEVEL, machine.triple())
     # In a context of its own, which goes when it is done: the common one keeps what it has seen.
     module = binding.parse_assembly(text, binding.create_context())
-    module.triple = binding.get_default_triple()
+    module.triple = machine.triple()
     module.data_layout = str(target.target_data)
     options = binding.create_pipeline_tuning_options(speed_level=LEVEL)
     # The vectors and the tiles are written out already: more unrolling only costs time to compile.

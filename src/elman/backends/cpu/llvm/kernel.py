@@ -19,6 +19,9 @@ from elman.backends.cpu.llvm import compiler, machine, threads
 from elman.backends.cpu.llvm.code import I32, I64, PTR, VOID, Code, i64
 from elman.backends.cpu.llvm.machine import Vectors
 
+FLUSH_X86 = 0x8040  # in mxcsr: flush to zero, and denormals are zero
+FLUSH_ARM = 1 << 24  # in fpcr: both
+
 
 class Arguments:
     """A table of 64-bit values by name, which have their places in the order they are first asked for."""
@@ -182,20 +185,24 @@ def _outside(module: ir.Module, symbol: str, result: Any, arguments: Sequence[An
 class Flushed:
     """While it stands, denormals count as 0 on this thread: they can make a step ten times slower."""
 
-    _FLUSH = 0x8040  # flush to zero, and denormals are zero
-
     def __init__(self, c: Code) -> None:
         self.c = c
+        self.kind = machine.kind()
 
     def __enter__(self) -> None:
-        if machine.is_x86():
-            c = self.c
+        c = self.c
+        if self.kind == machine.X86:
             self.kept: Any = c.room(I32, 4)
             self.room: Any = c.room(I32, 4)
             c.call("llvm.x86.sse.stmxcsr", VOID, self.kept)
-            c.b.store(c.b.or_(c.load(self.kept, I32), ir.Constant(I32, self._FLUSH)), self.room, align=4)
+            c.b.store(c.b.or_(c.load(self.kept, I32), ir.Constant(I32, FLUSH_X86)), self.room, align=4)
             c.call("llvm.x86.sse.ldmxcsr", VOID, self.room)
+        elif self.kind == machine.ARM:
+            self.kept = c.call("llvm.aarch64.get.fpcr", I64)
+            c.call("llvm.aarch64.set.fpcr", VOID, c.b.or_(self.kept, i64(FLUSH_ARM)))
 
     def __exit__(self, *_: Any) -> None:
-        if machine.is_x86():
+        if self.kind == machine.X86:
             self.c.call("llvm.x86.sse.ldmxcsr", VOID, self.kept)
+        elif self.kind == machine.ARM:
+            self.c.call("llvm.aarch64.set.fpcr", VOID, self.kept)

@@ -1,6 +1,7 @@
 """The processor: how many floats its vectors hold, and LLVM's machine for that width.
 
-Widths: 16 (AVX-512), 8 (AVX2 with FMA) and 4, which every processor has. Tests force one with :func:`forced`.
+Widths: 16 (AVX-512), 8 (AVX2 with FMA) and 4, which every processor has. Tests force one with :func:`forced`, and
+write code for another kind of processor with :func:`foreign`.
 """
 
 from __future__ import annotations
@@ -14,8 +15,40 @@ from pathlib import Path
 from typing import Any
 
 WIDTHS = (16, 8, 4)
-_X86 = platform.machine().lower() in ("x86_64", "amd64")
+X86, ARM = "x86-64", "arm64"
+_KINDS = {"x86_64": X86, "amd64": X86, "aarch64": ARM, "arm64": ARM}
 _forced: list[int] = []
+_foreign: list[str] = []  # triples
+
+
+def triple() -> str:
+    """What LLVM calls the kind of processor and system that code is written for: this one, unless a test says."""
+    from llvmlite import binding
+
+    return _foreign[-1] if _foreign else str(binding.get_default_triple())
+
+
+def kind() -> str:
+    """The kind of processor: X86, ARM, or how it is called."""
+    name = _foreign[-1].partition("-")[0] if _foreign else platform.machine().lower()
+    return _KINDS.get(name, name)
+
+
+@contextmanager
+def foreign(name: str) -> Iterator[None]:
+    """Write code for the processor and the system that LLVM calls so, such as "aarch64-linux-gnu".
+
+    It cannot be run here, so it must not be kept where other code is.
+    """
+    from llvmlite import binding
+
+    binding.initialize_all_targets()
+    binding.initialize_all_asmprinters()
+    _foreign.append(name)
+    try:
+        yield
+    finally:
+        _foreign.pop()
 
 
 @functools.cache
@@ -33,12 +66,12 @@ def widths() -> tuple[int, ...]:
     """The vector widths this processor can run, widest first."""
     _, has = _host()
     wide = {16: has.get("avx512f") and has.get("avx512dq"), 8: has.get("avx2") and has.get("fma")}
-    return tuple(w for w in WIDTHS if w == 4 or (_X86 and wide[w]))
+    return tuple(w for w in WIDTHS if w == 4 or (kind() == X86 and wide[w]))
 
 
 def width() -> int:
     """The vector width kernels are built for: the widest there is, unless a test forces another."""
-    return _forced[-1] if _forced else widths()[0]
+    return _forced[-1] if _forced else 4 if _foreign else widths()[0]
 
 
 @contextmanager
@@ -77,20 +110,17 @@ class Vectors:
 
 def registers(wanted: int) -> int:
     """How many vector registers there are at that width."""
-    return 32 if wanted == 16 or not _X86 else 16
-
-
-def is_x86() -> bool:
-    """Whether the processor has the control word that flushes denormals as x86 has it."""
-    return _X86
+    return 32 if wanted == 16 or kind() == ARM else 16
 
 
 def processor(wanted: int) -> tuple[str, str]:
     """LLVM's name of the processor that kernels of that width are compiled for, and its features."""
+    if _foreign:
+        return "generic", ""
     name, has = _host()
     if wanted == 16:
         return name, ",".join(f"{'+' if on else '-'}{feature}" for feature, on in has.items()) + ",-prefer-256-bit"
-    return ({8: "x86-64-v3", 4: "x86-64"}[wanted] if _X86 else name), ""
+    return ({8: "x86-64-v3", 4: "x86-64"}[wanted] if kind() == X86 else name), ""
 
 
 def target_machine(wanted: int, level: int = 2) -> Any:
@@ -99,6 +129,8 @@ def target_machine(wanted: int, level: int = 2) -> Any:
 
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
-    target = binding.Target.from_default_triple()
+    target = binding.Target.from_triple(triple())
     name, features = processor(wanted)
+    if _foreign:
+        return target.create_target_machine(cpu=name, features=features, opt=level, reloc="pic")
     return target.create_target_machine(cpu=name, features=features, opt=level, jit=True, codemodel="jitdefault")

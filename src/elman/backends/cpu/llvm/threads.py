@@ -48,7 +48,9 @@ def has_pool() -> bool:
 @functools.cache
 def pool() -> Pool | None:
     """The OpenMP pool inside torch, or None."""
-    for path in sorted((Path(torch.__file__).parent / "lib").glob("libgomp*.so*")):
+    own = Path(torch.__file__).parent
+    beside = own.with_name("torch.libs")  # where wheels for ARM bring it
+    for path in sorted([*(own / "lib").glob("libgomp*.so*"), *beside.glob("libgomp*.so*")]):
         try:
             library = ctypes.CDLL(str(path))
             names = ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads")
