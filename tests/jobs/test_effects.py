@@ -15,7 +15,7 @@ from elman.data import Panel, Series
 from elman.data.series.covariates import Covariates
 from elman.errors import DataError, ExportError
 from elman.jobs import Forecaster, PanelForecaster, backtest, backtest_panel
-from elman.jobs.effects import Effects
+from elman.jobs.effects import Effects, PanelEffects
 
 QUICK = {"hidden": 3, "epochs": 1}
 AHEAD = 6
@@ -237,6 +237,20 @@ def test_months_of_more_days_of_work_are_foretold():
     with pytest.raises(ExportError, match="train with `calendar=none` for that"):
         one.portable()
     other.portable()
+
+
+def test_a_season_is_not_taken_for_easter():
+    """Short series that are high in spring: Easter is in spring too, and explains nothing more."""
+    times = (np.datetime64("2018-01", "M") + np.arange(60)).astype("M8[us]")
+    spring = 10 + np.sin(np.arange(60) * np.pi / 6)
+    used = 0
+    for seed in range(10):
+        noise = np.random.default_rng(seed).normal(size=(20, 60))
+        panel = Panel(tuple(Series((spring + row)[:, None], (f"s{i}",), times) for i, row in enumerate(noise)))
+        used += bool(PanelEffects.choose(panel, np.full(20, 48), 12, 6, True))
+        one = Effects.choose(panel.series[0], 48, 12, 6, True)
+        used += "calendar: Easter" in one.adjustments[0].coefficients
+    assert used <= 4
 
 
 def test_a_year_of_days_is_foretold():

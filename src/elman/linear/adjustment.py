@@ -128,6 +128,7 @@ class _Trial:
         size = max(1, int(n * FOLD))
         self.folds = [(n - size * k, n - size * (k - 1)) for k in range(FOLDS, 0, -1)]
         self.lags = lags_of(self.folds[0][0], season)
+        self.season = 0 if season in self.lags else season  # what no lag follows
         self.enough = self.folds[0][0] >= FEWEST
 
     def forward(self, covariates: Mapping[str, Array]) -> tuple[list[str], float, float]:
@@ -150,7 +151,8 @@ class _Trial:
     def fitted(self, covariates: Mapping[str, Array], gain: float) -> Adjustment:
         """The effects of ``covariates`` in all values."""
         x = np.concatenate(list(covariates.values()), axis=1)
-        coefficients = _effects(self.seen, x, self.lags)[0]
+        seen = self.seen[:, None] - phase_means(self.seen[:, None], self.season)
+        coefficients = _effects(seen[:, 0], x - phase_means(x, self.season), self.lags)[0]
         cuts = np.cumsum([columns.shape[1] for columns in covariates.values()])[:-1]
         parts = dict(zip(covariates, np.split(coefficients, cuts), strict=True))
         means = {name: columns.mean(axis=0) for name, columns in covariates.items()}
@@ -167,13 +169,32 @@ class _Trial:
             return np.inf
         errors = []
         for start, stop in self.folds:
-            b, a, bias = _effects(self.seen[:start], x[:start], self.lags)
-            rest = self.seen - x @ b
-            _, before = lagged(rest[start - self.lags[-1] : stop, None], self.lags)
-            made = before[..., 0] @ a + bias + (x @ b)[start:stop]
+            seen = self.seen[:, None] - phase_means(self.seen[:, None], self.season, start)
+            b, a, bias = _effects(seen[:start, 0], (x - phase_means(x, self.season, start))[:start], self.lags)
+            rest = (self.seen - x @ b)[:, None]
+            usual = phase_means(rest, self.season, start)
+            _, before = lagged((rest - usual)[start - self.lags[-1] : stop], self.lags)
+            made = before[..., 0] @ a + bias + usual[start:stop, 0] + (x @ b)[start:stop]
             with np.errstate(over="ignore"):
                 errors.append(np.square((np.exp(made) if self.multiplies else made) - self.values[start:stop]))
         return float(np.concatenate(errors).mean())
+
+
+def phase_means(columns: Array, season: int, known: int | None = None) -> Array:
+    """The mean of each row's phase of the ``season`` over the first ``known`` rows of ``columns`` (N, P), (N, P).
+
+    Without it a covariate that is high in the same months as the series would seem to explain them. 0 without a season.
+
+    >>> phase_means(np.array([[1.0], [5.0], [3.0], [7.0]]), season=2).ravel().tolist()
+    [2.0, 6.0, 2.0, 6.0]
+    """
+    if not season:
+        return np.zeros_like(columns)
+    phase, rows = np.arange(len(columns)) % season, len(columns) if known is None else known
+    sums = np.zeros((season, columns.shape[1]))
+    np.add.at(sums, phase[:rows], columns[:rows])
+    counts = np.bincount(phase[:rows], minlength=season)
+    return (sums / np.maximum(counts, 1)[:, None])[phase]
 
 
 def lags_of(length: int, season: int, values_a_lag: int = 3) -> list[int]:

@@ -14,7 +14,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from elman.linear.adjustment import FEWEST, LEAST_GAIN, MOST, STRENGTHS, Adjustment, autoregression, lagged, lags_of
+from elman.linear.adjustment import (
+    FEWEST,
+    LEAST_GAIN,
+    MOST,
+    STRENGTHS,
+    Adjustment,
+    autoregression,
+    lagged,
+    lags_of,
+    phase_means,
+)  # fmt: skip
 
 Array = NDArray[np.float64]
 Known = Mapping[str, Array]  # covariates (N, P) by name
@@ -110,8 +120,13 @@ class _Pooled:
     """Series ``seen`` (N,), their covariates (N, P), and the effects that they have in common."""
 
     def __init__(self, seen: Sequence[Array], x: Sequence[Array], season: int, multiplies: bool):
-        self.seen, self.x, self.multiplies = seen, x, multiplies
+        self.multiplies = multiplies
         self.lags = [lags_of(len(values), season, VALUES_A_LAG) for values in seen]
+        self.seasons = [0 if season in lags else season for lags in self.lags]  # what no lag follows
+        self.seen = [
+            values - phase_means(values[:, None], s)[:, 0] for values, s in zip(seen, self.seasons, strict=True)
+        ]
+        self.x = [each - phase_means(each, s) for each, s in zip(x, self.seasons, strict=True)]
         size = x[0].shape[1]
         spread = np.sqrt(np.mean([each.var(axis=0) for each in x], axis=0))
         self.spread = np.where(spread > 0, spread, 1.0)
@@ -213,14 +228,14 @@ class _Trial:
         return logs[best], max(share for share, good in zip(shares, alike, strict=True) if good)
 
     def _squares(self, i: int, start: int, stop: int, x: Array, effects: Array, pooled: _Pooled) -> float:
-        (a, bias), lags = pooled.lines[i], pooled.lags[i]
+        (a, _), lags = pooled.lines[i], pooled.lags[i]
         effect = x @ effects
+        rest = (self.seen[i] - effect)[:, None]
+        usual = phase_means(rest, pooled.seasons[i], start)
         # The bias was found with the effects in; it is that of what they leave.
-        left = self.seen[i][:start] - effect[:start]
-        now, before = lagged(left[:, None], lags)
+        now, before = lagged((rest - usual)[:start], lags)
         bias = float((now[:, 0] - before[..., 0] @ a).mean())
-        rest = self.seen[i] - effect
-        _, before = lagged(rest[start - lags[-1] : stop, None], lags)
-        made = before[..., 0] @ a + bias + effect[start:stop]
+        _, before = lagged((rest - usual)[start - lags[-1] : stop], lags)
+        made = before[..., 0] @ a + bias + usual[start:stop, 0] + effect[start:stop]
         with np.errstate(over="ignore"):
             return float(np.square((np.exp(made) if self.multiplies else made) - self.columns[i][start:stop]).mean())
