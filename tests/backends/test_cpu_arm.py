@@ -10,22 +10,15 @@ import torch
 
 import elman
 from arm import EMULATED, emulating, writing
+from assembly import inner_loops as loops_of
 from elman.backends.cpu.llvm import machine
 from oracle import error
 
-FEWEST = 6  # multiply-adds in a loop that is a product's
-
 
 def inner_loops(assembly: str) -> list[str]:
-    """The loops of one block that hold the multiply-adds of a product."""
-    found = []
-    for block in re.split(r"\n(?=\.L)", assembly):
-        label = block.partition(":")[0]
-        jump = re.search(rf"\n\s+(?:b\.\w+|cbn?z\s+\w+,|tbn?z\s+\w+, #\w+,)\s+{re.escape(label)}\b", block)
-        loop = block[: jump.end()] if jump else ""
-        if len(re.findall(r"\bfmla\b", loop)) >= FEWEST and not re.search(r"\bf(mul|div)\b", loop):
-            found.append(loop)
-    return found
+    """The inner loops of products, on ARM."""
+    jump = r"\n\s+(?:b\.\w+|cbn?z\s+\w+,|tbn?z\s+\w+, #\w+,)"
+    return loops_of(assembly, jump, r"\bfmla\b", r"\bf(mul|div)\b")
 
 
 @pytest.mark.full

@@ -8,22 +8,15 @@ import pytest
 import torch
 
 import elman
+from assembly import inner_loops as loops_of
 from elman.backends.cpu.llvm import machine
 
 pytestmark = pytest.mark.usefixtures("optimised")
-FEWEST = 6  # multiply-adds in a loop that is a product's
 
 
 def inner_loops(assembly: str) -> list[str]:
-    """The loops of one block that hold the multiply-adds of a product."""
-    found = []
-    for block in re.split(r"\n(?=\.L)", assembly):
-        label = block.partition(":")[0]
-        jump = re.search(rf"j\w+\s+{re.escape(label)}\b", block)
-        loop = block[: jump.end()] if jump else ""
-        if len(re.findall("vfmadd", loop)) >= FEWEST and not re.search("vmulp|vdivp", loop):  # no cell's own arithmetic
-            found.append(loop)
-    return found
+    """The inner loops of products, on x86."""
+    return loops_of(assembly, r"j\w+", "vfmadd", "vmulp|vdivp")
 
 
 @pytest.fixture

@@ -124,8 +124,10 @@ def backtest_panel(
     origins = [begin + every * k for k in range(rounds)]
     found: list[tuple[Part, Array, dict[float, Array], dict[str, Array]]] = []
     known: PanelTask | None = None
+    last = panel.lengths - horizon
+    total = len(_windows(origins, last))
     for group in [[one] for one in origins] if refit else [origins]:
-        part = _windows(group, panel.lengths - horizon)
+        part = _windows(group, last)
         forecaster = PanelForecaster(horizon=horizon, split=(100 - VALIDATED, VALIDATED, 0), **choices)
         forecaster.fit(_before(panel, np.minimum(group[0], panel.lengths)))
         task = forecaster.task.going_on(panel.columns())
@@ -133,9 +135,7 @@ def backtest_panel(
         plain = plain_forecasts(task, part, more, known.config.season or 0)
         found.append((part, forecaster.forecast(panel, part), forecaster.intervals(panel, part, LEVELS), plain))
         if report is not None:
-            report(
-                sum(len(one) for one, *_ in found), sum(len(_windows([o], panel.lengths - horizon)) for o in origins)
-            )
+            report(sum(len(one) for one, *_ in found), total)
     assert known is not None
     parts, predictions, around, others = zip(*found, strict=True)
     series, at = (np.concatenate([getattr(part, name) for part in parts]) for name in ("series", "origin"))

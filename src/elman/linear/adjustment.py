@@ -171,10 +171,7 @@ class _Trial:
         for start, stop in self.folds:
             seen = self.seen[:, None] - phase_means(self.seen[:, None], self.season, start)
             b, a, bias = _effects(seen[:start, 0], (x - phase_means(x, self.season, start))[:start], self.lags)
-            rest = (self.seen - x @ b)[:, None]
-            usual = phase_means(rest, self.season, start)
-            _, before = lagged((rest - usual)[start - self.lags[-1] : stop], self.lags)
-            made = before[..., 0] @ a + bias + usual[start:stop, 0] + (x @ b)[start:stop]
+            made = one_step_ahead(self.seen, x @ b, (a, bias), self.lags, self.season, start, stop)
             with np.errstate(over="ignore"):
                 errors.append(np.square((np.exp(made) if self.multiplies else made) - self.values[start:stop]))
         return float(np.concatenate(errors).mean())
@@ -223,6 +220,30 @@ def autoregression(now: Array, before: Array) -> tuple[Array, float]:
     """The coefficients (lags,) of what stood ``before`` (n, lags) in what is ``now`` (n,), and the bias."""
     coefficients, bias = Ridge(before, now[:, None]).solve(STRENGTHS[0])
     return coefficients[0], float(bias[0])
+
+
+def one_step_ahead(
+    seen: Array,
+    effect: Array,
+    line: tuple[Array, float | None],
+    lags: Sequence[int],
+    season: int,
+    start: int,
+    stop: int,
+) -> Array:
+    """Forecasts of ``seen`` (N,) from ``start`` to ``stop``, each one step ahead, with its ``effect`` (N,).
+
+    By a ``line`` of coefficients and bias, of what stands ``lags`` before; no bias is that of the values before
+    ``start``.
+    """
+    a, bias = line
+    rest = (seen - effect)[:, None]
+    usual = phase_means(rest, season, start)
+    if bias is None:
+        now, before = lagged((rest - usual)[:start], lags)
+        bias = float((now[:, 0] - before[..., 0] @ a).mean())
+    _, before = lagged((rest - usual)[start - lags[-1] : stop], lags)
+    return before[..., 0] @ a + bias + usual[start:stop, 0] + effect[start:stop]
 
 
 def lagged(columns: Array, lags: Sequence[int]) -> tuple[Array, Array]:

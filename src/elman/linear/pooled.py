@@ -9,7 +9,7 @@ series the others count for (so shrink Efron & Morris 1973), found on rolling or
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +23,9 @@ from elman.linear.adjustment import (
     autoregression,
     lagged,
     lags_of,
+    one_step_ahead,
     phase_means,
-)  # fmt: skip
+)
 
 Array = NDArray[np.float64]
 Known = Mapping[str, Array]  # covariates (N, P) by name
@@ -58,13 +59,13 @@ def adjust_many(columns: Sequence[Array], covariates: Sequence[Known], season: i
         return nothing
     sample = [long[k] for k in np.linspace(0, len(long) - 1, min(SAMPLED, len(long))).round().astype(int)]
     positive = all(values.min() > 0 for values in columns)
-    best: tuple[float, _Choice] | None = None
+    best: tuple[float, Adjustment] | None = None
     for multiplies in (False, True) if positive else (False,):
         trial = _Trial([columns[i] for i in sample], [covariates[i] for i in sample], season, multiplies)
         chosen, error = trial.forward(names)
         if chosen is not None and (best is None or error < best[0]):
             best = error, chosen
-    return nothing if best is None else fit_many(columns, covariates, season, best[1].adjustment())
+    return nothing if best is None else fit_many(columns, covariates, season, best[1])
 
 
 def fit_many(
@@ -103,19 +104,6 @@ def _joined(covariates: Sequence[Known], names: Sequence[str]) -> list[Array]:
     return [np.concatenate([known[name][-MOST:] for name in names], axis=1) for known in covariates]
 
 
-@dataclass(frozen=True)
-class _Choice:
-    """Covariates by name, how many columns each has, and how they count."""
-
-    names: tuple[str, ...]
-    multiplies: bool
-    share: float
-    gain: float
-
-    def adjustment(self) -> Adjustment:
-        return Adjustment(self.multiplies, dict.fromkeys(self.names, ()), {}, self.gain, self.share)
-
-
 class _Pooled:
     """Series ``seen`` (N,), their covariates (N, P), and the effects that they have in common."""
 
@@ -131,7 +119,7 @@ class _Pooled:
         spread = np.sqrt(np.mean([each.var(axis=0) for each in x], axis=0))
         self.spread = np.where(spread > 0, spread, 1.0)
         self.errors = np.ones(len(seen))  # what the autoregression leaves of each, without covariates
-        self.lines: list[tuple[Array, float]] = []  # the autoregression of each
+        self.lines: list[Array] = []  # the autoregression of each
         effects = np.zeros((len(seen), size))  # in units of the covariates' spread
         self.equations = np.zeros((len(seen), size, size)), np.zeros((len(seen), size))
         for turn in range(TURNS if size else 1):
@@ -151,7 +139,7 @@ class _Pooled:
             now, before = lagged(values[:, None], lags)
             x_now, x_before = lagged(scaled, lags)
             a, bias = autoregression(now[:, 0] - x_now @ effects[i], before[..., 0] - x_before @ effects[i])
-            self.lines.append((a, bias))
+            self.lines.append(a)
             left = now[:, 0] - before[..., 0] @ a
             x_left = x_now - np.einsum("nlp,l->np", x_before, a)
             if first:
@@ -184,9 +172,10 @@ class _Trial:
         self.covariates, self.season, self.multiplies = covariates, season, multiplies
         self.least = [float(np.square(np.diff(values)).mean()) * LEAST_ERROR for values in self.columns]
 
-    def forward(self, names: Sequence[str]) -> tuple[_Choice | None, float]:
+    def forward(self, names: Sequence[str]) -> tuple[Adjustment | None, float]:
         """The covariates that help, one after the other, and the mean logarithm of the errors with them.
 
+        They come as an adjustment whose coefficients are still to be found.
         Of eight series or more one helps whose mean gain is larger than twice its standard error.
         """
         chosen: list[str] = []
@@ -203,7 +192,7 @@ class _Trial:
         if not chosen:
             return None, float(least.mean())
         gain = float(1 - np.exp((least - without).mean()))
-        return _Choice(tuple(chosen), self.multiplies, share, gain), float(least.mean())
+        return Adjustment(self.multiplies, dict.fromkeys(chosen, ()), {}, gain, share), float(least.mean())
 
     def _errors(self, names: Sequence[str]) -> tuple[Array, float]:
         """The logarithms (S,) of the series' squared errors, with the best share of the others in their effects."""
@@ -228,14 +217,8 @@ class _Trial:
         return logs[best], max(share for share, good in zip(shares, alike, strict=True) if good)
 
     def _squares(self, i: int, start: int, stop: int, x: Array, effects: Array, pooled: _Pooled) -> float:
-        (a, _), lags = pooled.lines[i], pooled.lags[i]
-        effect = x @ effects
-        rest = (self.seen[i] - effect)[:, None]
-        usual = phase_means(rest, pooled.seasons[i], start)
-        # The bias was found with the effects in; it is that of what they leave.
-        now, before = lagged((rest - usual)[:start], lags)
-        bias = float((now[:, 0] - before[..., 0] @ a).mean())
-        _, before = lagged((rest - usual)[start - lags[-1] : stop], lags)
-        made = before[..., 0] @ a + bias + usual[start:stop, 0] + effect[start:stop]
+        # The autoregression's own bias was found with the effects in.
+        line = pooled.lines[i], None
+        made = one_step_ahead(self.seen[i], x @ effects, line, pooled.lags[i], pooled.seasons[i], start, stop)
         with np.errstate(over="ignore"):
             return float(np.square((np.exp(made) if self.multiplies else made) - self.columns[i][start:stop]).mean())
