@@ -15,6 +15,9 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # twenty times as long as one.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Kernels for the GPU are interpreted. Triton asks once too.
+os.environ["TRITON_INTERPRET"] = "1"
+
 import pytest
 import torch
 from hypothesis import settings

@@ -100,14 +100,13 @@ def test_layers(file):
     assert not below(file, file.read_text())
 
 
-ROOMS = ["plan", "llvm", "functions", "kernels", "call"]  # of backends/cpu: each may use those before it
+ROOMS = ["llvm", "functions", "kernels", "call"]  # of backends/cpu: each may use those before it
 
 
 def misplaced(room: str, source: str) -> list[str]:
-    """The imports of a file of ``room`` that reach into a later one; into ``llvmlite``, from the plan."""
+    """The imports of a file of ``room`` that reach into a later one."""
     found = re.findall(r"^ *from elman\.backends\.cpu(?:\.(\w+))?[. ]", source, re.MULTILINE)
-    wrong = [name for name in found if name not in ROOMS[: ROOMS.index(room) + 1]]
-    return wrong + (["llvmlite"] if room == "plan" and "llvmlite" in source else [])
+    return [name for name in found if name not in ROOMS[: ROOMS.index(room) + 1]]
 
 
 @pytest.mark.parametrize("room", ROOMS)
@@ -118,12 +117,27 @@ def test_the_cpu_backend_is_one_way_inside_too(room):
         assert not misplaced(room, file.read_text()), file
 
 
+def other_backends(source: str) -> list[str]:
+    """The compilers and backends that a file of the plan imports, or of a backend beside its own."""
+    return re.findall(r"^ *(?:from|import) (llvmlite|triton|elman\.backends\.(?:cpu|triton))\b", source, re.MULTILINE)
+
+
+def test_the_plan_knows_no_compiler_and_no_backend_another():
+    for file in sorted((ROOT / "backends" / "plan").glob("*.py")):
+        assert not other_backends(file.read_text()), file
+    for backend, other in (("cpu", "triton"), ("triton", "cpu")):
+        for file in sorted((ROOT / "backends" / backend).rglob("*.py")):
+            assert f"elman.backends.{other}" not in other_backends(file.read_text()), file
+
+
 def test_the_room_test_can_fail():
-    assert misplaced("plan", "from elman.backends.cpu.llvm.code import Code") == ["llvm"]
     assert misplaced("llvm", "    from elman.backends.cpu.kernels import tiles") == ["kernels"]
     assert misplaced("kernels", "from elman.backends.cpu import backend") == [""]
-    assert misplaced("plan", "import llvmlite") == ["llvmlite"]
-    assert not misplaced("call", "from elman.backends.cpu.plan.plan import Plan")
+    assert not misplaced("call", "from elman.backends.cpu.llvm.code import Code")
+    assert other_backends("import llvmlite\nfrom elman.backends.cpu.llvm import code") == [
+        "llvmlite",
+        "elman.backends.cpu",
+    ]
 
 
 def test_what_is_not_public_in_torch_stands_in_one_file():

@@ -8,10 +8,13 @@ from elman.backends.forks import one_thread_after_fork
 from elman.backends.fused import Fused
 from elman.backends.graphs import Graphs
 from elman.backends.reference import Reference
+from elman.backends.triton import Triton
 from elman.errors import BackendError, nearest
 
 # Fastest first: "auto" takes the first that does not refuse.
-BACKENDS: dict[str, Backend] = {backend.name: backend for backend in (Cpu(), Fused(), Graphs(), Reference())}
+_AUTO: tuple[Backend, ...] = (Cpu(), Fused(), Graphs(), Reference())
+# Triton's kernels are taken where they are asked for: no card has measured them yet (docs/decisions/0018).
+BACKENDS: dict[str, Backend] = {backend.name: backend for backend in (*_AUTO, Triton())}
 
 
 def known(name: str) -> str:
@@ -30,7 +33,7 @@ def choose(call: Call, name: str = "auto") -> Backend:
     """
     one_thread_after_fork()
     if known(name) == "auto":
-        return next(backend for backend in BACKENDS.values() if backend.refuses(call) is None)
+        return next(backend for backend in _AUTO if backend.refuses(call) is None)
     if reason := BACKENDS[name].refuses(call):
         raise BackendError(f"backend '{name}' {reason}; use backend='auto'")
     return BACKENDS[name]

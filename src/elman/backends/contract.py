@@ -48,7 +48,7 @@ class Call:
             self,
             x=tensors[0],
             states=tuple(next(rest) for _ in self.states),
-            initial=tuple(next(rest) for _ in self.initial or ()),
+            initial=None if self.initial is None else tuple(next(rest) for _ in self.initial),
             parameters={name: next(rest) for name in self.parameters},
             extras={name: next(rest) for name in self.extras},
         )

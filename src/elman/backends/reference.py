@@ -56,15 +56,22 @@ class Reference:
         return Result(output, tuple(state), dict(zip(call.record, recorded, strict=True)))
 
 
-def _hoist(interpreter: Interpreter, call: Call) -> tuple[Values, dict[int, tuple[Tensor, ...]]]:
-    """All values that depend on no state: those that are the same at every step, and those that are one a step."""
+def hoisted(interpreter: Interpreter, call: Call) -> Values:
+    """All values that depend on no state, for all steps at once: (T, B, n), or without T or B where they have none."""
     program = call.program
     values: Values = call.inputs(program.nodes)
-    stepwise = {i for i, value in values.items() if value.dim() == 3}
     outside = [i for i in range(len(program.nodes)) if i not in program.recurrent and i not in values]
     interpreter.run(interpreter.plan(outside), values)
-    for i in outside:
-        if any(a in stepwise for a in program.nodes[i].args):
+    return values
+
+
+def _hoist(interpreter: Interpreter, call: Call) -> tuple[Values, dict[int, tuple[Tensor, ...]]]:
+    """What the loop takes of them: those that are the same at every step, and those that are one a step."""
+    program = call.program
+    values = hoisted(interpreter, call)
+    stepwise: set[int] = set()
+    for i, value in values.items():
+        if value.dim() == 3 or any(a in stepwise for a in program.nodes[i].args):
             stepwise.add(i)
     wanted = {a for i in program.recurrent for a in program.nodes[i].args}
     wanted |= {program.output, *call.record, *(s.new for s in program.states)}

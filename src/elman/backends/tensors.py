@@ -19,8 +19,10 @@ def differentiable_again(
     ``backend`` must run ``call`` differentiably; ``grads`` are those of the output and the final states.
     """
     with torch.enable_grad():
-        wanted = [t for t, need in zip(call.tensors, needs, strict=True) if need]
-        of_wanted = iter(gradients(backend.run(call), grads, wanted, create_graph=True))
+        # Each under a name of its own: one tensor may have been made from another, whose gradient is asked for too.
+        own = [t.view_as(t) for t in call.tensors]
+        wanted = [t for t, need in zip(own, needs, strict=True) if need]
+        of_wanted = iter(gradients(backend.run(call.with_tensors(own)), grads, wanted, create_graph=True))
     return [next(of_wanted) if need else None for need in needs]
 
 

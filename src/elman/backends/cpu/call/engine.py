@@ -15,8 +15,8 @@ from elman.backends.cpu.functions.lowering import refuse_unwritten
 from elman.backends.cpu.kernels.timeline import Variant
 from elman.backends.cpu.llvm import compiler, machine, threads
 from elman.backends.cpu.llvm.machine import Vectors
-from elman.backends.cpu.plan.parts import Refused
-from elman.backends.cpu.plan.plan import Plan
+from elman.backends.plan.parts import Refused
+from elman.backends.plan.plan import Plan
 from elman.equations import Program
 
 # Tiles are chosen for one of these counts of rows a thread, so that a new batch size seldom means a new kernel.

@@ -15,7 +15,7 @@ from elman.backends.cpu.kernels.timeline import Variant
 from elman.backends.cpu.kernels.weights import BLOCK
 from elman.backends.cpu.llvm import compiler
 from elman.backends.cpu.llvm.kernel import Kernel
-from elman.backends.cpu.plan.plan import Plan
+from elman.backends.plan.plan import Plan
 
 _COLUMNS = 1 << 18  # numbers of columns, about, that are written before the products read them
 _ONES = torch.ones(1, dtype=torch.bool)

@@ -7,7 +7,7 @@ from typing import Any
 
 from elman.backends.cpu.functions import curves, maths
 from elman.backends.cpu.llvm.code import Code
-from elman.backends.cpu.plan.parts import Refused
+from elman.backends.plan.parts import Refused
 from elman.equations.node import LEAVES, Node
 
 Lowering = Callable[..., Any]

@@ -21,8 +21,8 @@ from elman.backends.cpu.kernels.timeline import Time, Variant
 from elman.backends.cpu.llvm import kernel
 from elman.backends.cpu.llvm.code import i64
 from elman.backends.cpu.llvm.kernel import Arguments, Flushed, Kernel, Part
-from elman.backends.cpu.plan.parts import Segment, Store, offsets
-from elman.backends.cpu.plan.plan import Plan
+from elman.backends.plan.parts import Segment, Store, offsets
+from elman.backends.plan.plan import Plan
 
 
 def gather_offsets(plan: Plan) -> tuple[list[int], int]:

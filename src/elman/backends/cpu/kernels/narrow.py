@@ -13,9 +13,9 @@ from llvmlite import ir
 from elman.backends.cpu.kernels.weights import lanes_below, operand_row, runs
 from elman.backends.cpu.llvm.code import I32, Code, i64
 from elman.backends.cpu.llvm.kernel import Flushed, Part
-from elman.backends.cpu.plan.parts import Phase, Segment
-from elman.backends.cpu.plan.plan import Plan
-from elman.backends.cpu.plan.uses import NARROW
+from elman.backends.plan.parts import Phase, Segment
+from elman.backends.plan.plan import Plan
+from elman.backends.plan.uses import NARROW
 
 
 class NarrowGradient:

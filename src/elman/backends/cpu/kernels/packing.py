@@ -9,8 +9,8 @@ from elman.backends.cpu.kernels.tiles import Shape, of_stretch, panel_length
 from elman.backends.cpu.kernels.weights import lanes_below
 from elman.backends.cpu.llvm.code import I64, PTR, Code, i64
 from elman.backends.cpu.llvm.kernel import Part
-from elman.backends.cpu.plan.parts import Phase
-from elman.backends.cpu.plan.plan import Plan
+from elman.backends.plan.parts import Phase
+from elman.backends.plan.plan import Plan
 
 
 def emit_packing(c: Part, plan: Plan, phase: Phase, cut: Shape, packed: Any) -> None:

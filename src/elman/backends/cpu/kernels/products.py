@@ -14,9 +14,9 @@ from elman.backends.cpu.llvm import compiler, kernel
 from elman.backends.cpu.llvm.code import PTR, i64
 from elman.backends.cpu.llvm.kernel import Arguments, Entry, Kernel, Part
 from elman.backends.cpu.llvm.machine import Vectors
-from elman.backends.cpu.plan.parts import Product
-from elman.backends.cpu.plan.plan import Plan
-from elman.backends.cpu.plan.uses import NARROW
+from elman.backends.plan.parts import Product
+from elman.backends.plan.plan import Plan
+from elman.backends.plan.uses import NARROW
 
 SHARE = 8  # rows of the batch that a share has at least
 _PARTIAL = 1 << 18  # numbers of all shares' gradients: they must stay in a cache

@@ -13,9 +13,9 @@ from elman.backends.cpu.kernels.step import Body, flag
 from elman.backends.cpu.kernels.timeline import Time, Variant
 from elman.backends.cpu.llvm.code import i64
 from elman.backends.cpu.llvm.kernel import Part
-from elman.backends.cpu.plan.parts import Phase, Segment, Stage, Store, Work
-from elman.backends.cpu.plan.plan import Plan
-from elman.backends.cpu.plan.schedule import Schedule
+from elman.backends.plan.parts import Phase, Segment, Stage, Store, Work
+from elman.backends.plan.plan import Plan
+from elman.backends.plan.schedule import Schedule
 
 Places = Sequence[tuple[Phase, tiles.Shape, Any]]
 

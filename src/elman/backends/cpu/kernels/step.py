@@ -10,8 +10,8 @@ from llvmlite import ir
 from elman.backends.cpu.functions.lowering import LOWERINGS
 from elman.backends.cpu.llvm.code import I8, i64
 from elman.backends.cpu.llvm.kernel import Part
-from elman.backends.cpu.plan.parts import Work
-from elman.backends.cpu.plan.plan import Plan
+from elman.backends.plan.parts import Work
+from elman.backends.plan.plan import Plan
 from elman.equations import TABLE
 
 # How a leaf's row is found: its node's index to (address of the row's first unit).

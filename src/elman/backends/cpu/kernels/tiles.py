@@ -17,7 +17,7 @@ from elman.backends.cpu.llvm import machine
 from elman.backends.cpu.llvm.code import Code, i64
 from elman.backends.cpu.llvm.kernel import Part
 from elman.backends.cpu.llvm.machine import Vectors
-from elman.backends.cpu.plan.parts import Phase, Segment
+from elman.backends.plan.parts import Phase, Segment
 
 AHEAD = 8  # turns of k, of which weights are asked for early where they come from the second-level cache
 # What comes from the second-level cache in the time of one vector multiply-add, measured: with AVX-512, and below it.

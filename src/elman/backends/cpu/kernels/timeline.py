@@ -8,7 +8,7 @@ from typing import Any
 from elman.backends.cpu.llvm.code import i64
 from elman.backends.cpu.llvm.kernel import Part
 from elman.backends.cpu.llvm.machine import Vectors
-from elman.backends.cpu.plan.plan import Plan
+from elman.backends.plan.plan import Plan
 
 
 @dataclass(frozen=True)

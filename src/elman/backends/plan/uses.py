@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from elman.backends.cpu.plan.parts import Gather, Product, offsets
+from elman.backends.plan.parts import Gather, Product, offsets
 from elman.equations.adjoint import Adjoint, Contribution
 from elman.equations.node import Parameter
 

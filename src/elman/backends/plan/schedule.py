@@ -12,8 +12,8 @@ from collections import ChainMap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from elman.backends.cpu.plan.parts import At, Phase, Segment, Stage, Store, Work, offsets
-from elman.backends.cpu.plan.sums import Sum
+from elman.backends.plan.parts import At, Phase, Segment, Stage, Store, Work, offsets
+from elman.backends.plan.sums import Sum
 from elman.equations.node import LEAVES, Node
 
 ROWS = frozenset({"input", "extra", "state", "vector"})  # leaves that a product can read as they are

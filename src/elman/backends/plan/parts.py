@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from elman.backends.cpu.plan.sums import Sum
+from elman.backends.plan.sums import Sum
 
 
 class Refused(Exception):

@@ -7,12 +7,13 @@ the columns and the learned vectors' sums. When what is computed is the schedule
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 
-from elman.backends.cpu.plan.parts import Gather, Piece, Product, Segment, Store, offsets
-from elman.backends.cpu.plan.schedule import ROWS, Schedule, Values
-from elman.backends.cpu.plan.sums import Sum, find_sums
-from elman.backends.cpu.plan.uses import Uses
+from elman.backends.plan.parts import Gather, Piece, Product, Segment, Store, offsets
+from elman.backends.plan.schedule import ROWS, Schedule, Values
+from elman.backends.plan.sums import Sum, find_sums
+from elman.backends.plan.uses import Uses
 from elman.equations import TABLE, Adjoint, Program, adjoint
 from elman.equations.node import Node, Parameter
 
@@ -193,3 +194,9 @@ class Plan:
 def _is_costly(node: Node) -> bool:
     """Whether a value is kept rather than computed again."""
     return node.op in TABLE and TABLE[node.op].costly
+
+
+@functools.lru_cache(maxsize=256)
+def plan_of(program: Program, sizes: tuple[tuple[str, int], ...]) -> Plan:
+    """The plan of a program at given sizes, where what is stored after a step is what the step computed."""
+    return Plan(program, dict(sizes), with_reset=False)

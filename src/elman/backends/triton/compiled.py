@@ -1,0 +1,79 @@
+"""What a kernel becomes on a card, without one: its registers, what it spills, its shared memory."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import triton
+import triton.language as tl
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from elman.backends.plan.plan import plan_of
+from elman.backends.triton.kernel import COMPUTED, Kernel, kernels
+from elman.backends.triton.layout import Card, Variant, bytes_of, layout_of, precision
+from elman.equations import Cell
+from elman.equations.loop import loop_of
+
+TYPES = {torch.float32: "fp32", torch.float64: "fp64", torch.bfloat16: "bf16", torch.float16: "fp16"}
+
+
+class Resources(NamedTuple):
+    """What a program of a kernel takes: registers a thread, bytes spilled a thread, bytes of shared memory."""
+
+    registers: int
+    spilled: int
+    shared: int
+
+
+def compiled(kernel: Kernel, dtype: torch.dtype, capability: int) -> Any:
+    """``kernel`` compiled for a compute capability: 80, 90 or 100."""
+    numbers = dict.fromkeys(("group", "B", "T"), "i32")
+    constants = {"F": COMPUTED.get(dtype, tl.float32), "P": precision(dtype)}
+    signature = {name: kernel.kind(name, TYPES[dtype]) for name in kernel.source.arguments} | numbers
+    source = ASTSource(kernel.function, signature | dict.fromkeys(constants, "constexpr"), constants)
+    return triton.compile(source, target=GPUTarget("cuda", capability, 32), options=kernel.options)
+
+
+def resources(kernel: Kernel, dtype: torch.dtype, capability: int) -> Resources:
+    """What ``kernel`` takes on cards of a compute capability, as NVIDIA's assembler reports it."""
+    from triton.backends.nvidia.compiler import get_ptxas
+
+    made = compiled(kernel, dtype, capability)
+    with tempfile.TemporaryDirectory() as folder:
+        text = Path(folder) / "kernel.ptx"
+        text.write_text(made.asm["ptx"])
+        suffix = "a" if capability >= 90 else ""
+        command = [
+            get_ptxas(capability).path,
+            "-v",
+            f"--gpu-name=sm_{capability}{suffix}",
+            str(text),
+            "-o",
+            "/dev/null",
+        ]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    registers = int(re.search(r"Used (\d+) registers", said)[1])  # type: ignore[index]
+    spilled = sum(map(int, re.findall(r"(\d+) bytes spill", said)))
+    return Resources(registers, spilled, made.metadata.shared)
+
+
+CARDS = {80: Card(108, 163 << 10), 90: Card(132, 227 << 10), 100: Card(148, 227 << 10)}  # A100, H100 and H200, B200
+
+
+def of_cell(
+    cell: Cell, hidden: int, batch: int, dtype: torch.dtype, capability: int, **options: Any
+) -> list[Resources]:
+    """What both kernels of ``cell`` take, forward and backward, where ``batch`` rows are run at once."""
+    program = cell.program(**options)
+    inside = loop_of(program).program
+    sizes = tuple(program.sizes(hidden, hidden).items())
+    layout = layout_of(plan_of(inside, sizes), batch, bytes_of(dtype), CARDS[capability])
+    assert layout is not None
+    made = kernels(inside, sizes, Variant(layout, ("steps",) * len(inside.extras)))
+    return [resources(kernel, dtype, capability) for kernel in (made.forward, made.backward)]
