@@ -38,13 +38,6 @@ def test_equals_the_reference(chosen):
     assert_matches_reference(chosen, TRITON, **ALL)
 
 
-@pytest.mark.full
-@pytest.mark.parametrize("shape", [PLAIN, {**ALL, "H": 20, "reverse": False}], ids=["plain", "all"])
-@pytest.mark.parametrize("chosen", CELLS)
-def test_every_cell_equals_the_reference(chosen, shape):
-    assert_matches_reference(chosen, TRITON, **shape)
-
-
 @pytest.fixture
 def shared_out(monkeypatch):
     """Rows of three programs that exchange what they need."""
