@@ -1,6 +1,6 @@
 """Faults planted one at a time: some test must fail for each. `make test-mutants` shows it.
 
-Thirteen errors in thirteen places of the source: equations, the order of gates, derivatives, sums. More in what
+Errors in as many places of the source: equations, the order of gates, derivatives, sums, kernels for a GPU. More in what
 explains a network (insight_mutants.py). And four faults of a backend, in three cells each. Run as a script, it runs
 tests once for each mutant and prints which test caught it; words after it choose mutants by name. Loaded by pytest
 (``-p mutants``), it plants the fault of a backend that the variable ELMAN_MUTANT names, as ``fault:cell``.
@@ -69,6 +69,18 @@ ERRORS = [
           '-times if node.op == "sub" else times', "times", "test_adjoint.py"),
     Error("a share of the rows is left out", "backends/cpu/kernels/products.py", "def _add_up(",
           "c.loop(1,", "c.loop(2,", "test_cpu_backend.py"),
+    Error("triton: a row that is over has columns", "backends/triton/source.py", "def backward(",
+          "if variant.valid else []", "if False else []", "test_triton.py"),
+    Error("triton: a reset's gradient whether or not it is one", "backends/triton/source.py", "def _carried(",
+          "tl.where(anew, n{k}, 0.0)", "n{k}", "test_triton.py"),
+    Error("triton: sums of a step overwritten in the next", "backends/triton/writer.py", "def _partial(",
+          "(t % 2)", "(t % 1)", "test_triton.py"),
+    Error("triton: the first span of a row alone", "backends/triton/writer.py", "def _product_of_all(",
+          '" + ".join(terms)', "terms[0]", "test_triton.py"),
+    Error("triton: a scan's gradient by the wrong factors", "backends/triton/scan.py", "def backward(",
+          "-1 if ctx.reverse else 1", "1 if ctx.reverse else -1", "test_triton.py"),
+    Error("triton: near 0 the other sign", "backends/triton/functions.py", "def tanh(",
+          "-17 / 315", "17 / 315", "test_triton.py"),
     Error("an antisymmetric weight that is not", "equations/program.py", "def _skew", "each - each.mT", "each",
           "test_catalogue.py"),
     Error("training: parts of a batch count alike", "training/loop.py", "def train_step", "loss = share * loss",

@@ -87,3 +87,17 @@ def test_gradients_in_double_are_those_of_differences(name, options, backend):
     run, values = runner(backend, call)
     # Small differences: a step of the usual 1e-6 is far inside what separates these values from a kink.
     assert torch.autograd.gradcheck(run, values, fast_mode=True, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["cpu", "triton"])
+def test_second_derivatives_where_one_input_is_made_from_another(name):
+    call = make_call(get("cfc"), B=2, T=3, I=2, H=3)
+
+    def second(backend: Backend) -> list[Tensor]:
+        gap = call.x.square().sum(-1, keepdim=True) + call.extras["gap"]
+        output = backend.run(replace(call, extras={"gap": gap})).output
+        (first,) = torch.autograd.grad(output.square().sum(), call.x, create_graph=True)
+        return list(torch.autograd.grad(first.square().sum(), [call.x, *call.parameters.values()]))
+
+    for found, want in zip(second(BACKENDS[name]), second(BACKENDS["reference"]), strict=True):
+        torch.testing.assert_close(found, want)

@@ -38,6 +38,20 @@ def test_equals_the_reference(chosen):
     assert_matches_reference(chosen, TRITON, **ALL)
 
 
+def test_a_row_of_no_steps_divides_by_no_state():
+    """The normaliser of an sLSTM begins at 0, and is never divided by before a step has added to it."""
+    lengths = torch.tensor([4, 0, 2])
+    x = torch.randn(4, 3, 2, dtype=torch.float64)
+    of = {}
+    for name in ("triton", "reference"):
+        torch.manual_seed(0)
+        layer = Recurrent("slstm", 2, 5, backend=name, dtype=torch.float64)
+        output = layer(x, lengths=lengths)[0]
+        of[name] = torch.autograd.grad(output.square().sum(), list(layer.parameters()))
+    for found, want in zip(of["triton"], of["reference"], strict=True):
+        torch.testing.assert_close(found, want)
+
+
 @pytest.fixture
 def shared_out(monkeypatch):
     """Rows of three programs that exchange what they need."""
@@ -124,6 +138,14 @@ def test_inputs_of_a_row_and_of_all():
 def test_one_step_and_more_rows_than_a_program():
     assert_matches_reference(cells.get("gru_cho"), TRITON, B=18, T=1, I=2, H=3)
     assert_matches_reference(cells.get("indrnn"), TRITON, B=2, T=2, I=2, H=130)
+
+
+def test_rows_of_more_programs_than_run_at_once(shared_out, monkeypatch):
+    from elman.backends.triton import kernel
+
+    shared_out(parts=3)
+    monkeypatch.setattr(kernel, "card_of", lambda _: Card(7, 100 << 10))  # two groups of rows at once, of three
+    assert_matches_reference(cells.get("gru_cho"), TRITON, B=34, T=2, I=2, H=3)
 
 
 def test_a_scan_of_several_chunks():

@@ -94,7 +94,7 @@ def _kind(call: Call) -> Hashable:
     stream = torch.cuda.current_stream().cuda_stream if call.x.is_cuda else 0
     tensors = tuple((tuple(t.shape), t.dtype, t.device) for t in call.tensors)
     masks = (call.valid is not None, call.reset is not None)
-    precision = (torch.get_float32_matmul_precision(), torch.backends.cuda.matmul.allow_tf32)
+    precision = torch.backends.cuda.matmul.fp32_precision
     return (call.program, tuple(call.sizes.items()), tensors, masks, call.reverse, stream, precision)
 
 

@@ -15,7 +15,7 @@ from elman.backends.contract import Call, Result
 from elman.backends.inner import run_inside
 from elman.backends.plan.plan import Plan, plan_of
 from elman.backends.reference import Interpreter, hoisted
-from elman.backends.triton.layout import Card, Layout, Variant, bytes_of, layout_of
+from elman.backends.triton.layout import Layout, Variant, bytes_of, card_of, layout_of
 from elman.equations import Program
 from elman.equations.loop import Loop, loop_of
 
@@ -58,15 +58,7 @@ class Triton:
 
 
 def _layout(plan: Plan, call: Call) -> Layout | None:
-    return layout_of(plan, call.x.shape[1], bytes_of(call.x.dtype), _card(call.x.device))
-
-
-def _card(device: torch.device) -> Card:
-    if device.type != "cuda":
-        return Card(processors=132, shared=227 << 10)
-    properties = torch.cuda.get_device_properties(device)
-    shared = getattr(properties, "shared_memory_per_block_optin", properties.shared_memory_per_block)
-    return Card(properties.multi_processor_count, shared)
+    return layout_of(plan, call.x.shape[1], bytes_of(call.x.dtype), card_of(call.x.device))
 
 
 def _tensors(call: Call) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import linecache
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,12 +16,17 @@ from torch import Tensor
 from elman.backends.plan.plan import Plan, plan_of
 from elman.backends.triton import source
 from elman.backends.triton.functions import FUNCTIONS
-from elman.backends.triton.layout import Layout, Variant, precision
+from elman.backends.triton.layout import Layout, Variant, card_of, precision
 from elman.backends.triton.writer import TOTALS, Source
 from elman.equations import Program
 
-COMPUTED = {torch.float64: tl.float64}  # in what a dtype's values are computed, where not in float32
+REGISTERS = 255  # of a thread, at most
 KEPT = 256  # kernels, the last ones used
+
+
+def computed_in(dtype: torch.dtype) -> Any:
+    """In what the values of a sequence are computed and summed."""
+    return tl.float64 if dtype is torch.float64 else tl.float32
 
 
 class Kernel:
@@ -33,22 +39,25 @@ class Kernel:
 
     def __call__(self, x: Tensor, values: Mapping[str, Any]) -> None:
         """Start it over the steps and rows of ``x``; what must run at once but cannot, group by group."""
-        (steps, rows), dtype = x.shape[:2], x.dtype
-        programs = torch.cuda.get_device_properties(x.device).multi_processor_count if x.is_cuda else None
-        layout, groups = self.layout, -(-rows // self.layout.rows)
+        (steps, rows), layout = x.shape[:2], self.layout
+        groups = -(-rows // layout.rows)
+        at_once = max(1, card_of(x.device).processors // layout.parts) if layout.exchanged else groups
         taken = {name: values[name] for name in self.source.arguments}
-        at_once = groups if not layout.exchanged or programs is None else max(1, programs // layout.parts)
-        for group in range(0, groups, at_once):
-            self.function[min(at_once, groups - group), layout.parts](
-                **taken, group=group, B=rows, T=steps, F=COMPUTED.get(dtype, tl.float32), P=precision(dtype),
-                **self.options,
-            )  # fmt: skip
+        constants = {"F": computed_in(x.dtype), "P": precision(x.dtype)}
+        with torch.cuda.device_of(x):
+            for group in range(0, groups, at_once):
+                grid = (min(at_once, groups - group), layout.parts)
+                self.function[grid](**taken, group=group, B=rows, T=steps, **constants, **self.options)
 
     @property
     def options(self) -> dict[str, Any]:
         """How Triton is to compile it."""
-        together = {"launch_cooperative_grid": True} if self.layout.exchanged else {}
-        return {"num_warps": self.layout.warps, "num_stages": 1, "enable_fp_fusion": True, **together}
+        chosen: dict[str, Any] = {"num_warps": self.layout.warps, "num_stages": 1, "enable_fp_fusion": True}
+        if self.layout.rows > 1:  # one program has a processor to itself, and all its registers
+            chosen["maxnreg"] = REGISTERS
+        if self.layout.exchanged:
+            chosen["launch_cooperative_grid"] = True
+        return chosen
 
     @staticmethod
     def kind(name: str, number: str) -> str:
@@ -64,7 +73,7 @@ class Kernel:
 
 def _function(text: str) -> Any:
     """The text as a function of Triton's, which reads it again from where Python keeps the lines of files."""
-    name = f"<elman {hash(text):x}>"
+    name = f"<elman {hashlib.sha256(text.encode()).hexdigest()[:16]}>"
     linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
     scope: dict[str, Any] = {"tl": tl, **FUNCTIONS}
     exec(compile(text, name, "exec"), scope)

@@ -16,7 +16,8 @@ CHUNKS = 8  # that whole rows are cut into, at most: a program's warps multiply 
 STREAMED = 128  # units of a row that are multiplied at a time where their weights do not stay on the chip
 ALONE = 64  # units of a row, at most, that one program works on
 UNITS = 128  # of a program where no unit needs another
-MANY = 512  # units, from which on fewer of them are one program's
+FREE = 0.95  # of a processor's shared memory that weights and a row may fill
+MANY = 768  # units of a row, above which fewer of them are one program's
 
 
 def padded(count: int) -> int:
@@ -76,6 +77,18 @@ class Card:
     shared: int
 
 
+H100 = Card(132, 227 << 10)
+
+
+def card_of(device: torch.device) -> Card:
+    """The card of a device; what is interpreted on a CPU is laid out for an H100."""
+    if device.type != "cuda":
+        return H100
+    properties = torch.cuda.get_device_properties(device)
+    shared = getattr(properties, "shared_memory_per_block_optin", properties.shared_memory_per_block)
+    return Card(properties.multi_processor_count, shared)
+
+
 def layout_of(plan: Plan, batch: int, item: int, card: Card) -> Layout | None:
     """How the loop is laid out; ``item`` bytes are a weight's. None where the card has too few processors."""
     widest = max(plan.sizes[node.size] for node in plan.nodes)
@@ -83,11 +96,11 @@ def layout_of(plan: Plan, batch: int, item: int, card: Card) -> Layout | None:
         return Layout(rows=1, parts=-(-widest // UNITS), warps=4)
 
     def fits(units: int) -> bool:
-        return (_held(plan, units) + ROWS * padded(widest)) * item <= card.shared
+        return (_held(plan, units) + ROWS * padded(widest)) * item <= FREE * card.shared
 
     blocks = heads(plan)
-    if blocks and fits(widest // blocks):
-        return Layout(ROWS, blocks)
+    if blocks and widest // blocks <= ALONE and fits(widest // blocks):
+        return Layout(ROWS, blocks, warps=4 if widest // blocks <= ALONE // 2 else 8)
     if widest <= ALONE and fits(widest):
         return Layout(ROWS)
     for held in (True, False):
@@ -141,7 +154,7 @@ def precision(dtype: torch.dtype) -> str:
     """How products of float32 are taken: by torch's own switch, and else three times over, which is as exact."""
     if dtype is not torch.float32:
         return "ieee"
-    return "tf32" if torch.backends.cuda.matmul.allow_tf32 else "tf32x3"
+    return "tf32" if torch.backends.cuda.matmul.fp32_precision == "tf32" else "tf32x3"
 
 
 def bytes_of(dtype: torch.dtype) -> int:

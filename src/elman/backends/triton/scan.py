@@ -10,7 +10,10 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from elman.backends.triton.kernel import computed_in
+
 STEPS, COLUMNS = 64, 32  # of a block
+OPTIONS = {"num_warps": 4, "num_stages": 3, "enable_fp_fusion": True}
 
 
 @triton.jit
@@ -20,7 +23,7 @@ def _both(a, b, c, d):
 
 
 @triton.jit
-def _scan(  # type: ignore[no-untyped-def]
+def kernel(  # type: ignore[no-untyped-def]
     a, b, first, h, T, N, REVERSE: tl.constexpr, AHEAD: tl.constexpr, F: tl.constexpr,
     STEPS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
@@ -44,10 +47,10 @@ def _scan(  # type: ignore[no-untyped-def]
 def _run(a: Tensor, b: Tensor, first: Tensor, reverse: bool, ahead: int) -> Tensor:
     h = torch.empty_like(b)
     steps, columns = len(b), b[0].numel()
-    _scan[(triton.cdiv(columns, COLUMNS),)](
-        a, b, first, h, steps, columns, reverse, ahead, tl.float64 if b.dtype is torch.float64 else tl.float32,
-        STEPS, COLUMNS,
-    )  # fmt: skip
+    with torch.cuda.device_of(b):
+        kernel[(triton.cdiv(columns, COLUMNS),)](
+            a, b, first, h, steps, columns, reverse, ahead, computed_in(b.dtype), STEPS, COLUMNS, **OPTIONS
+        )  # fmt: skip
     return h
 
 

@@ -62,15 +62,16 @@ def backward(plan: Plan, variant: Variant) -> Source:
             w.head.append(f"r{k} = {w.load(f'restarted_{state.name}', 'row', state.size)}")
             w.head.append(f"i{k} = {w.load(f'initial_{state.name}', 'row', state.size)}")
             reads.then[state.old] = f"tl.where(anew, i{k}, {{}})"
-    masked = "tl.where(ok, {}, 0.0)" if variant.valid else "{}"
     for i, node in enumerate(nodes):
         if node.op == "cotangent" and node.name:
-            reads.there[i] = masked.format(arriving[node.name])
+            reads.there[i] = arriving[node.name]
         elif node.op == "cotangent":
-            reads.fetched[i], reads.then[i] = w.load("d_output", AT, node.size), masked
+            reads.fetched[i] = w.load("d_output", AT, node.size)
     after = {}
     for i, column in plan.columns.items():
-        after[i] = [w.store("columns", AT, nodes[i].size, f"v{i}", f"{plan.width}", f" + {column}")]
+        # Of a row that is over the state held, and is not what the step would have computed: all may come out of it.
+        after[i] = [f"v{i} = tl.where(ok, v{i}, 0.0)"] if variant.valid else []
+        after[i].append(w.store("columns", AT, nodes[i].size, f"v{i}", f"{plan.width}", f" + {column}"))
         w.stored[i] = ("columns", AT, f"{plan.width}", f" + {column}")
     w.step(w.needed(plan.wanted, reads), reads, after, masks)
     return w.source("backward", step, [*_further(plan, w), *_carried(plan, w)])
@@ -82,9 +83,8 @@ def _carried(plan: Plan, w: Writer) -> list[str]:
     states = plan.program.states
     for k, state in enumerate(states):
         into = targets.get(f"state:{state.name}")
-        w.add(f"n{k} = {w.zeros(state.size) if into is None else w.whole(f'v{into}', state.size)}")
-        if w.variant.valid:
-            w.add(f"n{k} += tl.where(ok, 0.0, g{k})")
+        value = w.zeros(state.size) if into is None else w.whole(f"v{into}", state.size)
+        w.add(f"n{k} = {f'tl.where(ok, {value}, g{k})' if w.variant.valid else value}")
         if w.variant.reset:
             w.add(f"r{k} += tl.where(anew, n{k}, 0.0)")
             w.add(f"n{k} = tl.where(anew, 0.0, n{k})")
@@ -103,11 +103,12 @@ def _further(plan: Plan, w: Writer) -> list[str]:
         if name not in named:
             continue
         extra, kind = named[name]
+        value = f"tl.where(ok, v{i}, 0.0)" if w.variant.valid else f"v{i}"
         if kind != "steps":
             total = f"total_{extra.name}"
             w.head.append(f"s_{extra.name} = {w.load(total, 'row', extra.size)}")
-            w.add(f"s_{extra.name} += v{i}")
+            w.add(f"s_{extra.name} += {value}")
             behind.append(w.store(total, "row", extra.size, f"s_{extra.name}"))
         elif i not in plan.columns:
-            w.add(w.store(f"d_{extra.name}", AT, extra.size, f"v{i}"))
+            w.add(w.store(f"d_{extra.name}", AT, extra.size, value))
     return behind
