@@ -1,8 +1,8 @@
 """Faults planted one at a time: some test must fail for each. `make test-mutants` shows it.
 
-Errors in as many places of the source: equations, the order of gates, derivatives, sums, kernels for a GPU. More in what
-explains a network (insight_mutants.py). And four faults of a backend, in three cells each. Run as a script, it runs
-tests once for each mutant and prints which test caught it; words after it choose mutants by name. Loaded by pytest
+Errors in as many places of the source: equations, the order of gates, derivatives, sums, kernels for a GPU. More in
+what explains a network (insight_mutants.py). And four faults of a backend, in three cells each. Run as a script, it
+runs tests once for each mutant and prints which test caught it; words after it choose mutants by name. Loaded by pytest
 (``-p mutants``), it plants the fault of a backend that the variable ELMAN_MUTANT names, as ``fault:cell``.
 """
 

@@ -23,7 +23,7 @@ from elman.backends.reference import Reference
 from elman.backends.triton import Triton, backend
 from elman.backends.triton.kernel import kernels
 from elman.backends.triton.layout import Card, Layout, layout_of, spans
-from elman.equations import TABLE, cell
+from elman.equations import TABLE, blocks, cell, tanh
 from elman.equations.loop import loop_of
 from oracle import CELLS, assert_matches_reference, cast, leaves, make_call, outcome
 from together import together
@@ -31,6 +31,12 @@ from together import together
 TRITON = Triton()
 ALL = {"B": 3, "T": 4, "I": 3, "H": 6, "lengths": [4, 0, 3], "reset": resets(4, 3), "initial": True, "reverse": True}
 PLAIN = {"B": 2, "T": 3, "I": 2, "H": 5}
+
+
+@cell
+def both(x, h, p):
+    """Products of the whole of h, and of its blocks."""
+    return tanh(p.z(x, h, blocks(h, 3))) * p.g(h, size=1)
 
 
 @pytest.mark.parametrize("chosen", [pytest.param(c, id=c.name) for c in (*KINDS, two_inputs, scalar_gate)])
@@ -70,10 +76,31 @@ def shared_out(monkeypatch):
 
 
 @pytest.mark.parametrize("held", [True, False], ids=["held", "streamed"])
-@pytest.mark.parametrize("chosen", [pytest.param(c, id=c.name) for c in (*KINDS, cells.get("cfc"), scalar_gate)])
+@pytest.mark.parametrize("chosen", [pytest.param(c, id=c.name) for c in (*KINDS, cells.get("cfc"), scalar_gate, both)])
 def test_programs_that_share_rows_equal_the_reference(chosen, held, shared_out):
     shared_out(held=held)
-    assert_matches_reference(chosen, TRITON, **{**ALL, "H": 7})
+    assert_matches_reference(chosen, TRITON, **{**ALL, "H": 6 if chosen is both else 7})
+
+
+def assert_same_without_gradients(call):
+    want = TRITON.run(call)
+    with torch.no_grad():
+        found = TRITON.run(call)
+    assert not found.output.requires_grad
+    assert torch.equal(found.output, want.output)
+    for a, b in zip(found.states, want.states, strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru_cho", "indrnn", "slstm"])
+def test_without_gradients(name, shared_out):
+    for shape in (PLAIN, ALL):
+        assert_same_without_gradients(make_call(cells.get(name), **shape))
+
+
+def test_without_gradients_in_one_program():
+    for shape in (PLAIN, ALL):
+        assert_same_without_gradients(make_call(cells.get("lstm"), **shape))
 
 
 @pytest.mark.full
@@ -299,7 +326,7 @@ import json, sys, torch
 from elman import cells
 from elman.backends.triton.compiled import of_cell
 for name, size, dtype, capability in json.loads(sys.argv[1]):
-    for found in of_cell(cells.get(name), size, 16, getattr(torch, dtype), capability):
+    for found in of_cell(cells.get(name), size, 16, getattr(torch, dtype), capability).values():
         print(json.dumps([name, size, dtype, capability, *found]))
 """
 
@@ -322,7 +349,7 @@ def assert_fits(rows):
 
 
 def test_kernels_compile_without_spills():
-    assert_fits(compiled([("rnn", 128, "float32", 90), ("indrnn", 256, "bfloat16", 80)]))
+    assert_fits(compiled([("rnn", 128, "float32", 90), ("indrnn", 256, "bfloat16", 80), ("rnn", 3, "bfloat16", 90)]))
 
 
 @pytest.mark.full

@@ -120,4 +120,5 @@ def _wide(value: Tensor, size: int) -> Tensor:
 
 def _variant(inside: Call, layout: Layout) -> Variant:
     kinds = tuple(KINDS[extra.dim()] for extra in inside.extras.values())
-    return Variant(layout, kinds, inside.valid is not None, inside.reset is not None, inside.reverse)
+    keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inside.tensors)
+    return Variant(layout, kinds, inside.valid is not None, inside.reset is not None, inside.reverse, keep)

@@ -53,7 +53,10 @@ def _compiled(
     capability: int, options: Mapping[str, Any],
 ) -> Any:  # fmt: skip
     kinds = dict.fromkeys(numbers, "i32") | dict.fromkeys(constants, "constexpr")
-    source = ASTSource(function, {**signature, **kinds}, dict(constants))
+    # As in a launch: torch's memory begins at multiples of 16 bytes, and the grid's sizes are multiples of 16.
+    places = range(len(signature) + len(kinds) - len(constants))
+    multiples = {(place,): [["tt.divisibility", 16]] for place in places}
+    source = ASTSource(function, {**signature, **kinds}, dict(constants), multiples)
     return triton.compile(source, target=GPUTarget("cuda", capability, 32), options=dict(options))
 
 
@@ -82,14 +85,16 @@ CARDS = {80: Card(108, 163 << 10), 90: H100, 100: Card(148, 227 << 10)}  # A100,
 
 def of_cell(
     cell: Cell, hidden: int, batch: int, dtype: torch.dtype, capability: int, **options: Any
-) -> list[Resources]:
-    """What both kernels of ``cell`` take, forward and backward, where ``batch`` rows are run at once."""
+) -> dict[str, Resources]:
+    """What the kernels of ``cell`` take where ``batch`` rows are run at once, with a backward pass and without."""
     program = cell.program(**options)
     inside = loop_of(program).program
     if states_are_linear(inside):
-        return [of_scan(dtype, capability)] * 2
+        return dict.fromkeys(("forward", "backward"), of_scan(dtype, capability))
     sizes = tuple(program.sizes(hidden, hidden).items())
     layout = layout_of(plan_of(inside, sizes), batch, bytes_of(dtype), CARDS[capability])
     assert layout is not None
-    made = kernels(inside, sizes, Variant(layout, ("steps",) * len(inside.extras)))
-    return [resources(kernel, dtype, capability) for kernel in (made.forward, made.backward)]
+    kinds = ("steps",) * len(inside.extras)
+    training, alone = (kernels(inside, sizes, Variant(layout, kinds, keep=keep)) for keep in (True, False))
+    made = {"forward": training.forward, "backward": training.backward, "forward alone": alone.forward}
+    return {name: resources(kernel, dtype, capability) for name, kernel in made.items()}

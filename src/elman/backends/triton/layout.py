@@ -10,18 +10,19 @@ import torch
 from elman.backends.plan.plan import Plan
 from elman.equations.node import Node
 
-ROWS = 16  # of a program at least, and LEAST units: what a matrix instruction takes
-LEAST = 8
+ROWS = 16  # of a program at least, and units that a product reads: what a matrix instruction takes
+LEAST = 8  # units that a product gives
 CHUNKS = 8  # that whole rows are cut into, at most: a program's warps multiply them side by side
 STREAMED = 128  # units of a row that are multiplied at a time where their weights do not stay on the chip
 ALONE = 64  # units of a row, at most, that one program works on
 UNITS = 128  # of a program where no unit needs another
 FREE = 0.95  # of a processor's shared memory that weights and a row may fill
+WHOLE = 0.45  # of it, where a program has whole rows or blocks: its registers hold more too
 MANY = 768  # units of a row, above which fewer of them are one program's
 
 
 def padded(count: int) -> int:
-    """The next power of two, as Triton's blocks are; not below what a matrix instruction takes."""
+    """The next power of two, as Triton's blocks are; not below what a matrix instruction gives."""
     return max(LEAST, 1 << (count - 1).bit_length())
 
 
@@ -56,17 +57,22 @@ class Layout:
         """How many of ``size`` units a program works on."""
         return -(-size // self.parts)
 
+    def block(self, size: int) -> int:
+        """The length of the block they stand in; where a product reads it, as long as its instruction asks."""
+        return padded(self.count(size)) if self.exchanged else max(ROWS, padded(self.count(size)))
+
 
 @dataclass(frozen=True)
 class Variant:
     """What a kernel is written for: ``kinds`` says of each further input whether it is given for all ``steps``, for
-    ``rows`` (the same at every step) or once for ``all``."""
+    ``rows`` (the same at every step) or once for ``all``; ``keep`` whether a backward pass is to come."""
 
     layout: Layout
     kinds: tuple[str, ...]
     valid: bool = False
     reset: bool = False
     reverse: bool = False
+    keep: bool = True
 
 
 @dataclass(frozen=True)
@@ -95,13 +101,13 @@ def layout_of(plan: Plan, batch: int, item: int, card: Card) -> Layout | None:
     if is_unitwise(plan):
         return Layout(rows=1, parts=-(-widest // UNITS), warps=4)
 
-    def fits(units: int) -> bool:
-        return (_held(plan, units) + ROWS * padded(widest)) * item <= FREE * card.shared
+    def fits(units: int, free: float = FREE) -> bool:
+        return (_held(plan, units) + ROWS * padded(widest)) * item <= free * card.shared
 
     blocks = heads(plan)
-    if blocks and widest // blocks <= ALONE and fits(widest // blocks):
+    if blocks and widest // blocks <= ALONE and fits(widest // blocks, WHOLE):
         return Layout(ROWS, blocks, warps=4 if widest // blocks <= ALONE // 2 else 8)
-    if widest <= ALONE and fits(widest):
+    if widest <= ALONE and fits(widest, WHOLE):
         return Layout(ROWS)
     for held in (True, False):
         for rows in (ROWS, 2 * ROWS, 4 * ROWS):

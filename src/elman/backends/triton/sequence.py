@@ -14,6 +14,7 @@ from elman.backends.plan.plan import Plan
 from elman.backends.reference import Reference
 from elman.backends.tensors import differentiable_again
 from elman.backends.triton.kernel import Kernel, Kernels
+from elman.backends.triton.source import kept_by
 
 
 @dataclass
@@ -25,9 +26,16 @@ class Memory:
 
 
 def run(kernels: Kernels, call: Call) -> Result:
-    """Run ``call``, of the loop alone; differentiable by torch, once."""
-    output, *states = _Sequence.apply(kernels, call, *call.tensors)
-    return Result(output, tuple(states))
+    """Run ``call``, of the loop alone; differentiable by torch where the kernels keep what that takes."""
+    if kernels.variant.keep:
+        output, *states = _Sequence.apply(kernels, call, *call.tensors)
+        return Result(output, tuple(states))
+    output, memory = _forward(kernels, call)
+    return Result(output, _finals(call, memory))
+
+
+def _finals(call: Call, memory: Memory) -> tuple[Tensor, ...]:
+    return tuple(steps[0 if call.reverse else -1].clone() for steps in memory.steps)
 
 
 def _forward(kernels: Kernels, call: Call) -> tuple[Tensor, Memory]:
@@ -39,7 +47,7 @@ def _forward(kernels: Kernels, call: Call) -> tuple[Tensor, Memory]:
         all_steps[T if call.reverse else 0] = first
     shares = not variant.valid and program.output == program.states[0].new
     output = _after(steps[0], call.reverse) if shares else x.new_empty(T, B, call.sizes[program.output_size])
-    memory = Memory(steps, {i: x.new_empty(T, B, plan.n(i)) for i in (*plan.saved, *plan.computed)})
+    memory = Memory(steps, {i: x.new_empty(T, B, plan.n(i)) for i in kept_by(plan, variant)})
     values = _values(call, memory) | {"output": output} | _meeting(kernels.forward, x)
     kernels.forward(x, values)
     return output, memory
@@ -98,8 +106,7 @@ class _Sequence(torch.autograd.Function):
         ctx.kernels, ctx.count = kernels, len(tensors)
         ctx.call = call.with_tensors([None] * len(tensors))
         ctx.save_for_backward(*tensors, *memory.steps, *memory.kept.values())
-        last = 0 if call.reverse else len(call.x)
-        return (output, *(steps[last].clone() for steps in memory.steps))
+        return (output, *_finals(call, memory))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> Any:
@@ -109,7 +116,7 @@ class _Sequence(torch.autograd.Function):
         if torch.is_grad_enabled():
             return (None, None, *differentiable_again(Reference(), call, needs, grads))
         states = len(call.states)
-        kept = dict(zip((*kernels.plan.saved, *kernels.plan.computed), rest[states:], strict=True))
+        kept = dict(zip(kept_by(kernels.plan, kernels.variant), rest[states:], strict=True))
         return (None, None, *_backward(kernels, call, Memory(list(rest[:states]), kept), grads))
 
 

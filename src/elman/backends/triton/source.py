@@ -16,7 +16,9 @@ def forward(plan: Plan, variant: Variant) -> Source:
     w.head.append(f"begin = {step.format('0')}")
     masks, reads = w.masks(), w.given()
     after: dict[int, list[str]] = defaultdict(list)
-    kept = [*plan.saved, *plan.computed]
+    behind: list[str] = []
+    kept = kept_by(plan, variant)
+    read = {node.args[0] for node in program.nodes if node.op == "product"}  # by other programs, from memory
     for i in kept:
         after[i].append(w.store(f"kept_{i}", AT, plan.nodes[i].size, f"v{i}"))
         w.stored[i] = (f"kept_{i}", AT, "", "")
@@ -30,7 +32,13 @@ def forward(plan: Plan, variant: Variant) -> Source:
             w.restarts[state.old] = f"initial_{state.name}"
         value = w.whole(f"v{state.new}", size)
         chosen = f"tl.where(ok, {value}, {reads.there[state.old]})" if variant.valid else value
-        after[state.new] += [f"n{k} = {chosen}", w.store(name, w.new, size, f"n{k}")]
+        after[state.new].append(f"n{k} = {chosen}")
+        is_output = state.new == program.output and not variant.valid
+        if variant.keep or is_output or (variant.layout.exchanged and read & {state.old, state.new}):
+            after[state.new].append(w.store(name, w.new, size, f"n{k}"))
+        else:
+            end = w.new.format(t=step.format("(T - 1)"))
+            behind.append(w.store(name, end, size, f"h{k}"))
         w.stored.setdefault(state.new, (name, w.new, "", ""))
         w.stored[state.old] = (name, w.old, "", "")
     if variant.valid or program.output != program.states[0].new:
@@ -39,7 +47,14 @@ def forward(plan: Plan, variant: Variant) -> Source:
     w.step(w.needed([program.output, *(s.new for s in program.states), *kept], reads), reads, after, masks)
     for k, _ in enumerate(program.states):
         w.add(f"h{k} = n{k}")
-    return w.source("forward", step)
+    return w.source("forward", step, behind)
+
+
+def kept_by(plan: Plan, variant: Variant) -> list[int]:
+    """What a forward pass writes to memory beside the states: what the backward pass reads, what programs exchange."""
+    if variant.keep:
+        return [*plan.saved, *plan.computed]
+    return [*plan.computed] if variant.layout.exchanged else []
 
 
 def backward(plan: Plan, variant: Variant) -> Source:

@@ -52,7 +52,7 @@ class Writer:
         self.old, self.new = (f"({{t}} + {k}) * B + row" for k in ((1, 0) if variant.reverse else (0, 1)))
         self.stored: dict[int, tuple[str, str, str, str]] = {}  # where the programs store what products read
         self.restarts: dict[int, str] = {}  # the states of rows that begin anew
-        self.exchanged: set[str] = set()  # rows that have been read whole in the step
+        self.exchanged: dict[str, str] = {}  # what has been read of whole rows in the step, and its name
         self.streamed: set[int] = set()  # products whose sums are there
         self.order: Sequence[int] = ()
         self.partials = 0
@@ -71,8 +71,8 @@ class Writer:
             n = self.n(size)
             count = self.layout.count(n)
             first = f"part * {count} + " if self.layout.parts > 1 else ""
-            add(f"l_{size} = tl.arange(0, {padded(count)})[None, :]")
-            add(f"k_{size} = tl.arange(0, {padded(count)})[:, None]")
+            add(f"l_{size} = tl.arange(0, {self.layout.block(n)})[None, :]")
+            add(f"k_{size} = tl.arange(0, {self.layout.block(n)})[:, None]")
             add(f"u_{size} = {first}l_{size}")
             add(f"in_{size} = (l_{size} < {count}) & (u_{size} < {n})")
 
@@ -119,7 +119,7 @@ class Writer:
 
     def zeros(self, size: str) -> str:
         """Zeros in the shape of a block."""
-        units = 1 if size == "1" else padded(self.layout.count(self.n(size)))
+        units = 1 if size == "1" else self.layout.block(self.n(size))
         return f"tl.zeros([{self.layout.rows}, {units}], F)"
 
     def fetch(self, name: str, expression: str) -> None:
@@ -228,28 +228,29 @@ class Writer:
         first, n = self._block(index)
         if not self.layout.held:
             if index not in self.streamed:
-                self._stream(operand)
+                self._stream(index)
             return f"tl.sum(a{index}, axis=0)"
         terms = []
         for number, (start, length) in enumerate(spans(n)):
             k, there = _chunks(f"{first} + {start}", length, f"{first} + {n}")
-            name = f"o{operand}_{number}"
-            if name not in self.exchanged:
-                self.exchanged.add(name)
-                self.add(f"{name} = {self._row(operand, k, there)}")
+            row = self._row(operand, k, there)
+            if row not in self.exchanged:
+                self.exchanged[row] = f"o{len(self.exchanged)}"
+                self.add(f"{self.exchanged[row]} = {row}")
             self.head.append(f"w{index}_{number} = {self._weights_of(index, k, there)}")
-            terms.append(f"tl.sum({_dot(name, f'w{index}_{number}')}, axis=0)")
+            terms.append(f"tl.sum({_dot(self.exchanged[row], f'w{index}_{number}')}, axis=0)")
         return " + ".join(terms)
 
-    def _stream(self, operand: int) -> None:
-        """All products of a row, their weights read at every step."""
-        products = [i for i in self.order if self.nodes[i].op == "product" and self.nodes[i].args[0] == operand]
-        products = [i for i in products if self.nodes[i].size != "1"]
-        first, n = self._block(products[0])
+    def _stream(self, index: int) -> None:
+        """A product and all others of the same units of a row, their weights read at every step."""
+        first, n = self._block(index)
+        operand = self.nodes[index].args[0]
+        alike = [i for i in self.order if self.nodes[i].op == "product" and self.nodes[i].args == (operand,)]
+        products = [i for i in alike if self.nodes[i].size != "1" and self._block(i) == (first, n)]
         k, there = _chunks(f"{first} + start", STREAMED, f"{first} + {n}")
         count = _chunk(STREAMED)[1]
         for i in products:
-            units = padded(self.layout.count(self.plan.n(i)))
+            units = self.layout.block(self.plan.n(i))
             self.add(f"a{i} = tl.zeros([{count}, {self.layout.rows}, {units}], F)")
         self.add(f"for start in tl.range(0, {n}, {STREAMED}, num_stages=2):")
         self.add(f"    o{operand} = {self._row(operand, k, there)}")
