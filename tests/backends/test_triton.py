@@ -10,6 +10,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 pytest.importorskip("triton")
 
@@ -107,6 +109,21 @@ def test_without_gradients_in_one_program():
 @pytest.mark.parametrize("chosen", CELLS)
 def test_every_cell_of_shared_rows_equals_the_reference(chosen, shared_out):
     assert_matches_reference(chosen, TRITON, **ALL)
+
+
+@pytest.mark.full
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    chosen=st.sampled_from([*KINDS, cells.get("cfc"), scalar_gate, two_inputs]),
+    B=st.integers(1, 4), T=st.integers(1, 4), I=st.integers(1, 3), H=st.integers(1, 9), parts=st.integers(1, 4),
+    held=st.booleans(), reverse=st.booleans(), initial=st.booleans(), masks=st.integers(0, 3), seed=st.integers(0, 99),
+)  # fmt: skip
+def test_any_sizes_and_any_number_of_programs(chosen, B, T, parts, held, masks, seed, shared_out, **shape):
+    shared_out(parts=parts, held=held)
+    drawn = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(T + 1, (B,), generator=drawn).tolist() if masks & 1 else None
+    reset = torch.rand(T, B, generator=drawn) < 0.4 if masks & 2 else None
+    assert_matches_reference(chosen, TRITON, B, T, lengths=lengths, reset=reset, seed=seed, **shape)
 
 
 def test_wide_rows_are_multiplied_in_spans(shared_out):

@@ -12,9 +12,8 @@ from elman.backends.triton import Triton
 from elman.errors import BackendError, nearest
 
 # Fastest first: "auto" takes the first that does not refuse.
-_AUTO: tuple[Backend, ...] = (Cpu(), Fused(), Graphs(), Reference())
-# Triton's kernels are taken where they are asked for: no card has measured them yet (docs/decisions/0018).
-BACKENDS: dict[str, Backend] = {backend.name: backend for backend in (*_AUTO, Triton())}
+BACKENDS: dict[str, Backend] = {backend.name: backend for backend in (Cpu(), Fused(), Triton(), Graphs(), Reference())}
+BY_NAME = ("triton",)  # taken where it is asked for alone: no card has measured it yet (docs/decisions/0018)
 
 
 def known(name: str) -> str:
@@ -33,7 +32,7 @@ def choose(call: Call, name: str = "auto") -> Backend:
     """
     one_thread_after_fork()
     if known(name) == "auto":
-        return next(backend for backend in _AUTO if backend.refuses(call) is None)
+        return next(b for key, b in BACKENDS.items() if key not in BY_NAME and b.refuses(call) is None)
     if reason := BACKENDS[name].refuses(call):
         raise BackendError(f"backend '{name}' {reason}; use backend='auto'")
     return BACKENDS[name]

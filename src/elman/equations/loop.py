@@ -26,9 +26,9 @@ def loop_of(program: Program) -> Loop:
     >>> import elman
     >>> loop = loop_of(elman.cells.get("gru").program())
     >>> [node.op for node in loop.program.nodes if node.op in ("product", "vector")]
-    ['product', 'product', 'product', 'vector']
+    ['product', 'product', 'product']
     >>> [extra.name for extra in loop.program.extras]
-    ['given0', 'given1', 'given2']
+    ['given0', 'given1', 'given2', 'given3']
     """
     results = [program.output, *(s.new for s in program.states)]
     olds = {s.old for s in program.states}
