@@ -16,6 +16,7 @@ from elman.backends.inner import run_inside
 from elman.backends.plan.plan import Plan, plan_of
 from elman.backends.reference import Interpreter, hoisted
 from elman.backends.triton.layout import Layout, Variant, bytes_of, card_of, layout_of
+from elman.backends.triton.linear import states_are_linear
 from elman.equations import Program
 from elman.equations.loop import Loop, loop_of
 
@@ -48,8 +49,8 @@ class Triton:
         from elman.backends.triton import linear, sequence
         from elman.backends.triton.kernel import kernels
 
-        loop = _loop(call.program)
-        if linear.states_are_linear(loop.program):
+        loop, is_linear = _loop(call.program)
+        if is_linear:
             return run_inside(lambda given, _: linear.run(_inside(given, loop)), call)
         inside = _inside(call, loop)
         layout = _layout(plan_of(inside.program, tuple(inside.sizes.items())), inside)
@@ -82,18 +83,19 @@ def interprets() -> bool:
 
 
 @functools.lru_cache(maxsize=256)
-def _loop(program: Program) -> Loop:
-    return loop_of(program)
+def _loop(program: Program) -> tuple[Loop, bool]:
+    """The inside of a program's loop, and whether it is linear in its states: asked at every call."""
+    loop = loop_of(program)
+    return loop, states_are_linear(loop.program)
 
 
 def _program(call: Call) -> str | None:
     from elman.backends.triton.functions import unwritten
-    from elman.backends.triton.linear import states_are_linear
 
-    inside = _loop(call.program).program
-    if states_are_linear(inside):
+    loop, is_linear = _loop(call.program)
+    if is_linear:
         return None
-    plan = plan_of(inside, tuple(call.sizes.items()))
+    plan = plan_of(loop.program, tuple(call.sizes.items()))
     if op := unwritten(plan.nodes):
         return f"has no function '{op}'"
     if _layout(plan, call) is None:

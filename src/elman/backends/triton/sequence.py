@@ -14,7 +14,7 @@ from elman.backends.plan.plan import Plan
 from elman.backends.reference import Reference
 from elman.backends.tensors import differentiable_again
 from elman.backends.triton.kernel import Kernel, Kernels
-from elman.backends.triton.source import kept_by
+from elman.backends.triton.source import kept_by, shares_output
 
 
 @dataclass
@@ -45,8 +45,8 @@ def _forward(kernels: Kernels, call: Call) -> tuple[Tensor, Memory]:
     steps = [x.new_empty(T + 1, B, call.sizes[s.size]) for s in program.states]
     for all_steps, first in zip(steps, call.states, strict=True):
         all_steps[T if call.reverse else 0] = first
-    shares = not variant.valid and program.output == program.states[0].new
-    output = _after(steps[0], call.reverse) if shares else x.new_empty(T, B, call.sizes[program.output_size])
+    own = None if shares_output(plan, variant) else x.new_empty(T, B, call.sizes[program.output_size])
+    output = _after(steps[0], call.reverse) if own is None else own
     memory = Memory(steps, {i: x.new_empty(T, B, plan.n(i)) for i in kept_by(plan, variant)})
     values = _values(call, memory) | {"output": output} | _meeting(kernels.forward, x)
     kernels.forward(x, values)

@@ -33,7 +33,7 @@ def forward(plan: Plan, variant: Variant) -> Source:
         value = w.whole(f"v{state.new}", size)
         chosen = f"tl.where(ok, {value}, {reads.there[state.old]})" if variant.valid else value
         after[state.new].append(f"n{k} = {chosen}")
-        is_output = state.new == program.output and not variant.valid
+        is_output = k == 0 and shares_output(plan, variant)
         if variant.keep or is_output or (variant.layout.exchanged and read & {state.old, state.new}):
             after[state.new].append(w.store(name, w.new, size, f"n{k}"))
         else:
@@ -41,13 +41,18 @@ def forward(plan: Plan, variant: Variant) -> Source:
             behind.append(w.store(name, end, size, f"h{k}"))
         w.stored.setdefault(state.new, (name, w.new, "", ""))
         w.stored[state.old] = (name, w.old, "", "")
-    if variant.valid or program.output != program.states[0].new:
+    if not shares_output(plan, variant):
         output = f"tl.where(ok, v{program.output}, 0.0)" if variant.valid else f"v{program.output}"
         after[program.output].append(w.store("output", AT, program.output_size, output))
     w.step(w.needed([program.output, *(s.new for s in program.states), *kept], reads), reads, after, masks)
     for k, _ in enumerate(program.states):
         w.add(f"h{k} = n{k}")
     return w.source("forward", step, behind)
+
+
+def shares_output(plan: Plan, variant: Variant) -> bool:
+    """Whether the output is the first state of all steps, and so is not written again."""
+    return not variant.valid and plan.program.output == plan.program.states[0].new
 
 
 def kept_by(plan: Plan, variant: Variant) -> list[int]:

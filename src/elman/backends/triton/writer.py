@@ -99,18 +99,20 @@ class Writer:
 
     # Memory
 
-    def _place(self, name: str, where: str, size: str, stride: str, first: str) -> str:
+    def _place(self, name: str, where: str, size: str, stride: str, first: str) -> tuple[str, str]:
+        """Where this program's rows and units of an array stand, and which of them are there."""
         units = "" if size == "1" else f" + u_{size}"
         mask = "here" if size == "1" else f"here & in_{size}"
-        return f"{self.pointer(name)}{first} + ({where}) * {stride or self.n(size)}{units}, mask={mask}"
+        return f"{self.pointer(name)}{first} + ({where}) * {stride or self.n(size)}{units}", mask
 
     def load(self, name: str, where: str, size: str, stride: str = "", first: str = "") -> str:
         """This program's rows and units of an array, at ``where``."""
-        return f"tl.load({self._place(name, where, size, stride, first)}, other=0.0).to(F)"
+        start, mask = self._place(name, where, size, stride, first)
+        return f"tl.load({start}, mask={mask}, other=0.0).to(F)"
 
     def store(self, name: str, where: str, size: str, value: str, stride: str = "", first: str = "") -> str:
         """Store ``value`` there."""
-        start, mask = self._place(name, where.format(t="t"), size, stride, first).split(", mask=")
+        start, mask = self._place(name, where.format(t="t"), size, stride, first)
         return f"tl.store({start}, {self.whole(value, size)}, mask={mask})"
 
     def whole(self, value: str, size: str) -> str:
@@ -151,9 +153,9 @@ class Writer:
                 self.pointer(node.name)
                 reads.fetched[i] = self.load(node.name, AT, node.size, self.pointer(f"{node.name}_stride"))
             else:
-                for_all = self._for_all(node.name, node.size)
-                constant = self.load(node.name, "row", node.size) if kinds[node.name] == "rows" else for_all
-                self.head.append(f"c{i} = {constant}")
+                is_for_all = kinds[node.name] == "all"
+                read = self._for_all(node.name, node.size) if is_for_all else self.load(node.name, "row", node.size)
+                self.head.append(f"c{i} = {read}")
                 reads.there[i] = f"c{i}"
         return reads
 
