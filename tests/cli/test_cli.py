@@ -26,6 +26,30 @@ def days(count, skip=()):
     return [f"{date(2024, 1, 1) + timedelta(d)},{d % 7}" for d in range(count) if d not in skip]
 
 
+SHOPS = (("a", "city"), ("b", "village"), ("c", "city"))
+
+
+def test_likelihood_paths_and_static_columns(elman):
+    rows = [f"{shop},{1 + (i * 7 + k) % 5},{kind}" for k, (shop, kind) in enumerate(SHOPS) for i in range(40 + k)]
+    Path("shops.csv").write_text("\n".join(["shop,sales,kind", *rows]) + "\n")
+    told = ["--id", "shop", "--target", "sales", "--static", "kind", "--likelihood", "negative-binomial"]
+    code, out, err = elman("train", "forecast", "shops.csv", *told, *QUICK, "--horizon", 2, "-o", "r")
+    assert code == 0, err
+    assert "static: kind" in out + err
+    assert "the spread (negative-binomial)" in out + err
+    assert elman("forecast", "r", "--paths", 30, "-o", "paths.csv")[0] == 0
+    header, *lines = Path("paths.csv").read_text().splitlines()
+    assert header == "id,path,step,value"
+    assert len(lines) == 3 * 30 * 2
+    assert all(float(line.rpartition(",")[2]) >= 0 for line in lines)
+    code, _, err = elman("forecast", "r", "--paths", 3, "--levels", "80")
+    assert code == 2
+    assert "leave out --levels" in err
+    code, _, err = elman("forecast", "r", "--paths", -3)
+    assert code == 2
+    assert "--paths: got -3" in err
+
+
 @pytest.mark.full
 def test_train_test_plot_forecast(elman):
     code, out, err = elman("train", "forecast", "wave:sine", *QUICK, "-o", "r", "--json")

@@ -60,8 +60,9 @@ def test_no_value_after_an_origin_changes_its_forecast(refit, cut, seed):
     assert np.array_equal(one.prediction[before], two.prediction[before])
     for name in one.plain:
         assert np.array_equal(one.plain[name][before], two.plain[name][before])
-    for level in one.widths:
-        assert np.array_equal(one.widths[level][before], two.widths[level][before])
+    for level, bounds in one.intervals.items():
+        for mine, other in zip(bounds, two.intervals[level], strict=True):
+            assert np.array_equal(mine[before], other[before])
 
 
 def test_scores_are_those_of_the_forecasts():
@@ -84,7 +85,9 @@ def test_scores_are_those_of_the_forecasts():
 
 def test_crps_of_a_forecast_without_doubt_is_its_mean_absolute_error():
     found = backtest(monthly(), 3, first=100, every=5, **QUICK)
-    sure = type(found)(**{**found.__dict__, "widths": {level: 0 * width for level, width in found.widths.items()}})
+    sure = type(found)(
+        **{**found.__dict__, "intervals": dict.fromkeys(found.intervals, (found.prediction, found.prediction))}
+    )
     assert sure.scores()["crps"] == pytest.approx(sure.scores()["test"]["mae"])
 
 

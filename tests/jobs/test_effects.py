@@ -64,7 +64,8 @@ def test_forecasts_and_intervals_follow_what_is_to_come():
     promotion = series.known.values[len(series) :, 0].astype(bool)
     assert 0 < promotion.sum() < AHEAD
     assert ahead.values[promotion].min() > 1.3 * ahead.values[~promotion].max()
-    assert ahead.widths[80.0][promotion].min() > 1.2 * ahead.widths[80.0][~promotion].min()
+    width = np.subtract(*ahead.intervals[80.0][::-1])
+    assert width[promotion].min() > 1.2 * width[~promotion].min()
 
 
 def test_a_run_keeps_them(tmp_path):
@@ -168,7 +169,8 @@ def test_covariates_help_many_series(tmp_path):
     ahead = with_them.predict(AHEAD, levels=[80])
     promotion = panel.series[0].known.values[-AHEAD:, 0].astype(bool)
     assert (ahead.values[:, promotion].min(1) > 1.3 * ahead.values[:, ~promotion].max(1)).all()
-    assert (ahead.widths[80.0][:, promotion].min(1) > ahead.widths[80.0][:, [0]].min(1)).all()
+    width = np.subtract(*ahead.intervals[80.0][::-1])
+    assert (width[:, promotion].min(1) > width[:, [0]].min(1)).all()
     again = PanelForecaster.load(tmp_path / "run")
     assert again.effects == with_them.effects
     assert again.test() == better

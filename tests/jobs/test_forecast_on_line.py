@@ -21,7 +21,8 @@ from elman.jobs.forecaster import ForecastRun
 from elman.linear import Line
 from elman.metrics import drift, standard_error
 from elman.tasks import NetworkOnLine
-from elman.tasks.forecast_networks import Lines, best_shares, inputs_of
+from elman.tasks.forecast_networks import Lines, inputs_of
+from elman.tasks.shares import best_shares
 
 STEPS = np.arange(240.0)
 QUICK = {"hidden": 4, "epochs": 2}
@@ -311,7 +312,7 @@ def test_an_ensemble_forecasts_the_mean_of_networks_that_learn_by_themselves():
     forecaster.fit(series)
     task, model = forecaster.task, forecaster.model
     batch = next(task.batches(torch.Generator()))
-    each = model.parts_of_each(batch.inputs)
+    each = model.said(batch.inputs).parts
     assert each.shape[0] == 3
     assert torch.allclose(model.parts(batch.inputs), each.mean(0))
     assert not torch.allclose(each[0], each[1])

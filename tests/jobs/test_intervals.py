@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from elman.data import Series
 from elman.errors import DataError, ShapeError
 from elman.jobs import Forecaster
-from elman.metrics import coverage, half_widths, interval_score, liveliness
+from elman.metrics import Calibration, coverage, interval_score, liveliness
+
+
+def half_widths(errors, levels):
+    """Half the widths (levels, K, C) of intervals around forecasts of unit spread."""
+    found = Calibration.of(errors, levels).bounds(np.zeros((1, *errors.shape[1:])))
+    assert all(np.array_equal(-lower, upper) for lower, upper in found.values())
+    return np.concatenate([upper for _, upper in found.values()])
+
 
 QUICK = {"hidden": 3, "epochs": 1}
 
@@ -54,8 +62,8 @@ def test_liveliness_reads_nothing_behind_the_origin():
 
 def test_scores_of_intervals():
     truth, prediction = np.array([0.0, 1.0, 5.0]).reshape(3, 1, 1), np.zeros((3, 1, 1))
-    assert coverage(prediction, truth, np.array([[1.0]])) == pytest.approx(200 / 3)
-    assert interval_score(prediction, truth, np.array([[1.0]]), 80) == pytest.approx(2 + 10 * 4 / 3)
+    assert coverage(truth, (prediction - 1, prediction + 1)) == pytest.approx(200 / 3)
+    assert interval_score(truth, (prediction - 1, prediction + 1), 80) == pytest.approx(2 + 10 * 4 / 3)
     with pytest.raises(ShapeError, match="errors"):
         half_widths(np.zeros((0, 1, 1)), [80])
 
@@ -72,13 +80,14 @@ def test_a_forecast_has_intervals_at_every_step_of_any_length(choices):
     forecaster.fit(Series(walk(), ("walk",)))
     plain, found = forecaster.predict(20), forecaster.predict(20, levels=[80, 95])
     assert np.array_equal(plain.values, found.values)
-    assert plain.widths == {}
-    assert list(found.widths) == [80.0, 95.0]
-    for width in found.widths.values():
+    assert plain.intervals == {}
+    assert list(found.intervals) == [80.0, 95.0]
+    widths = {level: upper - lower for level, (lower, upper) in found.intervals.items()}
+    for width in widths.values():
         assert width.shape == (20, 1)
         assert (width > 0).all()
-        assert (np.diff(width[:, 0]) >= 0).all()
-    assert (found.widths[95.0] >= found.widths[80.0]).all()
+        assert (np.diff(width[:, 0]) >= -1e-9).all()
+    assert (widths[95.0] >= widths[80.0]).all()
     held = forecaster.test()["intervals"]
     assert held["80"]["coverage"] <= held["95"]["coverage"]
 
@@ -102,8 +111,9 @@ def test_intervals_of_the_test_part_know_nothing_of_it():
         forecaster.fit(Series(series, ("walk",)))
         part = forecaster.test_part()
         known = int(part.first[0])
-        widths.append(forecaster.widths(forecaster.series, part.first[:1], 4, [80], known)[80.0])
-    assert np.array_equal(*widths)
+        widths.append(forecaster.intervals(forecaster.series, part.first[:1], part.prediction[:1], [80], known)[80.0])
+    for one, other in zip(*widths, strict=True):
+        assert np.array_equal(one, other)
 
 
 @pytest.mark.parametrize("level", [0, 100, -5, 120])
@@ -117,4 +127,4 @@ def test_levels_are_per_cent(level):
 def test_a_short_series_has_intervals_too():
     forecaster = Forecaster("rnn", **QUICK, horizon=12)
     forecaster.fit(Series(walk(60), ("walk",)))
-    assert np.isfinite(forecaster.predict(24, levels=[95]).widths[95.0]).all()
+    assert np.isfinite(forecaster.predict(24, levels=[95]).intervals[95.0]).all()

@@ -19,7 +19,8 @@ from elman.jobs import Forecaster, PanelForecaster, load
 from elman.linear import Blend, choose_many
 from elman.linear import many as many_lines
 from elman.linear.many import together
-from elman.tasks.panel import Part, ends
+from elman.tasks.panel import ends
+from elman.tasks.panel_windows import Part
 
 QUICK = {"cell": "rnn", "hidden": 4, "epochs": 2, "batch": 16}
 LENGTHS = {"a": 60, "b": 95, "c": 44}

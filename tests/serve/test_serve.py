@@ -61,7 +61,7 @@ def test_a_forecast_is_the_job_s(served, runs):
     answer = client.post("/runs/line/forecast", json={"steps": 4, "levels": [80]}).json()
     want = job.predict(4, levels=[80])
     np.testing.assert_allclose(answer["forecast"], want.values)
-    np.testing.assert_allclose(answer["intervals"]["80"]["low"], want.values - want.widths[80])
+    np.testing.assert_allclose(answer["intervals"]["80"]["low"], want.intervals[80][0])
     answer = client.post("/runs/line/forecast", json={"values": VALUES[:50]}).json()
     np.testing.assert_allclose(answer["forecast"], job.predict(2, np.array(VALUES[:50])).values)
 

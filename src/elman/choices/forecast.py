@@ -40,6 +40,11 @@ class ForecastConfig(BaseModel):
         "last", description="last: forecast after the context; every: after each step"
     )
     stateful: bool = Field(False, description="carry the state from window to window")
+    likelihood: Literal["none", "gaussian", "student-t", "negative-binomial", "quantiles"] = Field(
+        "none",
+        description="what the network learns of the spread of what is to come: none (intervals are as past errors), "
+        "gaussian, student-t, negative-binomial (of counts) or quantiles",
+    )
     ensemble: int = Field(1, ge=1, description="networks trained separately; the forecast is their mean")
     short: Literal["refuse", "skip"] = Field("refuse", description="series that are too short: refuse or skip")
 
@@ -49,6 +54,8 @@ class ForecastConfig(BaseModel):
             raise ValueError("strategy recursive: is of networks with `targets` last that carry no state; want direct")
         if self.ensemble > 1 and not self.on_line:
             raise ValueError("ensemble: is of networks on a line; want 1")
+        if self.likelihood != "none" and not self.on_line:
+            raise ValueError("likelihood: is of networks on a line; want none")
         if self.segment not in (None, 1) and not self.on_line:
             raise ValueError("segment: a network alone reads value by value; want 1")
         return self

@@ -31,6 +31,9 @@ class ReadConfig(BaseModel):
         None, description="column known ahead of time, such as a price or a holiday; repeat for several"
     )
     past: tuple[str, ...] | None = Field(None, description="column known up to now, such as the weather; repeat")
+    static: tuple[str, ...] | None = Field(
+        None, description="column that is the same in all rows of a series, such as a kind or a size; repeat"
+    )
     id: str | None = Field(None, description="column that tells several series apart, or COLUMN=NAME for one of them")
     date_format: str | None = Field(
         None, description="format of the dates: %d/%m/%Y, unix, unix_ms, excel, year, index, ..."
@@ -47,10 +50,15 @@ class ReadConfig(BaseModel):
 
     @property
     def beside(self) -> tuple[str, ...]:
-        """The columns of covariates."""
+        """The columns of covariates that change with time."""
         return (*(self.known or ()), *(self.past or ()))
 
-    @field_validator("target", "known", "past", mode="before")
+    @property
+    def aside(self) -> tuple[str, ...]:
+        """The columns of all covariates, none of which is a target."""
+        return (*self.beside, *(self.static or ()))
+
+    @field_validator("target", "known", "past", "static", mode="before")
     @classmethod
     def _one_or_several(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value or None

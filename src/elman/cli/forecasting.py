@@ -101,6 +101,7 @@ def forecast(
     out: Annotated[Path | None, options.out("A .csv or .parquet file. [the terminal]")] = None,
     data: Annotated[Text, option("Go on after this series and not the one trained on.")] = None,
     levels: Annotated[Text, option("Intervals that so many per cent fall into, such as 80,95.")] = None,
+    paths: Annotated[int, option("So many ways it may go, drawn at random, instead of one forecast. [none]")] = 0,
     json: Json = False,
 ) -> int:
     """Forecast the next values of a series, each prediction fed back as the next input.
@@ -108,12 +109,15 @@ def forecast(
     Examples:
         elman forecast runs/sales-gru --steps 12 --levels 80,95
         elman forecast runs/sales-gru --data newer.csv -o forecast.csv
+        elman forecast runs/sales-gru --steps 12 --paths 1000 -o paths.parquet
     """
     if data is None and choices:
         raise ElmanError(f"`{next(iter(choices))}` says how to read --data, which is not given")
+    if paths and levels is not None:
+        raise ElmanError("`paths` are drawn from all intervals, and stand in a table of their own; leave out `levels`")
     asked = [] if levels is None else options.numbers("--levels", levels)
     job = _forecaster(run)
-    continuation = job.predict(steps, data, levels=asked, **choices)
+    continuation = job.predict(steps, data, levels=asked, paths=paths, **choices)
     table = continuation.table()
     rows = list(zip(*table.values(), strict=True))
     if out is not None:

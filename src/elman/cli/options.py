@@ -62,7 +62,7 @@ def reading() -> dict[str, inspect.Parameter]:
         words = _words(name, ReadConfig.model_fields[name])
         return _keyword(name, Annotated[list[str] | None, option(words, group=group_of(ReadConfig))])
 
-    return {**fields(ReadConfig), **{name: several(name) for name in ("target", "known", "past")}}
+    return {**fields(ReadConfig), **{name: several(name) for name in ("target", "known", "past", "static")}}
 
 
 def parted(choices: Mapping[str, Any], config: type[BaseModel]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -16,7 +16,7 @@ from elman.errors import DataError, ElmanError
 from elman.jobs.baselines import baselines, verdict
 from elman.jobs.forecaster import Forecaster
 from elman.jobs.shown import forecast as shown
-from elman.metrics import interval_scores, mase, pinball, scores
+from elman.metrics import Bounds, interval_scores, mase, pinball, scores
 
 Array = NDArray[np.float64]
 
@@ -31,8 +31,8 @@ class Backtest:
 
     Forecasts and truth are (n, K, C), in the units of the series.
 
-    ``origins`` (n,) are the indices of the first value that each forecasts; ``widths`` hold half the width (n, K, C)
-    of each level's interval; ``season`` is that of the series, 0 where it has none; ``every`` counts the
+    ``origins`` (n,) are the indices of the first value that each forecasts; ``intervals`` hold the bounds
+    (n, K, C) of each level; ``season`` is that of the series, 0 where it has none; ``every`` counts the
     steps from one origin to the next.
     """
 
@@ -40,7 +40,7 @@ class Backtest:
     origins: NDArray[np.int64]
     prediction: Array
     truth: Array
-    widths: Mapping[float, Array]
+    intervals: Mapping[float, Bounds]
     plain: Mapping[str, Array]
     season: int
     every: int
@@ -54,8 +54,8 @@ class Backtest:
         """
         of_plain = {name: self._scores(other) for name, other in self.plain.items()}
         quantiles = [q for level in DECILES for q in (0.5 - level / 200, 0.5 + level / 200)]
-        bounds = [sign * self.widths[level] for level in DECILES for sign in (-1, 1)]
-        losses = [pinball(self.prediction + b, self.truth, q) for b, q in zip(bounds, quantiles, strict=True)]
+        bounds = [bound for level in DECILES for bound in self.intervals[level]]
+        losses = [pinball(bound, self.truth, q) for bound, q in zip(bounds, quantiles, strict=True)]
         return {
             "task": "backtest",
             "origins": len(self.origins),
@@ -67,7 +67,7 @@ class Backtest:
             "verdict": verdict(self.prediction, self.truth, self.plain, self.every),
             "pinball": float(np.mean(losses)),
             "crps": 2 * float(np.mean([*losses, pinball(self.prediction, self.truth, 0.5)])),
-            "intervals": interval_scores(self.prediction, self.truth, {level: self.widths[level] for level in LEVELS}),
+            "intervals": interval_scores(self.truth, {level: self.intervals[level] for level in LEVELS}),
             "by_origin": self._by_origin(),
         }
 
@@ -119,8 +119,8 @@ class Backtest:
 
         columns_of |= {"truth": flat(self.truth), "mean": flat(self.prediction)}
         for level in levels:
-            columns_of[f"lower_{level:g}"] = flat(self.prediction - self.widths[level])
-            columns_of[f"upper_{level:g}"] = flat(self.prediction + self.widths[level])
+            for end, bound in zip(("lower", "upper"), self.intervals[level], strict=True):
+                columns_of[f"{end}_{level:g}"] = flat(bound)
         return columns_of
 
 
@@ -156,7 +156,7 @@ def backtest(
     origins = _origins(len(series), horizon, first, every)
     groups = np.split(origins, len(origins)) if refit else [origins]  # each forecast by a network of its own
     predictions: list[Array] = []
-    around: list[dict[float, Array]] = []
+    around: list[dict[float, Bounds]] = []
     plain: list[dict[str, Array]] = []
     season = 0
     for group in groups:
@@ -168,19 +168,26 @@ def backtest(
             predictions.append(forecaster.predict(horizon, series.before(int(origin))).values)
             if report is not None:
                 report(len(predictions), len(origins))
-        around.append(forecaster.widths(series, group, horizon, [*DECILES, *LEVELS]))
+        made = np.stack(predictions[-len(group) :])
+        around.append(forecaster.intervals(series, group, made, [*DECILES, *LEVELS]))
         plain.append(baselines(series.values, group, horizon, season, more))
     return Backtest(
         series,
         origins,
         np.stack(predictions),
         series.values[origins[:, None] + np.arange(horizon)],
-        _joined(around),
+        {level: _ends(around, level) for level in around[0]},
         _joined(plain),
         season,
         every,
         refit,
     )
+
+
+def _ends(groups: Sequence[Mapping[float, Bounds]], level: float) -> Bounds:
+    """The bounds of a level, one group after the other."""
+    lower, upper = (np.concatenate([group[level][end] for group in groups]) for end in (0, 1))
+    return lower, upper
 
 
 def _joined(batches: Sequence[Mapping[Any, Array]]) -> dict[Any, Array]:

@@ -27,13 +27,17 @@ from elman.jobs.config import NetworkConfig, picked
 from elman.jobs.continuations import Continuation
 from elman.jobs.effects import Effects, as_trained
 from elman.jobs.job import Job, JobRun, begin_at, begun_at
+from elman.jobs.paths import LEVELS as LEVELS_OF_PATHS
+from elman.jobs.paths import check_paths, drawn
 from elman.jobs.settling import percents, settled, warnings_of, whole_steps
 from elman.jobs.shown import forecast as shown
+from elman.jobs.spreads import bounded, past_errors, spread_of
 from elman.linear import Adjustment, Blend
-from elman.metrics import check_levels, half_widths, interval_scores, liveliness, repeats_last_value, scores
+from elman.metrics import Bounds, Calibration, check_levels, interval_scores, repeats_last_value, scores
 from elman.stepping.model import Model
 from elman.tasks.forecast import ForecastTask
 from elman.tasks.forecast_networks import ForecastNetwork, NetworkOnLine, inputs_of
+from elman.tasks.likelihoods import LIKELIHOODS
 from elman.training import History, Progress, Recipe, Run, checked
 
 Array = NDArray[np.float64]
@@ -230,7 +234,7 @@ class Forecaster(Job[ForecastTask]):
                     )
                 segment = config.segment or 1
                 first, *others = (self.network.recurrent(inputs_of(segment)) for _ in range(config.ensemble))
-                model = NetworkOnLine(first, horizon, segment, others)
+                model = NetworkOnLine(first, horizon, segment, others, LIKELIHOODS.get(config.likelihood))
             else:
                 model = ForecastNetwork(self.network.recurrent(series.values.shape[1]), horizon)
         return ForecastTask(model, series, config, self.recipe.batch, scaler, blends)
@@ -296,9 +300,7 @@ class Forecaster(Job[ForecastTask]):
             "baselines": beside,
             "verdict": verdict(part.prediction, part.truth, plain),
             "intervals": interval_scores(
-                part.prediction,
-                part.truth,
-                self.widths(self.series, part.first, config.horizon, LEVELS, int(part.first[0])),
+                part.truth, self.intervals(self.series, part.first, part.prediction, LEVELS, int(part.first[0]))
             ),
             "warnings": warnings_of(
                 test_scores, beside, repeats_last_value(part.prediction, part.truth, part.last), rounding_of(part.truth)
@@ -317,14 +319,20 @@ class Forecaster(Job[ForecastTask]):
         return shown.sample(self, steps)
 
     def predict(
-        self, steps: int | None = None, data: Any = None, *, levels: Sequence[float] = (), **reading: Any
+        self,
+        steps: int | None = None,
+        data: Any = None,
+        *,
+        levels: Sequence[float] = (),
+        paths: int = 0,
+        **reading: Any,
     ) -> Continuation:
         """Forecast the next ``steps`` values, each prediction fed back.
 
         They follow ``data`` if given, else the series that the network was trained on; 10 steps unless told.
 
         With ``levels``, in per cent, intervals that so much of the truth should fall into, as wide as errors of
-        forecasts within the series say.
+        forecasts within the series say. With ``paths``, so many ways that the series may take, drawn from them.
         Raises :class:`DataError` where ``data`` has other columns, another step, or fewer values than the context.
         """
         task = self.task
@@ -335,40 +343,34 @@ class Forecaster(Job[ForecastTask]):
         values = self.effects.restored(task.scaler.invert(z, known.values[-1])[None], series, end)[0]
         times = series.later(steps)
         dates = None if times is None else series.written(times)
-        widths = {level: width[0] for level, width in self.widths(series, end, steps, levels).items()}
-        return Continuation(values, series.names, times, dates, widths)
+        around = self.intervals(series, end, values[None], [*levels, *(LEVELS_OF_PATHS if check_paths(paths) else ())])
+        bounds = {level: (lower[0], upper[0]) for level, (lower, upper) in around.items()}
+        ways = None
+        if paths:
+            errors, _ = past_errors(self.task, steps)
+            ways = drawn(errors, bounds, paths, np.random.default_rng(self.recipe.seed))
+        return Continuation(values, series.names, times, dates, {float(k): bounds[float(k)] for k in levels}, ways)
 
-    def widths(
+    def intervals(
         self,
         series: Series,
         origins: NDArray[np.int64],
-        steps: int,
+        forecast: Array,
         levels: Sequence[float],
         before: int | None = None,
-    ) -> dict[float, Array]:
-        """Return half the width of intervals around forecasts, by level.
+    ) -> dict[float, Bounds]:
+        """Return the bounds of intervals around a forecast, by level.
 
-        The forecasts are of ``series``, from ``origins`` (n,).
-
-        (n, steps, C) each. The errors of forecasts made within the series, before its value ``before`` where that is
-        given, say how wide; each counts in units of how lively the values before it were.
+        The ``forecast`` (n, steps, C) of ``series`` is from ``origins`` (n,). The errors of forecasts made within the
+        series, before its value ``before`` where that is given, say how wide: each in units of how lively the values
+        before it were or, with a likelihood, of the spread that the network forecast.
         """
         if not check_levels(levels):
             return {}
-        task, season = self.task, self.config.season or 0
-        own = task.series.values
-        scaled, made = task.errors_before(len(own) if before is None else before, steps)
-        errors = scaled.cpu().double().numpy()
-        if task.scaler.kind == "differences":
-            errors = np.cumsum(errors, axis=1)
-        errors = errors * task.scaler.scale / liveliness(own, np.array(made), season)[:, None]
-        half = half_widths(errors, levels)
-        # Steps further ahead than any error was seen at: as of a random walk.
-        further = np.sqrt(np.maximum(np.arange(1, steps + 1) / half.shape[1], 1.0))
-        widths = half[:, np.minimum(np.arange(steps), half.shape[1] - 1)] * further[:, None]
-        lively = liveliness(self.effects.without(series).values, origins, season)[:, None]
-        lively = lively * self.effects.factors(series, origins, steps)
-        return {level: width * lively for level, width in zip(check_levels(levels), widths, strict=True)}
+        errors, offsets = past_errors(self.task, forecast.shape[1], levels, before)
+        spread, own = spread_of(self.task, self.effects.without(series), origins, forecast, levels)
+        factors = self.effects.factors(series, origins, forecast.shape[1])
+        return bounded(self.config, Calibration.of(errors, levels, offsets).bounds(forecast, spread * factors, own))
 
     def _continued(self, data: Any, reading: dict[str, Any]) -> Series:
         """``data`` read as the series trained on was, and like it."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,9 @@ from elman.jobs.backtest import VALIDATED, check_steps, first_origin
 from elman.jobs.panel_forecaster import PanelForecaster
 from elman.jobs.panel_scores import plain_forecasts, score_of_panel
 from elman.jobs.shown import panel as shown
-from elman.tasks.panel import PanelTask, Part
+from elman.metrics import Bounds
+from elman.tasks.panel import PanelTask
+from elman.tasks.panel_windows import Part
 
 Array = NDArray[np.float64]
 
@@ -26,7 +28,7 @@ Array = NDArray[np.float64]
 class PanelBacktest:
     """Forecasts of many series from their origins, beside the truth, (n, K).
 
-    They are of the windows ``part`` of ``panel``. ``widths`` hold half the width (n, K) of each level's interval,
+    They are of the windows ``part`` of ``panel``. ``intervals`` hold the bounds (n, K) of each level,
     ``plain`` the plain forecasts (n, K); ``task`` is what knew the values before the first origins alone.
     """
 
@@ -34,7 +36,7 @@ class PanelBacktest:
     part: Part
     prediction: Array
     truth: Array
-    widths: Mapping[float, Array]
+    intervals: Mapping[float, Bounds]
     plain: Mapping[str, Array]
     task: PanelTask
     refitted: bool
@@ -45,7 +47,7 @@ class PanelBacktest:
         The scores are of each series, and their means. Errors are scaled, for MASE, by what stands before the first
         origin of each series.
         """
-        scored = score_of_panel(self.task, self.part, self.prediction, self.truth, self.widths, self.plain)
+        scored = score_of_panel(self.task, self.part, self.prediction, self.truth, self.intervals, self.plain)
         own = {"task": "backtests", "horizon": self.truth.shape[1], "refitted": self.refitted}
         return scored | own
 
@@ -58,7 +60,7 @@ class PanelBacktest:
         """Draw the last forecast of some series, best to worst; return the .png or .svg file."""
         title = f"{Path(self.panel.source).name}: the last origin, from the best series to the worst"
         errors = np.abs(self.prediction - self.truth).mean(1) / self.task.scale[self.part.series]
-        return shown.draw(Path(path), self.panel, self.part, self.prediction, self.widths, errors, title)
+        return shown.draw(Path(path), self.panel, self.part, self.prediction, self.intervals, errors, title)
 
     def table(self, levels: tuple[float, ...] = LEVELS) -> dict[str, list[Any]]:
         """Return every forecast as columns of a table.
@@ -80,8 +82,8 @@ class PanelBacktest:
             ]
         columns |= {"truth": self.truth.ravel().tolist(), "mean": self.prediction.ravel().tolist()}
         for level in levels:
-            columns[f"lower_{level:g}"] = (self.prediction - self.widths[level]).ravel().tolist()
-            columns[f"upper_{level:g}"] = (self.prediction + self.widths[level]).ravel().tolist()
+            for end, bound in zip(("lower", "upper"), self.intervals[level], strict=True):
+                columns[f"{end}_{level:g}"] = bound.ravel().tolist()
         return columns
 
 
@@ -122,7 +124,7 @@ def backtest_panel(
     begin = np.array([first_origin(int(n), first) for n in panel.lengths])
     rounds = int(((panel.lengths - horizon - begin) // every).max()) + 1
     origins = [begin + every * k for k in range(rounds)]
-    found: list[tuple[Part, Array, dict[float, Array], dict[str, Array]]] = []
+    found: list[tuple[Part, Array, dict[float, Bounds], dict[str, Array]]] = []
     known: PanelTask | None = None
     last = panel.lengths - horizon
     total = len(_windows(origins, last))
@@ -133,7 +135,8 @@ def backtest_panel(
         task = forecaster.task.going_on(panel.columns())
         known = known or task
         plain = plain_forecasts(task, part, more, known.config.season or 0)
-        found.append((part, forecaster.forecast(panel, part), forecaster.intervals(panel, part, LEVELS), plain))
+        made = forecaster.forecast(panel, part)
+        found.append((part, made, forecaster.intervals(panel, part, made, LEVELS), plain))
         if report is not None:
             report(sum(len(one) for one, *_ in found), total)
     assert known is not None
@@ -146,11 +149,17 @@ def backtest_panel(
         Part(series[order], at[order]),
         np.concatenate(predictions)[order],
         known.truth(Part(series[order], at[order])),
-        {level: np.concatenate([one[level] for one in around])[order] for level in LEVELS},
+        {level: _ends(around, level, order) for level in LEVELS},
         {name: np.concatenate([one[name] for one in others])[order] for name in names},
         known,
         refit,
     )
+
+
+def _ends(groups: Sequence[Mapping[float, Bounds]], level: float, order: NDArray[np.int64]) -> Bounds:
+    """The bounds of a level, in this order."""
+    lower, upper = (np.concatenate([group[level][end] for group in groups])[order] for end in (0, 1))
+    return lower, upper
 
 
 def _windows(origins: list[NDArray[np.int64]], last: NDArray[np.int64]) -> Part:
@@ -162,7 +171,8 @@ def _windows(origins: list[NDArray[np.int64]], last: NDArray[np.int64]) -> Part:
 
 def _before(panel: Panel, ends: NDArray[np.int64]) -> Panel:
     """Each series up to its end in ``ends`` (S,)."""
-    return Panel(tuple(one.before(int(end)) for one, end in zip(panel.series, ends, strict=True)), panel.source)
+    series = (one.before(int(end)) for one, end in zip(panel.series, ends, strict=True))
+    return replace(panel, series=tuple(series), notes=())
 
 
 def _with_origins(panel: Panel, horizon: int, first: int | None, short: str) -> Panel:

@@ -16,7 +16,6 @@ from torch import Tensor
 from elman.choices.forecast import LEVELS, USUAL_OF_MANY, ForecastConfig
 from elman.choices.reading import ReadConfig, read_choices
 from elman.data import Panel, read_panel
-from elman.data.mapped import Columns
 from elman.data.series.stored import StoredPanel
 from elman.equations import Cell
 from elman.errors import DataError, ElmanError
@@ -26,13 +25,19 @@ from elman.jobs.continuations import Continuations
 from elman.jobs.effects import PanelEffects, as_trained
 from elman.jobs.job import Job, JobRun, begin_at, begun_at
 from elman.jobs.panel_scores import plain_forecasts, score_of_panel
-from elman.jobs.panel_settling import long_enough, said, saying, season_in
+from elman.jobs.panel_settling import as_told, columns_of, long_enough, said, saying, season_in
+from elman.jobs.panel_spreads import calibrated, in_order, paths_of
+from elman.jobs.paths import LEVELS as LEVELS_OF_PATHS
+from elman.jobs.paths import check_paths
 from elman.jobs.settling import MOST_STEPS, percents, whole_steps
 from elman.jobs.shown import panel as shown
+from elman.jobs.spreads import COUNTS, bounded, check_counts
 from elman.linear import Adjustment, Blend, choose_many
-from elman.metrics import check_levels, half_widths
+from elman.metrics import Bounds, check_levels
 from elman.tasks.forecast_networks import NetworkOnLine, inputs_of
-from elman.tasks.panel import PanelTask, Part, ends
+from elman.tasks.likelihoods import LIKELIHOODS
+from elman.tasks.panel import PanelTask, ends
+from elman.tasks.panel_windows import Part
 from elman.training import History, Progress, Recipe, Run, checked
 from elman.training.run import DATA, LARGE
 
@@ -122,6 +127,7 @@ class PanelForecaster(Job[PanelTask]):
             self._panel, self._skipped = long_enough(panel, self._asked)
             # How much is read at once is of this call; newer data may be of another kind.
             self.reading = read_choices({name: value for name, value in reading.items() if name != "memory"})
+            check_counts(self._asked, self._panel.source, *columns_of(self._panel))
             training, known = ends(self._panel.lengths, self._asked)
             season = season_in(self._panel, self._panel.columns().until(known), self._asked)
             self.effects = self._effects(known, season)
@@ -138,7 +144,7 @@ class PanelForecaster(Job[PanelTask]):
 
     def _effects(self, known: NDArray[np.int64], season: int) -> PanelEffects:
         """What covariates and the calendar explain of the values before ``known`` (S,); of a large panel nothing."""
-        if isinstance(self._panel, StoredPanel):
+        if isinstance(self._panel, StoredPanel) or self._asked.likelihood == COUNTS:
             return PanelEffects()
         return PanelEffects.choose(self._panel, known, season, self._asked.horizon, self._asked.calendar == "auto")
 
@@ -168,7 +174,8 @@ class PanelForecaster(Job[PanelTask]):
         changed.torch_device()
         weights, old = self.task.model.state_dict(), self.task
         with self._undone_on_failure():
-            self._panel, self._skipped = long_enough(self._newer(data, reading, run, report), self.config)
+            newer = as_told(self._newer(data, reading, run, report), old.panel)
+            self._panel, self._skipped = long_enough(newer, self.config)
             self.recipe = changed
             _, known = ends(self._panel.lengths, self.config)
             self.effects = self.effects.fitted(self._panel, known, self.config.season or 0)
@@ -238,10 +245,11 @@ class PanelForecaster(Job[PanelTask]):
         return task
 
     def _build(self, blends: Sequence[Blend]) -> PanelTask:
-        segment = self.config.segment or 1
+        segment, own = self.config.segment or 1, self._panel.static
+        static = 0 if own is None else own.values.shape[1]
         with self._seeded():
-            first, *others = (self.network.recurrent(inputs_of(segment)) for _ in range(self.config.ensemble))
-            model = NetworkOnLine(first, self.config.horizon, segment, others)
+            first, *others = (self.network.recurrent(inputs_of(segment, static)) for _ in range(self.config.ensemble))
+            model = NetworkOnLine(first, self.config.horizon, segment, others, LIKELIHOODS.get(self.config.likelihood))
         return PanelTask(model, self.effects.without(self._panel), self.config, self.recipe.batch, blends)
 
     def _conclude(self) -> bool:
@@ -300,9 +308,9 @@ class PanelForecaster(Job[PanelTask]):
         ['mase', 'smape']
         """
         part, prediction, truth = self.test_part()
-        widths = self.intervals(self.panel, part, LEVELS)
+        around = self.intervals(self.panel, part, prediction, LEVELS)
         task = self.task.going_on(self.panel.columns())
-        return score_of_panel(task, part, prediction, truth, widths, plain_forecasts(task, part, more))
+        return score_of_panel(task, part, prediction, truth, around, plain_forecasts(task, part, more))
 
     @staticmethod
     def words(result: Mapping[str, Any]) -> list[str]:
@@ -318,26 +326,32 @@ class PanelForecaster(Job[PanelTask]):
         return shown.sample(self, steps)
 
     def predict(
-        self, steps: int | None = None, data: Any = None, *, levels: Sequence[float] = (), **reading: Any
+        self,
+        steps: int | None = None,
+        data: Any = None,
+        *,
+        levels: Sequence[float] = (),
+        paths: int = 0,
+        **reading: Any,
     ) -> Continuations:
         """Forecast the next ``steps`` values of every series.
 
         Of those in ``data``, if given: newer ones of the same names.
 
         As many as the horizon unless told; more are made by feeding forecasts back. With ``levels``, in per cent,
-        intervals. Raises :class:`DataError` for a series that was not trained on, and one shorter than its line reads.
+        intervals; with ``paths``, so many ways that each may take, drawn from them. Raises :class:`DataError` for a
+        series that was not trained on, and one shorter than its line reads.
         """
         steps = self.config.horizon if steps is None else whole_steps(steps)
         task, panel = self.task, self.panel
         if data is not None:
-            panel = self._newer(data, reading)
+            panel = self._newer(data, {"static": None} | reading)  # what is static of them is known
         chosen = self._numbers(panel)
         effects = self.effects.of_series(chosen)
         if effects:
             pairs = zip(chosen.tolist(), panel.series, strict=True)
             panel = replace(panel, series=tuple(as_trained(one, self.panel.series[i]) for i, one in pairs))
         rest = effects.without(panel)
-        order = np.argsort(chosen, kind="stable")
         read = np.maximum(task.reach, task.context)
         ends: dict[int, Array] = {}  # of each series as much as is read
         for k, i in enumerate(chosen.tolist()):
@@ -347,25 +361,17 @@ class PanelForecaster(Job[PanelTask]):
                     f"{task.reach[i]} that its linear forecast reads; give more"
                 )
             ends[i] = rest.columns().last(k, read[i])
-        forecasts: list[Array] = []
-        nothing = np.empty(0)
-        while sum(made.shape[1] for made in forecasts) < steps:
-            rows = [ends.get(i, nothing) for i in range(len(task.panel))]
-            lengths = np.array([len(row) for row in rows])
-            going_on = task.going_on(Columns(np.concatenate(rows), lengths))
-            made = going_on.predict(Part(chosen[order], lengths[chosen[order]]), "all")
-            for i, row in zip(chosen[order].tolist(), made, strict=True):
-                ends[i] = np.concatenate([ends[i], row])
-            forecasts.append(made)
-        made, after = np.concatenate(forecasts, axis=1)[np.argsort(order), :steps], np.arange(len(panel))
+        followed, after = task.fed_back(ends, steps), np.arange(len(panel))
+        made = np.stack([followed[i] for i in chosen.tolist()])
         values = effects.restored(made, panel, after, panel.lengths)
-        factors = effects.factors(panel, after, panel.lengths, steps)
-        widths = {level: factors * width for level, width in self.widths(chosen, steps, levels).items()}
+        wanted = [*levels, *(LEVELS_OF_PATHS if check_paths(paths) else ())]
+        around = self.intervals(panel, Part(after, panel.lengths), values, wanted)
+        ways = paths_of(task, around, paths, self.recipe.seed) if paths else None
         later = [one.later(steps) for one in panel.series]
         dates = None
         if all(times is not None for times in later):
             dates = [one.written(times) for one, times in zip(panel.series, later, strict=True) if times is not None]
-        return Continuations(panel.names, values, dates, widths)
+        return Continuations(panel.names, values, dates, {float(k): around[float(k)] for k in levels}, ways)
 
     def _numbers(self, panel: Panel) -> NDArray[np.int64]:
         """Which of the series trained on those of ``panel`` are, by name."""
@@ -376,25 +382,17 @@ class PanelForecaster(Job[PanelTask]):
                 raise DataError(f"{panel.source}: series {name!r} was not trained on; trained were {listed}")
         return np.array([number[name] for name in panel.names])
 
-    def intervals(self, panel: Panel, part: Part, levels: Sequence[float]) -> dict[float, Array]:
-        """Return half the width (n, K) of each level's interval, around forecasts of ``part``."""
-        factors = self.effects.factors(panel, part.series, part.origin, self.config.horizon)
-        around = self.widths(part.series, self.config.horizon, levels)
-        return {level: factors * width for level, width in around.items()}
+    def intervals(self, panel: Panel, part: Part, forecast: Array, levels: Sequence[float]) -> dict[float, Bounds]:
+        """Return the bounds of intervals around a forecast, by level.
 
-    def widths(self, series: NDArray[np.int64], steps: int, levels: Sequence[float]) -> dict[float, Array]:
-        """Return half the width (n, steps) of each level's interval.
-
-        Around forecasts of these ``series`` (n,), without effects.
+        The ``forecast`` (n, steps) is of the windows ``part``; the ``panel`` is of series trained on. The errors of
+        forecasts of the validation part say how wide.
         """
         if not check_levels(levels):
             return {}
-        task = self.task
-        part = task.validation if len(task.validation) else task.train
-        unit = task.units[0] * task.scale
-        errors = (task.truth(part) - task.predict(part, "training")) / unit[part.series, None]
-        half = half_widths(errors[..., None], levels)[..., 0]  # (levels, K)
-        horizon = half.shape[1]
-        further = np.sqrt(np.maximum(np.arange(1, steps + 1) / horizon, 1.0))  # beyond the horizon as of a random walk
-        widths = half[:, np.minimum(np.arange(steps), horizon - 1)] * further
-        return {level: width * unit[series, None] for level, width in zip(check_levels(levels), widths, strict=True)}
+        chosen = self._numbers(panel)
+        effects = self.effects.of_series(chosen)
+        columns = in_order(effects.without(panel).columns(), chosen, len(self.panel))
+        factors = effects.factors(panel, part.series, part.origin, forecast.shape[1])
+        windows = Part(chosen[part.series], part.origin)
+        return bounded(self.config, calibrated(self.task.going_on(columns), windows, forecast, levels, factors))

@@ -13,8 +13,9 @@ from elman.errors import DataError
 from elman.jobs.baselines import beside_chance
 from elman.jobs.statistical import statistical
 from elman.linear import choose_many
-from elman.metrics import drift, interval_scores, mase, persistence, seasonal_naive, smape
-from elman.tasks.panel import PanelTask, Part
+from elman.metrics import Bounds, drift, interval_scores, mase, persistence, seasonal_naive, smape
+from elman.tasks.panel import PanelTask
+from elman.tasks.panel_windows import Part
 
 Array = NDArray[np.float64]
 WORST = 5  # series named
@@ -27,7 +28,7 @@ def score_of_panel(
     part: Part,
     prediction: Array,
     truth: Array,
-    widths: Mapping[float, Array],
+    intervals: Mapping[float, Bounds],
     plain: Mapping[str, Array],
 ) -> dict[str, Any]:
     """The scores of ``prediction`` (n, K) of the windows of ``part``, and of ``plain`` forecasts of the same."""
@@ -48,7 +49,7 @@ def score_of_panel(
         "baselines": means,
         "verdict": verdict,
         "intervals": interval_scores(
-            prediction[..., None], truth[..., None], {level: width[..., None] for level, width in widths.items()}
+            truth[..., None], {level: (low[..., None], high[..., None]) for level, (low, high) in intervals.items()}
         ),
         "worst": [
             {"series": names[i], "mase": float(own["mase"][i]), best: float(others[best]["mase"][i])}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from elman.choices.forecast import ForecastConfig
 from elman.data import Panel, season_of_many
 from elman.data.mapped import Columns
+from elman.data.series.stored import StoredPanel
 from elman.errors import DataError
 from elman.jobs.settling import percents
 from elman.linear.many import MOST_LOOKED_AT
@@ -46,6 +49,27 @@ def season_in(panel: Panel, columns: Columns, asked: ForecastConfig) -> int:
         return asked.season
     looked = np.linspace(0, len(panel) - 1, min(len(panel), LOOKED_AT)).round().astype(int)
     return season_of_many([columns[i][-MOST_LOOKED_AT:] for i in looked.tolist()], panel.step)
+
+
+def columns_of(panel: Panel) -> tuple[Iterator[tuple[str, Any]], bool]:
+    """The values of each series with its name, one after the other; and whether the series have covariates."""
+    beside = not isinstance(panel, StoredPanel) and any(not one.known is one.past is None for one in panel.series)
+    return ((name, np.asarray(panel.columns()[i])) for i, name in enumerate(panel.names)), beside
+
+
+def as_told(panel: Panel, trained: Panel) -> Panel:
+    """``panel`` with what is static of its series in the columns of those of ``trained``.
+
+    Raises :class:`DataError` where it has not all of them.
+    """
+    if trained.static is None:
+        return replace(panel, static=None) if panel.static is not None else panel
+    if panel.static is None:
+        listed = ", ".join(trained.static.columns)
+        raise DataError(
+            f"{panel.source}: says nothing of {listed}; give a long table, and them with `static`, as before"
+        )
+    return replace(panel, static=panel.static.like(trained.static, panel.source))
 
 
 def said(report: Progress | None) -> Callable[[str], None]:

@@ -10,6 +10,7 @@ from elman.choices.forecast import ForecastConfig
 from elman.data import Series, find_season, part_ends, split_windows
 from elman.errors import DataError, ElmanError
 from elman.jobs.effects import Effects
+from elman.jobs.spreads import COUNTS, check_counts
 from elman.linear import Adjustment, Blend
 
 MOST_STEPS = 32  # of a network on a line; a longer context is read in segments
@@ -34,12 +35,15 @@ def settled(asked: ForecastConfig, series: Series) -> tuple[ForecastConfig, Effe
         )
     chosen: dict[str, Any] = {"season": season}
     blends: list[Blend] = []
-    if not asked.on_line and not series.known is series.past is None:
+    beside = not series.known is series.past is None
+    if not asked.on_line and beside:
         raise DataError(
             "`known` and `past` stand under a linear forecast, and a network alone has none; leave them out"
         )
+    check_counts(asked, series.source, zip(series.names, series.values.T, strict=True), beside)
     if asked.on_line:
-        effects = Effects.choose(series, known, season, asked.horizon, asked.calendar == "auto")
+        calendar = asked.calendar == "auto" and asked.likelihood != COUNTS
+        effects = Effects.choose(series, known, season, asked.horizon, calendar)
         columns = effects.without(series).values[:known].T
         longest = min(asked.context or known, training - asked.trained_horizon)
         if longest >= 1:
@@ -51,6 +55,12 @@ def settled(asked: ForecastConfig, series: Series) -> tuple[ForecastConfig, Effe
     config = asked.model_copy(update=chosen)
     # Said of the split before anything is built: too short, or no test part.
     split_windows(len(series), config.settled_context, config.horizon, config.split)
+    trained = split_windows(len(series), config.settled_context, config.trained_horizon, config.split)
+    if config.likelihood != "none" and config.split[1] and not trained.validation:
+        raise DataError(
+            f"`likelihood={config.likelihood}`: {len(series)} values leave no window for validation, and nothing would "
+            "tell when the spread has been learned; give more values, a shorter horizon, or leave it out"
+        )
     if config.segment and config.segment > config.settled_context:
         raise DataError(f"`segment`: got {config.segment}, more than the context of {config.context}; want fewer")
     return config, effects, blends

@@ -27,19 +27,23 @@ from elman.metrics.forecast import (
     standard_error,
 )
 from elman.metrics.intervals import (
+    Bounds,
+    Calibration,
     check_levels,
     coverage,
-    half_widths,
     interval_score,
     interval_scores,
     liveliness,
     pinball,
+    sides,
 )
 from elman.metrics.naive_bayes import NaiveBayes
 from elman.metrics.text import NGrams, bits_per_char
 
 __all__ = [
     "SURE",
+    "Bounds",
+    "Calibration",
     "NGrams",
     "NaiveBayes",
     "best_mixture",
@@ -52,7 +56,6 @@ __all__ = [
     "confusion",
     "coverage",
     "drift",
-    "half_widths",
     "interval_score",
     "interval_scores",
     "liveliness",
@@ -66,6 +69,7 @@ __all__ = [
     "rmse",
     "scores",
     "seasonal_naive",
+    "sides",
     "smape",
     "softmax",
     "standard_error",

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from elman.metrics import Bounds
 from elman.pictures.figures import figure, save, short
 
 Array = NDArray[np.float64]
@@ -22,11 +23,11 @@ def draw_predictions(
     names: Sequence[str],
     where: NDArray[Any],
     title: str,
-    continuation: tuple[Array, NDArray[Any], Mapping[float, Array]] | None = None,
+    continuation: tuple[Array, NDArray[Any], Mapping[float, Bounds]] | None = None,
 ) -> Path:
     """Draw ``prediction`` (n, C) over ``truth`` (n, C) at ``where`` (n,), one panel a column.
 
-    ``continuation`` is a forecast beyond the end, (steps, C), where its steps lie, and half the width (steps, C) of the
+    ``continuation`` is a forecast beyond the end, (steps, C), where its steps lie, and the bounds (steps, C) of the
     interval of each level, in per cent.
     """
     drawn, axes = figure(len(names))
@@ -35,8 +36,8 @@ def draw_predictions(
         axis.plot(where, truth[:, column], marker, color=TRUTH, linewidth=1.6, label="truth")
         axis.plot(where, prediction[:, column], marker, color=PREDICTION, linewidth=1.2, label="prediction")
         if continuation is not None:
-            values, at, widths = continuation
-            draw_bands(axis, at, values[:, column], {level: width[:, column] for level, width in widths.items()})
+            values, at, around = continuation
+            draw_bands(axis, at, _of_column(around, column))
             axis.plot(
                 at, values[:, column], _marker(len(at)), color=CONTINUED, linewidth=1.4, label="forecast, fed back"
             )
@@ -49,19 +50,21 @@ def draw_predictions(
     return save(drawn, path)
 
 
-def draw_bands(axis: Any, where: NDArray[Any], values: Array, widths: Mapping[float, Array]) -> None:
-    """Shade the intervals around ``values`` (n,), the widest first and lightest."""
-    for level, width in sorted(widths.items(), reverse=True):
-        axis.fill_between(
-            where, values - width, values + width, color=CONTINUED, alpha=0.15, linewidth=0, label=f"{level:g} %"
-        )
+def draw_bands(axis: Any, where: NDArray[Any], around: Mapping[float, Bounds]) -> None:
+    """Shade the intervals of each level between their bounds (n,), the widest first and lightest."""
+    for level, (lower, upper) in sorted(around.items(), reverse=True):
+        axis.fill_between(where, lower, upper, color=CONTINUED, alpha=0.15, linewidth=0, label=f"{level:g} %")
+
+
+def _of_column(around: Mapping[float, Bounds], column: int) -> dict[float, Bounds]:
+    return {level: (lower[:, column], upper[:, column]) for level, (lower, upper) in around.items()}
 
 
 def draw_backtest(
     path: str | Path,
     values: Array,
     where: NDArray[Any],
-    forecasts: Sequence[tuple[slice, Array, Mapping[float, Array]]],
+    forecasts: Sequence[tuple[slice, Array, Mapping[float, Bounds]]],
     names: Sequence[str],
     title: str,
 ) -> Path:
@@ -72,10 +75,9 @@ def draw_backtest(
     drawn, axes = figure(len(names))
     for column, axis in enumerate(axes):
         axis.plot(where, values[:, column], color=TRUTH, linewidth=1.4, label="truth")
-        for i, (part, made, widths) in enumerate(forecasts):
+        for i, (part, made, around) in enumerate(forecasts):
             at = where[part]
-            bands = {level: width[:, column] for level, width in widths.items()}
-            draw_bands(axis, at, made[:, column], bands)
+            draw_bands(axis, at, _of_column(around, column))
             axis.plot(at, made[:, column], _marker(len(at)), color=PREDICTION, linewidth=1.2, label="forecast")
             if i == 0:
                 legend = axis.get_legend_handles_labels()
@@ -130,19 +132,19 @@ def _label_steps(axis: Any, dated: bool) -> None:
 
 def draw_panel(
     path: str | Path,
-    panels: Sequence[tuple[str, NDArray[Any], Array, Array, Mapping[float, Array]]],
+    panels: Sequence[tuple[str, NDArray[Any], Array, Array, Mapping[float, Bounds]]],
     title: str,
 ) -> Path:
     """Draw a forecast of each of several series, one panel a series.
 
-    Each has its name, where its values (n,) lie, these, the forecast (K,) of the last of them, and half the width (K,)
+    Each has its name, where its values (n,) lie, these, the forecast (K,) of the last of them, and the bounds (K,)
     of the interval of each level.
     """
     drawn, axes = figure(len(panels), height=1.8, sharex=False)
-    for axis, (name, where, values, forecast, widths) in zip(axes, panels, strict=True):
+    for axis, (name, where, values, forecast, around) in zip(axes, panels, strict=True):
         at = where[-len(forecast) :]
         axis.plot(where, values, _marker(len(where)), color=TRUTH, linewidth=1.0, label="truth")
-        draw_bands(axis, at, forecast, widths)
+        draw_bands(axis, at, around)
         axis.plot(at, forecast, _marker(len(at)), color=PREDICTION, linewidth=1.2, label="forecast")
         axis.set_ylabel(short(name, 24), parse_math=False)
         _few_dates(axis, where)

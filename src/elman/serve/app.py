@@ -313,8 +313,8 @@ def _forecast(job: Any, asked: ForecastAsked) -> Forecast:
     data = None if asked.values is None else _series(job.series, asked)
     continuation = job.predict(asked.steps or job.config.horizon, data, levels=asked.levels)
     around = {
-        f"{level:g}": {"low": (continuation.values - width).tolist(), "high": (continuation.values + width).tolist()}
-        for level, width in continuation.widths.items()
+        f"{level:g}": {"low": lower.tolist(), "high": upper.tolist()}
+        for level, (lower, upper) in continuation.intervals.items()
     }
     dates = None if continuation.dates is None else [str(date) for date in continuation.dates]
     return Forecast(

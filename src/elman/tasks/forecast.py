@@ -9,7 +9,7 @@ cut off from the gradient; one that is not begins every window at zero.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -27,19 +27,16 @@ from elman.metrics import SURE, standard_error
 from elman.ranks import ranks
 from elman.stepping.model import Model
 from elman.tasks.batches import InParts, Rows
-from elman.tasks.forecast_networks import LEAST_UNIT, ForecastNetwork, Lines, NetworkOnLine, best_shares
+from elman.tasks.forecast_networks import LEAST_UNIT, ForecastNetwork, Lines, NetworkOnLine
+from elman.tasks.shares import helpful_shares
+from elman.tasks.streams import Streams, detached, until
 
+Array = NDArray[np.float64]
 FEWEST_JUDGED = 8  # horizons in the validation part; fewer say too little of whether the network helps
 BLOCKS = 4  # of origins that errors are measured at
 ORIGINS_A_BLOCK = 200
 ORIGINS_OF_A_STATE = 10  # each reads the series from its beginning
 EVALUATED_AT_ONCE = 4096  # windows in a forward pass without gradient
-CHUNKS_PER_STREAM = 8  # a stateful batch has fewer rows rather than streams of fewer windows
-
-
-def detached(state: Any) -> Any:
-    """``state`` cut off from the gradient, whatever its form."""
-    return state.detach() if isinstance(state, Tensor) else tuple(detached(part) for part in state)
 
 
 @dataclass(frozen=True)
@@ -118,10 +115,9 @@ class ForecastTask(InParts):
     def judge(self) -> None:
         """Find how much of the network's two parts helps on the validation windows; use it.
 
-        They are the best of least squares above 0 with a sum of at most 1, shrunk the more the less certain their gain
-        over the line alone is (as James & Stein 1961 shrink): by a factor 1 - (2 e / gain)^2, e its standard error over
-        the windows (Diebold & Mariano 1995), and to 0 where that is below 0 or fewer than eight horizons fit into the
-        validation part. Without one, by the user's wish, the part with the least error in training counts.
+        They are the :func:`~elman.tasks.shares.helpful_shares`; the doubt is twice the standard error of the gain over
+        the windows (Diebold & Mariano 1995). They are 0 where fewer than eight horizons fit into the validation part.
+        Without one, by the user's wish, the part with the least error in training counts.
         """
         model = self.model
         if not isinstance(model, NetworkOnLine):
@@ -143,11 +139,11 @@ class ForecastTask(InParts):
             made.append((self._at_once(part) / model.units[0]).double())
         line, own = made[0], torch.stack([one - made[0] for one in made[1:]])
         left = targets[part.start : part.stop] / model.units[0] - line
-        shares = best_shares(own.flatten(1), left.flatten())
-        gained = (left.square() - (left - torch.einsum("s,sbkc->bkc", shares, own)).square()).mean((1, 2)).cpu().numpy()
-        mean, doubt = gained.mean(), SURE * standard_error(gained, self.config.trained_horizon)
-        certain = 1 - (doubt / mean) ** 2 if mean > doubt else 0.0
-        model.use(*(certain * shares).tolist())
+
+        def certainty(gained: NDArray[Any]) -> tuple[float, float]:
+            return float(gained.mean()), SURE * standard_error(gained, self.config.trained_horizon)
+
+        model.use(*helpful_shares(own, left, certainty))
 
     def _scaled(self, series: Series) -> Tensor:
         z = torch.from_numpy(self.scaler.transform(series.values)).to(next(self.model.parameters()))
@@ -163,14 +159,18 @@ class ForecastTask(InParts):
     def batch_count(self) -> int:
         """How many batches an epoch has."""
         if self.config.stateful:
-            return self._streams()[1]
+            return self._streams().count
         return -(-len(self.trained.train) // self.batch)
 
     def batches(self, generator: torch.Generator) -> Iterator[Batch]:
         """One epoch: windows in random order, or, stateful, streams in their own."""
         self.z = self.z.to(next(self.model.parameters()).device)
         self.use_line_before(self.trained.last_training_value)
-        return self._stream_batches(generator) if self.config.stateful else self._window_batches(generator)
+        every = self.config.targets == "every"
+        inputs, targets = self._windows(every)
+        for index in self._indices(generator):
+            chosen = targets[index]
+            yield Batch(inputs[index].transpose(0, 1), chosen.transpose(0, 1) if every else chosen)
 
     def loss(self, batch: Batch, state: Any = None) -> tuple[Tensor, Any]:
         """Return the mean squared error of the scaled forecasts, and the state after them.
@@ -179,18 +179,19 @@ class ForecastTask(InParts):
         parts' errors, each as a multiple of what the line, or the last value, leaves in training.
         """
         if isinstance(self.model, NetworkOnLine):
-            each = self.model.parts_of_each(batch.inputs)
-            errors = [self._errors(self.model, pair, batch.inputs, batch.targets) for pair in each]
-            return torch.stack(errors).mean((0, 2, 3, 4)).sum(), None
+            said, line = self.model.said(batch.inputs), self.model.line(batch.inputs)
+            errors = [self._errors(self.model, pair, line, batch.targets) for pair in said.parts]
+            unlikely = self.model.spread_loss(said, line, batch.targets, *self._back())
+            return torch.stack(errors).mean((0, 2, 3, 4)).sum() + unlikely, None
         prediction, after = self.model(batch.inputs, state, last=self.config.targets == "last")
         loss = mse_loss(prediction if self.config.targets == "every" else prediction[-1], batch.targets)
         return loss, detached(after) if self.config.stateful else None
 
     @staticmethod
-    def _errors(model: NetworkOnLine, pair: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
+    def _errors(model: NetworkOnLine, pair: Tensor, line: Tensor, targets: Tensor) -> Tensor:
         """The squared errors (2, B, K, C) of both ``parts`` of ``model``, each in its unit."""
         added, beside = pair
-        made = torch.stack([model.line(inputs) + added, beside])
+        made = torch.stack([line + added, beside])
         return ((made - targets) / model.units[:, None, None]).square()
 
     def validate(self) -> float | None:
@@ -203,9 +204,27 @@ class ForecastTask(InParts):
             return None
         self.use_line_before(self.trained.last_training_value)
         if isinstance(self.model, NetworkOnLine):
-            return min(self._scaled_errors(self.model, part).mean(axis=(1, 2)))
+            return min(self._scaled_errors(self.model, part).mean(axis=(1, 2))) + self._unlikely(self.model, part)
         _, targets = self._windows(every=False)
         return mse_loss(self._at_once(part), targets[part.start : part.stop]).item()
+
+    def _back(self) -> tuple[Tensor, Tensor]:
+        """The shift and the scale of the columns."""
+        return self.z.new_tensor(self.scaler.shift), self.z.new_tensor(self.scaler.scale)
+
+    def _unlikely(self, model: NetworkOnLine, part: range) -> float:
+        """The loss of the likelihood on the windows of ``part``; without one 0."""
+        if model.likelihood is None:
+            return 0.0
+        inputs, targets = self._windows(every=False)
+
+        def loss_of(rows: Tensor) -> Tensor:
+            x = inputs[rows].transpose(0, 1)
+            return model.spread_loss(model.said(x), model.line(x), targets[rows], *self._back()) * len(rows)
+
+        rows = torch.arange(part.start, part.stop, device=self.z.device)
+        batches = ranks().share(rows.split(ranks().chunk(len(rows), EVALUATED_AT_ONCE)), loss_of)
+        return float(torch.stack(list(batches)).double().sum()) / len(part)
 
     def _scaled_errors(self, model: NetworkOnLine, part: range) -> NDArray[Any]:
         """The squared errors (2, n, C) of both parts after each window of ``part``, in units of what the line leaves
@@ -214,7 +233,7 @@ class ForecastTask(InParts):
 
         def errors_of(rows: Tensor) -> Tensor:
             x = inputs[rows].transpose(0, 1)
-            errors = self._errors(model, model.parts(x), x, targets[rows]).mean(2)
+            errors = self._errors(model, model.parts(x), model.line(x), targets[rows]).mean(2)
             return errors * (model.units / model.units[0]).square()[:, None]
 
         rows = torch.arange(part.start, part.stop, device=self.z.device)
@@ -224,35 +243,17 @@ class ForecastTask(InParts):
     def _windows(self, every: bool) -> tuple[Tensor, Tensor]:
         return windows(self.z, self.context, self.config.trained_horizon, every)
 
-    def _window_batches(self, generator: torch.Generator) -> Iterator[Batch]:
-        every = self.config.targets == "every"
-        inputs, targets = self._windows(every)
-        for index in torch.randperm(len(self.trained.train), generator=generator).split(self.batch):
-            index = index.to(self.z.device)
-            chosen = targets[index]
-            yield Batch(inputs[index].transpose(0, 1), chosen.transpose(0, 1) if every else chosen)
+    def _streams(self) -> Streams:
+        positions = self.trained.last_training_value - self.config.trained_horizon  # what follows them is trained on
+        return Streams.cut(positions, self.context, self.batch)
 
-    def _streams(self) -> tuple[int, int, int]:
-        """How many streams the training part is cut into, windows in each, and positions that may begin one."""
-        context = self.context
-        # Positions whose next values are all training targets; the first of them moves with each epoch.
-        positions = self.trained.last_training_value - self.config.trained_horizon
-        usable = max(positions - (context - 1), context)
-        rows = max(1, min(self.batch, usable // (context * CHUNKS_PER_STREAM)))
-        return rows, usable // rows // context, positions
-
-    def _stream_batches(self, generator: torch.Generator) -> Iterator[Batch]:
-        context, every = self.context, self.config.targets == "every"
-        rows, count, positions = self._streams()
-        length = count * context
-        free = positions - rows * length
-        start = int(torch.randint(min(free, context - 1) + 1, (), generator=generator))
-        inputs, targets = self._windows(every)
-        firsts = start + length * torch.arange(rows, device=self.z.device)
-        for k in range(count):
-            index = firsts + k * context
-            chosen = targets[index]
-            yield Batch(inputs[index].transpose(0, 1), chosen.transpose(0, 1) if every else chosen)
+    def _indices(self, generator: torch.Generator) -> Iterator[Tensor]:
+        """The windows of each batch of an epoch."""
+        if self.config.stateful:
+            yield from self._streams().batches(generator, self.z.device)
+            return
+        for chosen in torch.randperm(len(self.trained.train), generator=generator).split(self.batch):
+            yield chosen.to(self.z.device)
 
     # Use
 
@@ -292,7 +293,7 @@ class ForecastTask(InParts):
             return ahead[:, :steps]
         if self.config.stateful:
             loops = (self._carry_on(self.z[: w + self.context, None]) for w in part)
-            return torch.stack([torch.cat(list(_until(loop, steps)))[:steps] for loop in loops])
+            return torch.stack([torch.cat(list(until(loop, steps)))[:steps] for loop in loops])
         contexts, made = self._contexts(part), ahead
         while ahead.shape[1] < steps:
             contexts = torch.cat([contexts, made.transpose(0, 1)])[-self.context :]
@@ -309,7 +310,8 @@ class ForecastTask(InParts):
         """
         self.model.eval()
         self.z = self.z.to(next(self.model.parameters()).device)
-        counts = not isinstance(self.model, NetworkOnLine) or any(self.model.shares)
+        model = self.model
+        counts = not isinstance(model, NetworkOnLine) or any(model.shares)
         begin = max(end // 2, self.context)
         if counts and end - self.trained.last_training_value >= steps + FEWEST_JUDGED:
             begin = max(self.trained.last_training_value, self.context)
@@ -325,6 +327,20 @@ class ForecastTask(InParts):
             truth = torch.stack([self.z[w + self.context : w + self.context + steps] for w in part])
             errors.append(truth - self._fed_back(part, steps))
         return torch.cat(errors), origins
+
+    @torch.no_grad()
+    def spreads(self, series: Series, origins: NDArray[np.int64], mean: Array, wanted: Array) -> tuple[Array, Array]:
+        """The spread (n, K, C) of what follows ``origins`` (n,) of ``series``, and its quantiles.
+
+        In the units of the series, around forecasts ``mean`` (n, K, C): see :meth:`NetworkOnLine.spread`.
+        """
+        assert isinstance(self.model, NetworkOnLine)
+        self.model.eval()
+        z = self._scaled(series)
+        x = z.unfold(0, self.context, 1)[torch.from_numpy(origins - self.context)].permute(2, 0, 1)
+        centre = z.new_tensor((mean - self.scaler.shift) / self.scaler.scale)
+        spread, quantiles = self.model.distribution(x, centre, *self._back(), wanted)
+        return spread * self.scaler.scale, quantiles
 
     def _stride(self, origins: int) -> int:
         most = ORIGINS_OF_A_STATE if self.config.stateful else ORIGINS_A_BLOCK
@@ -344,7 +360,7 @@ class ForecastTask(InParts):
         self.use_line_before(len(self.series))
         z = self._scaled(series).unsqueeze(1)
         loop = self._carry_on(z) if self.config.stateful else self._slide_on(z)
-        return torch.cat(list(_until(loop, steps)))[:steps]
+        return torch.cat(list(until(loop, steps)))[:steps]
 
     def portable(self) -> Model:
         """The network in a form that can leave Python, as :meth:`continue_series` uses it."""
@@ -382,12 +398,3 @@ class ForecastTask(InParts):
             prediction, _ = self.model(z, last=True)
             yield prediction[-1, 0]
             z = torch.cat([z, prediction[-1, 0].unsqueeze(1)])
-
-
-def _until(batches: Iterable[Tensor], count: int) -> Iterator[Tensor]:
-    """Parts until they hold ``count`` rows together."""
-    for part in batches:
-        yield part
-        count -= len(part)
-        if count <= 0:
-            return

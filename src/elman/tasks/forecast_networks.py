@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,11 @@ from elman.linear import Line
 from elman.linear.blend import LARGEST_EXPONENT
 from elman.stepping import Flat, Writer
 from elman.stepping.model import Part, Standing
+from elman.tasks.likelihoods import Likelihood, Place
 
 SPREAD_FLOOR = 0.1  # of the usual spread of a context: a calmer one is not stretched further
 FURTHEST = 3.0  # standard deviations from the mean; what lies beyond looks as if it lay there
+QUANTILES_AT_ONCE = 2048  # steps whose quantiles are computed together
 LEAST_UNIT = 1e-6  # standard deviations: what a line leaves below this is rounding
 
 
@@ -101,13 +104,26 @@ class Lines(nn.Module):
         return torch.einsum("ckr,rbc->bkc", self.weights[which], values) + self.biases[which].T
 
 
-def inputs_of(segment: int) -> int:
+@dataclass(frozen=True)
+class Said:
+    """What the N networks of an ensemble say after a context.
+
+    Their ``parts`` (N, 2, B, K, C); the ``numbers`` (N, B, K, C, P) of the likelihood, if there is one; and the
+    ``base`` (B, 1, C) that spreads are measured in: what the line usually leaves, as the context is spread.
+    """
+
+    parts: Tensor
+    numbers: Tensor | None
+    base: Tensor
+
+
+def inputs_of(segment: int, static: int = 0) -> int:
     """The size of what a :class:`NetworkOnLine` reads in a step: :meth:`NetworkOnLine.sequences`.
 
     >>> inputs_of(segment=3)
     7
     """
-    return 2 * segment + 1
+    return 2 * segment + 1 + static
 
 
 class NetworkOnLine(nn.Module):
@@ -118,7 +134,7 @@ class NetworkOnLine(nn.Module):
     says two things: what the line leaves, and the values themselves, from the last one on; what a line can do is easier
     learned as the first, what it cannot as the second. Both begin at 0. ``gain`` (2,) holds the share of each that is
     used; what is not used of the second is the line. With ``others`` it is an ensemble: each network learns by itself,
-    and their mean is forecast.
+    and their mean is forecast. With a ``likelihood`` the network says the spread of what is to come, too.
 
     >>> layer = Recurrent("gru", inputs_of(segment=2), 8)
     >>> network = NetworkOnLine(layer, horizon=3, segment=2)
@@ -132,15 +148,29 @@ class NetworkOnLine(nn.Module):
     gain: Tensor
     units: Tensor
     spread: Tensor
+    static: Tensor
 
-    def __init__(self, recurrent: Recurrent, horizon: int, segment: int = 1, others: Sequence[Recurrent] = ()):
+    def __init__(
+        self,
+        recurrent: Recurrent,
+        horizon: int,
+        segment: int = 1,
+        others: Sequence[Recurrent] = (),
+        likelihood: Likelihood | None = None,
+    ):
         super().__init__()
+        self.likelihood = likelihood
         self.recurrent = recurrent
         self.horizon = horizon
         self.segment = segment
         self.head = _head(recurrent, horizon)
         self.others = nn.ModuleList(nn.ModuleList([other, _head(other, horizon)]) for other in others)
+        self.spread_heads = nn.ModuleList(
+            _at_zero(one.output_size, horizon * likelihood.size) for one in [recurrent, *others] if likelihood
+        )
         self.register_buffer("gain", torch.tensor([1.0, 0.0]))
+        # Before anything is measured the columns say nothing of themselves.
+        self.register_buffer("static", torch.zeros(1, recurrent.input_size - inputs_of(segment)), persistent=False)
 
     def stand_on(self, line: Lines, units: NDArray[Any] | None = None, spread: NDArray[Any] | None = None) -> None:
         """Take the linear forecast ``line``.
@@ -150,13 +180,18 @@ class NetworkOnLine(nn.Module):
         self.line = line.to(self.gain.device)
         self.measure(units, spread)
 
-    def measure(self, units: NDArray[Any] | None = None, spread: NDArray[Any] | None = None) -> None:
+    def measure(
+        self,
+        units: NDArray[Any] | None = None,
+        spread: NDArray[Any] | None = None,
+        static: NDArray[Any] | None = None,
+    ) -> None:
         """Take the ``units`` and the ``spread`` of :meth:`stand_on` alone.
 
-        For columns whose line is computed apart.
+        For columns whose line is computed apart; ``static`` (C, P) is what is known of each and does not change.
         """
         device = self.gain.device
-        for name, value in {"units": units, "spread": spread}.items():
+        for name, value in {"units": units, "spread": spread, "static": static}.items():
             if value is not None:
                 kept = torch.as_tensor(value, dtype=self.head.weight.dtype).to(device)
                 self.register_buffer(name, kept, persistent=False)
@@ -187,18 +222,51 @@ class NetworkOnLine(nn.Module):
 
         What it adds to the line, and what it forecasts itself.
         """
-        return self.parts_of_each(x).mean(0)
+        return self.said(x).parts.mean(0)
 
-    def parts_of_each(self, x: Tensor) -> Tensor:
-        """Compute the parts of each network of an ensemble, (N, 2, B, horizon, C)."""
+    def said(self, x: Tensor) -> Said:
+        """Compute what each network says after x (T, B, C)."""
         read, size = self.sequences(x)
-        made = []
-        for recurrent, head in [(self.recurrent, self.head), *self.others]:
+        parts, numbers = [], []
+        for i, (recurrent, head) in enumerate([(self.recurrent, self.head), *self.others]):
             output, _ = recurrent(read)
             own = head(output[-1]).unflatten(0, x.shape[1:]).unflatten(-1, (2, self.horizon)).permute(2, 0, 3, 1)
             scaled = own * self.units[:, None, None] * size.unsqueeze(1)  # (2, B, K, C)
-            made.append(torch.stack([scaled[0], x[-1].unsqueeze(1) + scaled[1]]))
-        return torch.stack(made)
+            parts.append(torch.stack([scaled[0], x[-1].unsqueeze(1) + scaled[1]]))
+            if self.spread_heads:
+                each = self.spread_heads[i](output[-1]).unflatten(0, x.shape[1:]).unflatten(-1, (self.horizon, -1))
+                numbers.append(each.transpose(1, 2))
+        return Said(torch.stack(parts), torch.stack(numbers) if numbers else None, (self.units[0] * size).unsqueeze(1))
+
+    def spread_loss(self, said: Said, line: Tensor, targets: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+        """How unlikely the ``targets`` (B, K, C) are; 0 without a likelihood.
+
+        Around what the first parts forecast. The forecast learns nothing from it. ``line`` (B, K, C) is the linear forecast.
+        """
+        if self.likelihood is None or said.numbers is None:
+            return targets.new_zeros(())
+        place = Place((line + said.parts[:, 0]).detach(), said.base, shift, scale)
+        return self.likelihood.loss(said.numbers, place, targets).mean()
+
+    def distribution(
+        self, x: Tensor, mean: Tensor, shift: Tensor, scale: Tensor, wanted: NDArray[Any]
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return the spread (B, K, C) around a forecast and its quantiles.
+
+        The forecast is ``mean`` (B, K, C), after x (T, B, C). All scaled; the ``wanted`` quantiles (Q,) are
+        (Q, B, K, C), less the mean, in units of the spread. Steps beyond the horizon have the numbers of its last one.
+        """
+        assert self.likelihood is not None
+        spreads, quantiles = [], []
+        for rows in torch.arange(x.shape[1], device=x.device).split(max(1, QUANTILES_AT_ONCE // mean[0].numel())):
+            said = self.said(x[:, rows])
+            assert said.numbers is not None
+            numbers = said.numbers.mean(0)
+            numbers = numbers[:, torch.arange(mean.shape[1]).clamp(max=self.horizon - 1)]
+            place = Place(mean[rows], said.base, shift, scale)
+            spreads.append(self.likelihood.spread(numbers, place).expand_as(place.mean))
+            quantiles.append(self.likelihood.quantiles(numbers, place, wanted))
+        return torch.cat(spreads).double().cpu().numpy(), torch.cat(quantiles, 1).double().cpu().numpy()
 
     def networks(self) -> tuple[Part, ...]:
         """The networks that count; none where the line alone does."""
@@ -234,12 +302,12 @@ class NetworkOnLine(nn.Module):
         return self.gain[0] * added + self.gain[1] * beside if bool(self.gain.any()) else added
 
     def sequences(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what the network reads, (S, B * C, 2 * segment + 1).
+        """Return what the network reads, (S, B * C, 2 * segment + 1 + P).
 
         And the spread of each context (B, C); 1 is usual.
 
         In a step: the values of a segment from the last one of the context on, in units of the context's spread; the
-        same values as they are; and the logarithm of the spread.
+        same values as they are; the logarithm of the spread; and what is static of the column.
         """
         steps = len(x) // self.segment
         used = x[len(x) - steps * self.segment :]
@@ -248,24 +316,18 @@ class NetworkOnLine(nn.Module):
         both = torch.stack([(used - level) / spread, used.clamp(-FURTHEST, FURTHEST)])
         parts = both.unflatten(1, (steps, self.segment)).permute(1, 3, 4, 0, 2).flatten(-2)  # (S, B, C, 2 * segment)
         size = spread / self.spread
-        return torch.cat([parts, size.log().expand(steps, -1, -1).unsqueeze(-1)], -1).flatten(1, 2), size
+        calm = size.log().expand(steps, -1, -1).unsqueeze(-1)
+        static = self.static.expand(steps, len(size), size.shape[1], -1)
+        return torch.cat([parts, calm, static], -1).flatten(1, 2), size
 
 
 def _head(recurrent: Recurrent, horizon: int) -> nn.Linear:
     """Two forecasts of ``horizon`` steps, which begin at 0."""
-    head = nn.Linear(recurrent.output_size, 2 * horizon)
+    return _at_zero(recurrent.output_size, 2 * horizon)
+
+
+def _at_zero(size: int, numbers: int) -> nn.Linear:
+    head = nn.Linear(size, numbers)
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
     return head
-
-
-def best_shares(own: Tensor, left: Tensor) -> Tensor:
-    """Shares (2,) of ``own`` (2, n), none below 0 and 1 at most together, that leave the least of ``left`` (n,)."""
-    gram, product = own @ own.T, own @ left
-    inner = torch.linalg.lstsq(gram, product[:, None], driver="gelsd").solution[:, 0]
-    edges = [product[i] / gram[i, i].clamp(min=1e-30) for i in range(2)]
-    gap = own[0] - own[1]
-    slope = ((left - own[1]) @ gap / (gap @ gap).clamp(min=1e-30)).clamp(0, 1)
-    corners = [torch.stack([edges[0].clamp(0, 1), 0 * edges[0]]), torch.stack([0 * edges[1], edges[1].clamp(0, 1)])]
-    tried = [inner] if bool((inner >= 0).all() & (inner.sum() <= 1)) else [*corners, torch.stack([slope, 1 - slope])]
-    return min(tried, key=lambda shares: float((left - shares @ own).square().sum()))

@@ -29,8 +29,8 @@ from elman.stepping import Flat, Writer
 from elman.stepping.engine import engine
 from elman.stepping.model import Model, Part
 from elman.tasks.batches import InParts, Rows
-from elman.tasks.forecast import CHUNKS_PER_STREAM, detached
 from elman.tasks.sampling import draw
+from elman.tasks.streams import CHUNKS_PER_STREAM, detached
 
 EPOCH_STEPS = 2000  # a pass over a longer text is cut into epochs that begin at random
 READ_AT_ONCE = 64  # stretches of each stream

@@ -8,7 +8,7 @@ more windows than are looked at, some are drawn once for all; so memory does not
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -26,59 +26,20 @@ from elman.metrics import SURE, standard_error
 from elman.ranks import ranks
 from elman.tasks.batches import InParts, Rows
 from elman.tasks.forecast import EVALUATED_AT_ONCE, FEWEST_JUDGED
-from elman.tasks.forecast_networks import LEAST_UNIT, NetworkOnLine, best_shares
+from elman.tasks.forecast_networks import LEAST_UNIT, NetworkOnLine, Said
+from elman.tasks.panel_windows import MOST_WINDOWS, Part
+from elman.tasks.shares import helpful_shares
 
 Array = NDArray[np.float64]
 LARGEST = float(np.finfo(np.float32).max)
 ROUNDING = 1e-9  # of its largest value: a series that moves no more is constant
 # In the targets of the windows of each part that are looked at, and windows of it; of more, some are drawn.
 MOST_NUMBERS = {"training": 1 << 24, "validation": 1 << 21, "test": 1 << 22}
-MOST_WINDOWS = 1 << 22
 MOST_WEIGHTS = 1 << 24  # in the linear forecasts that are kept; others are fitted again
 MOST_FITTED = 1 << 25  # values that all linear forecasts are fitted to, the last of each series; 10 windows at least
-MEASURED_AT_ONCE = 1 << 18  # windows
 STEPS_AN_EPOCH = 300  # windows of an epoch are drawn from all, so many batches of them
 USUAL_WINDOWS = 5  # windows that the unit of all series counts for, beside a series' own
 FEWEST_SERIES = 8  # whose mean gains are taken for independent of each other
-
-
-@dataclass(frozen=True)
-class Part:
-    """Windows by the ``series`` (n,) they are of and the ``origin`` (n,) in it of their first target."""
-
-    series: NDArray[np.int64]
-    origin: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.series)
-
-    def taken(self, chosen: Any) -> Part:
-        """The windows of these indices."""
-        return Part(self.series[chosen], self.origin[chosen])
-
-    @classmethod
-    def between(cls, first: NDArray[np.int64], end: NDArray[np.int64], most: int = MOST_WINDOWS) -> Part:
-        """The windows of each series whose origins are from ``first`` (S,) up to ``end`` (S,).
-
-        Of more than ``most`` one is drawn from each of as many equal stretches, always the same.
-
-        >>> Part.between(np.array([3, 1]), np.array([5, 2])).origin.tolist()
-        [3, 4, 1]
-        """
-        counts = np.maximum(end - first, 0)
-        stops = np.cumsum(counts)
-        total = int(stops[-1])
-        if total <= most:
-            numbers = np.arange(total)
-        else:
-            cuts = np.linspace(0, total, most + 1).astype(np.int64)
-            numbers = np.random.default_rng(0).integers(cuts[:-1], cuts[1:])
-        series = np.searchsorted(stops, numbers, side="right")
-        return cls(series, numbers - (stops - counts)[series] + first[series])
-
-    def pieces(self) -> Iterator[slice]:
-        """Cut them into slices that are computed with at once."""
-        yield from (slice(k, k + MEASURED_AT_ONCE) for k in range(0, len(self), MEASURED_AT_ONCE))
 
 
 @dataclass(frozen=True)
@@ -121,6 +82,7 @@ class PanelTask(InParts):
         self.whole: Columns = panel.columns()
         self.columns: Columns = self.whole
         self.shift, self.scale = self._scales()
+        self.static: Array = np.zeros((len(panel), 0)) if panel.static is None else panel.static.standardised()
         self.reach: NDArray[Any] = np.array([blend.reach for blend in self.blends])
         self._fitted: dict[str, dict[int, Line]] = {"training": {}, "known": {}, "all": {}}
         self.train = self._windows("training", self.reach, self.training_end)
@@ -263,9 +225,16 @@ class PanelTask(InParts):
 
     def loss(self, batch: Batch, state: None = None) -> tuple[Tensor, None]:
         """The sum of both parts' mean squared errors, each in its series' unit: see :class:`ForecastTask`."""
-        self._measured(batch)
-        errors = [self._errors(batch, pair) for pair in self.model.parts_of_each(batch.inputs)]
-        return torch.stack(errors).mean((0, 2, 3, 4)).sum(), None
+        self.measured(batch.series.numpy())
+        said = self.model.said(batch.inputs)
+        errors = [self._errors(batch, pair) for pair in said.parts]
+        return torch.stack(errors).mean((0, 2, 3, 4)).sum() + self._unlikely(batch, said), None
+
+    def _unlikely(self, batch: Batch, said: Said) -> Tensor:
+        """The loss of the likelihood, if there is one."""
+        chosen = batch.series.numpy()
+        shift, scale = (batch.targets.new_tensor(one[chosen]) for one in (self.shift, self.scale))
+        return self.model.spread_loss(said, batch.lines, batch.targets, shift, scale)
 
     def _errors(self, batch: Batch, pair: Tensor) -> Tensor:
         """The squared errors (2, 1, K, R) of both parts."""
@@ -273,33 +242,32 @@ class PanelTask(InParts):
         made = torch.stack([batch.lines + added, beside])
         return ((made - batch.targets) / self.model.units[:, None, None]).square()
 
-    def _measured(self, batch: Batch) -> None:
-        chosen = batch.series.numpy()
-        self.model.measure(self.units[:, chosen], self.spread[chosen])
+    def measured(self, chosen: NDArray[np.int64]) -> None:
+        """Tell the network the measures of the series of these numbers, and what is static of them."""
+        self.model.measure(self.units[:, chosen], self.spread[chosen], self.static[chosen])
 
     def _parts(self, batch: Batch) -> Tensor:
-        self._measured(batch)
+        self.measured(batch.series.numpy())
         return self.model.parts(batch.inputs)
 
     def validate(self) -> float | None:
         """The error of the better part on the validation windows, as a multiple of what the lines leave in training."""
         if not len(self.validation):
             return None
-        return min(np.concatenate(list(self._validation_errors()), axis=1).mean(axis=1))
-
-    def _validation_rows(self) -> list[NDArray[np.int64]]:
-        return np.array_split(np.arange(len(self.validation)), self._chunks(len(self.validation)))
+        errors, unlikely = zip(*ranks().share(self._rows(self.validation), self._validated), strict=True)
+        return min(np.concatenate(errors, axis=1).mean(axis=1)) + float(np.concatenate(unlikely).mean())
 
     def _validation_batch(self, rows: NDArray[np.int64]) -> Batch:
         return self._batch(self.validation.taken(rows), torch.from_numpy(self._validation_lines[rows]))
 
-    def _validation_errors(self) -> Iterator[Array]:
-        def errors_of(rows: NDArray[np.int64]) -> Array:
-            batch = self._validation_batch(rows)
-            errors = self._errors(batch, self._parts(batch)).mean(2)[:, 0]
-            return (errors * (self.model.units / self.model.units[0]).square()).double().cpu().numpy()
-
-        yield from ranks().share(self._validation_rows(), errors_of)
+    def _validated(self, rows: NDArray[np.int64]) -> tuple[Array, Array]:
+        """The errors (2, n) of both parts in units of what the lines leave in training, and how unlikely the truth."""
+        batch = self._validation_batch(rows)
+        self.measured(batch.series.numpy())
+        said = self.model.said(batch.inputs)
+        errors = self._errors(batch, said.parts.mean(0)).mean(2)[:, 0]
+        in_units = errors * (self.model.units / self.model.units[0]).square()
+        return in_units.double().cpu().numpy(), np.full(len(rows), float(self._unlikely(batch, said)))
 
     @torch.no_grad()
     def judge(self) -> None:
@@ -316,17 +284,12 @@ class PanelTask(InParts):
         if not len(self.validation):
             return
         own, left = [], []
-        for batch in map(self._validation_batch, self._validation_rows()):
+        for batch in map(self._validation_batch, self._rows(self.validation)):
             added, beside = self._parts(batch) / self.model.units[0]
             line, truth = batch.lines / self.model.units[0], batch.targets / self.model.units[0]
             own.append(torch.stack([added, beside - line])[:, 0].double())
             left.append((truth - line)[0].double())
-        own_parts, rest = torch.cat(own, 2), torch.cat(left, 1)  # (2, K, n), (K, n)
-        shares = best_shares(own_parts.flatten(1), rest.flatten())
-        gained = (rest.square() - (rest - torch.einsum("s,skn->kn", shares, own_parts)).square()).mean(0).cpu().numpy()
-        mean, doubt = self._gain(gained)
-        certain = 1 - (doubt / mean) ** 2 if mean > doubt else 0.0
-        self.model.use(*(certain * shares).tolist())
+        self.model.use(*helpful_shares(torch.cat(own, 2).mT, torch.cat(left, 1).mT, self._gain))
 
     def _gain(self, gained: Array) -> tuple[float, float]:
         """The mean of ``gained`` (n,) over the validation windows, and twice its standard error."""
@@ -350,11 +313,47 @@ class PanelTask(InParts):
             chosen = part.series[rows]
             line = torch.from_numpy(lines[rows]).to(next(self.model.parameters()))
             if any(self.model.shares):
-                self.model.measure(self.units[:, chosen], self.spread[chosen])
+                self.measured(chosen)
                 added, beside = self.model.parts(self.contexts(part.taken(rows)).unsqueeze(1))[:, 0].mT  # (n, K) each
                 own, other = self.model.shares
                 line = line + own * added + other * (beside - line)
             return line.double().cpu().numpy() * self.scale[chosen, None] + self.shift[chosen, None]
 
-        chunks = np.array_split(np.arange(len(part)), self._chunks(len(part)))
-        return np.concatenate(ranks().share(chunks, forecast_of))
+        return np.concatenate(ranks().share(self._rows(part), forecast_of))
+
+    def fed_back(self, ends: Mapping[int, Array], steps: int) -> dict[int, Array]:
+        """The forecasts (steps,) after the last values of some series, ``ends`` by number, fed back beyond the horizon.
+
+        The lines are those fitted to all values.
+        """
+        chosen, nothing = np.array(sorted(ends), dtype=np.int64), np.empty(0)
+        forecasts: list[Array] = []
+        while sum(made.shape[1] for made in forecasts) < steps:
+            rows = [ends.get(i, nothing) for i in range(len(self.panel))]
+            lengths = np.array([len(row) for row in rows])
+            going_on = self.going_on(Columns(np.concatenate(rows), lengths))
+            made = going_on.predict(Part(chosen, lengths[chosen]), "all")
+            ends = {i: np.concatenate([ends[i], row]) for i, row in zip(chosen.tolist(), made, strict=True)}
+            forecasts.append(made)
+        return dict(zip(chosen.tolist(), np.concatenate(forecasts, axis=1)[:, :steps], strict=True))
+
+    @torch.no_grad()
+    def spreads(self, part: Part, mean: Array, wanted: Array) -> tuple[Array, Array]:
+        """The spread (n, K) of what follows the windows of ``part``, and its quantiles, as the network says.
+
+        In the units of the series, around forecasts ``mean`` (n, K): see :meth:`NetworkOnLine.distribution`.
+        """
+        self.model.eval()
+        found = []
+        for rows in self._rows(part):
+            chosen = part.series[rows]
+            self.measured(chosen)
+            x = self.contexts(part.taken(rows)).unsqueeze(1)
+            shift, scale = (x.new_tensor(one[chosen]) for one in (self.shift, self.scale))
+            centre = (mean[rows] - self.shift[chosen, None]) / self.scale[chosen, None]
+            spread, quantiles = self.model.distribution(x, x.new_tensor(centre).T[None], shift, scale, wanted)
+            found.append((spread[0].T * self.scale[chosen, None], quantiles[:, 0].mT))
+        return np.concatenate([spread for spread, _ in found]), np.concatenate([made for _, made in found], axis=1)
+
+    def _rows(self, part: Part) -> list[NDArray[np.int64]]:
+        return np.array_split(np.arange(len(part)), self._chunks(len(part)))

@@ -27,7 +27,7 @@ NAMED = 10  # columns, or series, that a message lists
 def check_named(table: Table, config: ReadConfig) -> None:
     """Raise DataError where a column that was named is not there, or named twice."""
     columns, source = table.frame.columns, table.rows.source
-    beside = {"known": config.known or (), "past": config.past or ()}
+    beside = {name: getattr(config, name) or () for name in ("known", "past", "static")}
     named = {
         "target": config.target or (),
         **beside,
@@ -52,7 +52,7 @@ def time_column(table: Table, config: ReadConfig) -> str | None:
     """
     if config.time is not None:
         return config.time if config.time in table.frame.columns or config.time != NO_TIME else None
-    free = [name for name in table.frame.columns if name not in {*(config.target or ()), *config.beside}]
+    free = [name for name in table.frame.columns if name not in {*(config.target or ()), *config.aside}]
     dated = [name for name in free if _is_dated(table.frame[name])]
     named = [name for name in free if TIMES.fullmatch(name)]
     if len(dated) > 1:
@@ -118,7 +118,7 @@ def target_columns(table: Table, config: ReadConfig, time: str | None) -> tuple[
     """The columns of values: those named, else the only one of numbers. Raises DataError where that is not one."""
     if config.target:
         return config.target
-    taken = {time, *config.beside}
+    taken = {time, *config.aside}
     numeric = [name for name in table.frame.columns if name not in taken and is_numeric(table.frame[name])]
     if len(numeric) == 1:
         return (numeric[0],)

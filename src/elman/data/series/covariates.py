@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -65,6 +65,10 @@ class Covariates:
         """The first ``end`` rows."""
         return replace(self, values=self.values[:end])
 
+    def rows(self, chosen: Sequence[int]) -> Covariates:
+        """The rows of these indices."""
+        return replace(self, values=self.values[list(chosen)])
+
     def like(self, other: Covariates, source: str) -> Covariates:
         """These values in the columns of ``other``, by their names; a text that ``other`` has not counts for nothing.
 
@@ -79,6 +83,12 @@ class Covariates:
         nothing = np.zeros(len(self))
         values = [here.get(pair, nothing) for pair in zip(other.of, other.texts, strict=True)]
         return Covariates(np.stack(values, axis=1), other.of, other.texts)
+
+    def standardised(self) -> Array:
+        """The values with numbers in standard deviations from their mean; texts stay 0 or 1."""
+        numbers, spread = np.array([text is None for text in self.texts]), self.values.std(axis=0)
+        scaled = (self.values - self.values.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+        return np.where(numbers, scaled, self.values)
 
     def to_arrays(self, name: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Split into an array called ``name`` and facts that JSON can hold."""
@@ -136,6 +146,43 @@ def read_beside(table: Table, config: ReadConfig) -> tuple[Array, Beside, tuple[
                 of.append((name, text, ahead))
     values = np.stack(parts, axis=1) if parts else np.zeros((len(table.frame), 0))
     return values, Beside(*map(tuple, zip(*of, strict=True))) if of else Beside(), tuple(notes)
+
+
+def members_of(table: Table, name: str) -> dict[str, list[int]]:
+    """The rows of each series that column ``name`` tells apart."""
+    members: dict[str, list[int]] = {}
+    for i, cell in enumerate(table.frame[name].to_list()):
+        members.setdefault(str(cell), []).append(i)
+    return members
+
+
+def read_static(table: Table, config: ReadConfig) -> Covariates | None:
+    """What columns say of each series that column ``id`` tells apart, (S, P); None where none are named.
+
+    Raises :class:`DataError` for a column that changes within a series, or says nothing of one.
+    """
+    if not config.static or config.id is None:
+        return None
+    values, beside, _ = read_beside(table, config.model_copy(update={"known": config.static, "past": None}))
+    found = []
+    for own, rows in members_of(table, config.id).items():
+        said = np.empty(len(beside))
+        for column, name in enumerate(beside.of):
+            cells = values[rows, column]
+            told = np.flatnonzero(~np.isnan(cells))
+            if not told.size:
+                raise table.rows.error(rows[0], f"series {own!r} has nothing in column {name!r}; fill it in")
+            others = told[cells[told] != cells[told[0]]]
+            if others.size:
+                first, other = (table.frame[name].to_list()[rows[i]] for i in (told[0], others[0]))
+                raise table.rows.error(
+                    rows[int(others[0])],
+                    f"column {name!r} of series {own!r} is {other!r}, and was {first!r}; what changes with time is "
+                    "`known` or `past`",
+                )
+            said[column] = cells[told[0]]
+        found.append(said)
+    return Covariates(np.stack(found), beside.of, beside.texts)
 
 
 def _indicators(table: Table, name: str) -> dict[str, Array]:

@@ -15,7 +15,7 @@ from elman.data.mapped import Columns
 from elman.data.parsing import Rows
 from elman.data.series import columns, dates
 from elman.data.series.calendar import Step
-from elman.data.series.covariates import read_beside
+from elman.data.series.covariates import Covariates, members_of, read_beside, read_static
 from elman.data.series.gaps import Incomplete
 from elman.data.series.reading import Survey, dated
 from elman.data.series.series import Series
@@ -29,7 +29,7 @@ COVARIATES = ("known", "past")
 class Panel:
     """Many series with the same time step, of any lengths.
 
-    Each of ``series`` has one column, named by what tells it apart.
+    Each of ``series`` has one column, named by what tells it apart; ``static`` has a row for each.
 
     Raises DataError for no series, two of one name, several columns in one, or unlike steps.
 
@@ -41,10 +41,13 @@ class Panel:
     series: tuple[Series, ...]
     source: str = "values"
     notes: tuple[str, ...] = ()
+    static: Covariates | None = None
 
     def __post_init__(self) -> None:
         if not self.series:
             raise DataError(f"{self.source}: holds no series")
+        if self.static is not None and len(self.static) != len(self.series):
+            raise DataError(f"{self.source}: {len(self.static)} rows of static columns for {len(self.series)} series")
         if len(set(self.names)) < len(self.names):
             twice = next(name for name in self.names if self.names.count(name) > 1)
             raise DataError(f"{self.source}: two series are called {twice!r}; give each a name of its own")
@@ -94,7 +97,8 @@ class Panel:
 
     def taken(self, chosen: Sequence[int]) -> Panel:
         """The series of these indices."""
-        return replace(self, series=tuple(self.series[i] for i in chosen))
+        static = None if self.static is None else self.static.rows(chosen)
+        return replace(self, series=tuple(self.series[i] for i in chosen), static=static)
 
     def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Split into numpy arrays and facts that JSON can hold: the series one after the other."""
@@ -106,7 +110,11 @@ class Panel:
             if all(name in own for own, _ in each):
                 arrays[name] = np.concatenate([own[name] for own, _ in each])
                 arrays[f"{name}_lengths"] = np.array([len(own[name]) for own, _ in each])
-        facts = each[0][1] | {"names": list(self.names), "source": self.source, "notes": list(self.notes)}
+        more: dict[str, Any] = {}
+        if self.static is not None:
+            own, more = self.static.to_arrays("static")
+            arrays |= own
+        facts = each[0][1] | more | {"names": list(self.names), "source": self.source, "notes": list(self.notes)}
         return arrays, facts | {"step": next((own["step"] for _, own in each if own["step"]), None)}
 
     @classmethod
@@ -130,7 +138,8 @@ class Panel:
             if "times" in arrays:
                 own["times"] = arrays["times"][start:end]
             made.append(Series.from_arrays(own, {**facts, "names": [name], "notes": []}))
-        return cls(tuple(made), facts["source"], tuple(facts["notes"]))
+        static = Covariates.from_arrays("static", arrays, facts)
+        return cls(tuple(made), facts["source"], tuple(facts["notes"]), static)
 
 
 def unlike_steps(source: str, name: str, step: Step | None, usual: Step | None) -> DataError:
@@ -146,19 +155,21 @@ def panel_of(table: Table, config: ReadConfig) -> Panel:
     Where the column names every row anew and the others hold numbers alone, each row is a series. Raises DataError.
     """
     columns.check_named(table, config)
-    if config.beside and (config.id is None or _a_series_a_row(table, config.id)):
+    if config.aside and (config.id is None or _a_series_a_row(table, config.id)):
         raise DataError(
-            f"{table.rows.source}: `known` and `past` are columns beside one of values, and here each "
+            f"{table.rows.source}: `known`, `past` and `static` are columns beside one of values, and here each "
             f"{'column' if config.id is None else 'row'} is a series; give a long table with a column `id`"
         )
+    static = None
     if config.id is None:
         surveys, notes = _side_by_side(table, config)
     elif _a_series_a_row(table, config.id):
         surveys, notes = _by_row(table, config.id, config)
     else:
         surveys, notes = _by_name(table, config.id, config)
-    source = table.rows.source
-    return Panel(tuple(_whole(one, config) for one in surveys), source, tuple(dict.fromkeys((*table.notes, *notes))))
+        static = read_static(table, config)
+    source, said = table.rows.source, tuple(dict.fromkeys((*table.notes, *notes)))
+    return Panel(tuple(_whole(one, config) for one in surveys), source, said, static)
 
 
 def _whole(read: Survey, config: ReadConfig) -> Series:
@@ -194,9 +205,7 @@ def _by_row(table: Table, name: str, config: ReadConfig) -> tuple[list[Survey], 
 
 def _by_name(table: Table, name: str, config: ReadConfig) -> tuple[list[Survey], tuple[str, ...]]:
     """Rows that one name stands in are one series."""
-    members: dict[str, list[int]] = {}
-    for i, cell in enumerate(table.frame[name].to_list()):
-        members.setdefault(str(cell), []).append(i)
+    members = members_of(table, name)
     rest, alone = replace(table, frame=table.frame.drop(name)), config.model_copy(update={"id": None})
     time = columns.time_column(rest, alone)
     targets = columns.target_columns(rest, alone, time)

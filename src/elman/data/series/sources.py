@@ -73,8 +73,10 @@ def read_panel(
         _refuse(config, "a dict of arrays", ())
         return Panel.of(data)
     if in_pieces(data, config):
-        if config.beside:
-            raise DataError(f"{data}: `known` and `past` are not read piece by piece; leave them out, or give one file")
+        if config.aside:
+            raise DataError(
+                f"{data}: `known`, `past` and `static` are not read piece by piece; leave them out, or give one file"
+            )
         return panel_of_files(data, config, beside, report)
     _check_memory(config)
     named = isinstance(data, str | os.PathLike)
@@ -101,7 +103,7 @@ def panel_in(
         panel = read_panel(data, **reading)
         first = panel.series[0]
         alike = (len(one) == len(first) and _same(one.times, first.times) for one in panel.series)
-        return None if all(alike) and not config.beside else panel
+        return None if all(alike) and not config.aside else panel
     several = config.target is not None and len(config.target) > 1 and config.fill is config.resample is None
     several = several and not config.beside
     late = several and _begins_late(survey_series(data, config).incomplete.values)
@@ -122,6 +124,8 @@ def _begins_late(values: NDArray[np.float64]) -> bool:
 def survey_series(data: Any, config: ReadConfig) -> Survey:
     """What :func:`read_series` finds in ``data`` before it fills or resamples: with its gaps."""
     _check_memory(config)
+    if config.static:
+        raise DataError("`static`: is of many series, told apart by `id`; leave it out")
     if isinstance(data, str | os.PathLike):
         return _by_name(os.fspath(data), config)
     if isinstance(data, Series):

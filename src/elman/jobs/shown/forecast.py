@@ -59,11 +59,18 @@ def found(job: Forecaster, asked: ForecastConfig) -> Iterator[str]:
             f", read in segments of {config.segment}" if (config.segment or 1) > 1 else ""
         )
     yield from noted(job.effects, job.series.names, job.reading.beside)
+    yield from spread(config)
     if config.split[1] and not task.split.validation:
         yield (
             f"the validation part, {config.split[1]:g} % of {len(task.series)} values, is shorter than the horizon "
             f"of {config.horizon}, so nothing is validated" + (": the forecast is the line's" if config.on_line else "")
         )
+
+
+def spread(config: ForecastConfig) -> Iterator[str]:
+    """Where intervals come from, if not from past errors alone."""
+    if config.likelihood != "none":
+        yield f"intervals: as the network forecasts the spread ({config.likelihood}), calibrated by past errors"
 
 
 def gain(model: Any) -> Iterator[str]:
@@ -115,7 +122,7 @@ def _draw_test(job: Forecaster, path: Path, steps: int) -> Path:
     if steps:
         ahead = job.predict(steps, levels=LEVELS)
         after = np.arange(len(series), len(series) + steps) if ahead.times is None else series.local(ahead.times)
-        continuation = (ahead.values, after, ahead.widths)
+        continuation = (ahead.values, after, ahead.intervals)
     title = f"{Path(series.source).name}, {job.network.cell}: test part, one step ahead"
     return drawing.draw_predictions(path, truth[:, 0], prediction[:, 0], labels, where[part.first], title, continuation)
 
@@ -131,7 +138,8 @@ def draw_backtest(backtest: Backtest, path: Path) -> Path:
     for i, origin in enumerate(backtest.origins.tolist()):
         if origin >= last + horizon:  # forecasts that overlap hide each other
             part = slice(origin - begin, origin - begin + horizon)
-            drawn.append((part, backtest.prediction[i], {level: backtest.widths[level][i] for level in LEVELS}))
+            around = {level: (lower[i], upper[i]) for level, (lower, upper) in backtest.intervals.items()}
+            drawn.append((part, backtest.prediction[i], {level: around[level] for level in LEVELS}))
             last = origin
     title = f"{Path(series.source).name}: {horizon} step{'s' * (horizon > 1)} ahead from each origin"
     return drawing.draw_backtest(path, series.values[begin:], where[begin:], drawn, series.names, title)

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from elman.choices.forecast import LEVELS, ForecastConfig
 from elman.insight import Sample, Watched
 from elman.jobs.effects import Effects, noted
-from elman.jobs.shown.forecast import gain, held, result_of
+from elman.jobs.shown.forecast import gain, held, result_of, spread
 from elman.linear import Adjustment
 
 if TYPE_CHECKING:
     from elman.data import Panel
     from elman.jobs.panel_forecaster import PanelForecaster
-    from elman.tasks.panel import Part
+    from elman.metrics import Bounds
+from elman.tasks.panel_windows import Part
 
 Array = NDArray[np.float64]
 __all__ = ["draw", "found", "gain", "pictures", "sample", "words"]
@@ -53,6 +54,9 @@ def found(job: PanelForecaster, asked: ForecastConfig) -> Iterator[str]:
         yield f"context: {config.context} values{segments}"
     first = job.effects.each[0] if job.effects else Effects((Adjustment(),), config.horizon)
     yield from noted(first, job.panel.names[:1], job.reading.beside)
+    if job.panel.static is not None:
+        yield f"static: {', '.join(job.panel.static.columns)}, read by the network beside each series"
+    yield from spread(config)
     if config.split[1] and not len(task.validation):
         yield "no series is long enough for validation, so the forecast is the lines'"
 
@@ -63,16 +67,16 @@ def pictures(job: PanelForecaster, folder: Path, kind: str) -> dict[str, Path]:
         return {}
     part, prediction, truth = job.test_part()
     errors = np.abs(prediction - truth).mean(1) / (job.task.units[0] * job.task.scale)[part.series]
-    widths = job.intervals(job.panel, part, LEVELS)
+    around = job.intervals(job.panel, part, prediction, LEVELS)
     title = (
         f"{Path(job.panel.source).name}, {job.network.cell}: the last test window, from the best series to the worst"
     )
     path = folder / f"predictions.{kind}"
-    return {"Forecasts of some series": draw(path, job.panel, part, prediction, widths, errors, title)}
+    return {"Forecasts of some series": draw(path, job.panel, part, prediction, around, errors, title)}
 
 
 def draw(
-    path: Path, panel: Panel, part: Part, prediction: Array, widths: Mapping[float, Array], errors: Array, title: str
+    path: Path, panel: Panel, part: Part, prediction: Array, around: Mapping[float, Bounds], errors: Array, title: str
 ) -> Path:
     """Draw the last window of some series of ``part``, from that of the least of ``errors`` (n,) to the most."""
     from elman import pictures as drawing
@@ -85,8 +89,8 @@ def draw(
         s, origin = int(part.series[i]), int(part.origin[i])
         series, stretch = panel.series[s], slice(max(0, origin - BEFORE * horizon), origin + horizon)
         where = np.arange(stretch.start, stretch.stop) if series.times is None else series.local(series.times[stretch])
-        around = {level: width[i] for level, width in widths.items()}
-        panels.append((panel.names[s], where, panel.columns()[s][stretch], prediction[i], around))
+        own = {level: (lower[i], upper[i]) for level, (lower, upper) in around.items()}
+        panels.append((panel.names[s], where, panel.columns()[s][stretch], prediction[i], own))
     return drawing.draw_panel(path, panels, title)
 
 
@@ -100,7 +104,7 @@ def sample(job: PanelForecaster, steps: int | None) -> Sample:
     s, end = int(chosen.series[0]), int(chosen.origin[0])
     segments = min(steps or job.config.settled_context, task.context // model.segment)
     read = segments * model.segment
-    model.measure(task.units[:, [s]], task.spread[[s]])
+    task.measured(np.array([s]))
     x = task.contexts(chosen).unsqueeze(1)[-read:]
     watched, own = Watched.of(model.recurrent, lambda: model.used(x))
     line = task.forecast_by_lines(chosen, before)

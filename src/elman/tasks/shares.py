@@ -1,0 +1,36 @@
+"""How much of what a network says is used beside a line: as much as helps for certain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+def helpful_shares(own: Tensor, left: Tensor, certainty: Callable[[NDArray[Any]], tuple[float, float]]) -> list[float]:
+    """The shares of two parts ``own`` (2, n, ...) that help to forecast what a line leaves, ``left`` (n, ...).
+
+    They are the :func:`best_shares`, shrunk the more the less certain their gain over the line alone is (as James &
+    Stein 1961 shrink): by a factor 1 - (doubt / gain)^2, and to 0 where that is below 0. ``certainty`` tells the mean
+    gain and its doubt from the gains (n,) of the windows.
+    """
+    shares = best_shares(own.flatten(1), left.flatten())
+    gained = left.square() - (left - torch.einsum("s,s...->...", shares, own)).square()
+    mean, doubt = certainty(gained.flatten(1).mean(1).cpu().numpy())
+    certain = 1 - (doubt / mean) ** 2 if mean > doubt else 0.0
+    return (certain * shares).tolist()
+
+
+def best_shares(own: Tensor, left: Tensor) -> Tensor:
+    """Shares (2,) of ``own`` (2, n), none below 0 and 1 at most together, that leave the least of ``left`` (n,)."""
+    gram, product = own @ own.T, own @ left
+    inner = torch.linalg.lstsq(gram, product[:, None], driver="gelsd").solution[:, 0]
+    edges = [product[i] / gram[i, i].clamp(min=1e-30) for i in range(2)]
+    gap = own[0] - own[1]
+    slope = ((left - own[1]) @ gap / (gap @ gap).clamp(min=1e-30)).clamp(0, 1)
+    corners = [torch.stack([edges[0].clamp(0, 1), 0 * edges[0]]), torch.stack([0 * edges[1], edges[1].clamp(0, 1)])]
+    tried = [inner] if bool((inner >= 0).all() & (inner.sum() <= 1)) else [*corners, torch.stack([slope, 1 - slope])]
+    return min(tried, key=lambda shares: float((left - shares @ own).square().sum()))
