@@ -40,6 +40,9 @@ class ForecastConfig(BaseModel):
         "last", description="last: forecast after the context; every: after each step"
     )
     stateful: bool = Field(False, description="carry the state from window to window")
+    loss: Literal["mse", "mae"] = Field(
+        "mse", description="what training makes small: mse, or mae, in which large errors count less"
+    )
     likelihood: Literal["none", "gaussian", "student-t", "negative-binomial", "quantiles"] = Field(
         "none",
         description="what the network learns of the spread of what is to come: none (intervals are as past errors), "

@@ -44,7 +44,7 @@ def baselines(
 
 def _autoregression(values: Array, first: NDArray[np.int64], horizon: int, season: int) -> Array:
     known = values[: first[0]]
-    line = Blend.choose(known, horizon, season, families=("zero",)).fit(known)
+    line = Blend.choose(known, horizon, season, families=("zero",), contexts=1).fit(known)
     return line(values[first[:, None] + np.arange(-line.weights.shape[2], 0)])
 
 

@@ -1,10 +1,11 @@
 """A forecast that is hard to beat: plain forecasts, each improved by ridge regression, weighed by how they did before.
 
 A *family* is a base (:mod:`elman.linear.bases`) on the values or on their logarithms, alone or with coefficients fitted
-by ridge regression to what it leaves. Of each family the best context and strength are found on rolling origins; the
-families are then averaged with the weights MSE ** -2 (Bates & Granger 1969 weigh by MSE ** -1; the square leans harder
-on the best), up to MSE ** -4 where many horizons fit into what they were tried on. All of it is one affine map of the
-values and one of their logarithms.
+by ridge regression to what it leaves. Of each family the best strength of each context is found on rolling origins.
+Its six best contexts are averaged, as the best of few horizons is often so by chance: the more horizons were tried, the
+more the best of them counts. The families are averaged with the weights MSE ** -2 (Bates & Granger 1969 weigh by
+MSE ** -1; the square leans harder on the best), up to MSE ** -4 where many horizons fit into what they were tried on.
+All of it is one affine map of the values and one of their logarithms.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ Choice = tuple[str, int, float | None]  # base, context, strength
 
 CONTEXTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96)
 STRENGTHS = np.array([10.0**k for k in range(-8, 3)])
+CONTEXTS_A_FAMILY = 6  # of those with coefficients
+HORIZONS_A_CONTEXT = 8  # horizons tried on, for each power of the exponent of the weights of a family's contexts
+SHARPEST = 64.0  # of these exponents
 FOLDS = 4
 LEANINGS = (2.0, 4.0)  # least and greatest exponent of the weights
 HORIZONS_A_POWER = 16  # horizons tried on, for each power of the exponent
@@ -103,10 +107,11 @@ class Blend:
         longest: int | None = None,
         families: Sequence[str] = (),
         folds: int = FOLDS,
+        contexts: int = CONTEXTS_A_FAMILY,
     ) -> Blend:
         """Choose the members on rolling origins within ``values`` (N,), in ``folds``.
 
-        No member reads more than ``longest`` values.
+        No member reads more than ``longest`` values; of a family with coefficients as many ``contexts`` count.
 
         ``families`` are bases to choose among, on the values as they are and with coefficients; all, and on
         logarithms too where every value is above 0, unless told. Raises :class:`DataError` for fewer than two values,
@@ -116,13 +121,12 @@ class Blend:
         if len(values) < 2:
             raise DataError(f"a line through {len(values)} values: give 2 at least")
         trial = _Trial(values, horizon, season, longest, folds)
-        candidates = list(trial.members(families))
+        candidates = list(trial.members(families, contexts))
         if not candidates:
             raise DataError(f"a line through {len(values)} values, {horizon} ahead: they are too few; give more")
-        least = min(error for _, error in candidates)
-        rounding = ROUNDING * float(np.square(values).mean()) + np.finfo(float).tiny
+        least, rounding = min(error for _, error in candidates), trial.rounding
         leaning = min(max(trial.horizons / HORIZONS_A_POWER, LEANINGS[0]), LEANINGS[1])
-        raw = np.array([((least + rounding) / (error + rounding)) ** leaning for _, error in candidates])
+        raw = np.array([m.weight * ((least + rounding) / (error + rounding)) ** leaning for m, error in candidates])
         heavy = np.where(raw > LIGHTEST * raw.sum(), raw, 0.0)
         shares = heavy / heavy.sum()
         members = [replace(m, weight=float(w)) for (m, _), w in zip(candidates, shares, strict=True) if w]
@@ -233,6 +237,7 @@ class _Trial:
 
     def __init__(self, values: Array, horizon: int, season: int, longest: int | None, folds: int):
         self.values, self.horizon = values, horizon
+        self.rounding = ROUNDING * float(np.square(values).mean()) + np.finfo(float).tiny
         n = len(values)
         size = max(horizon, int(n * FEWEST_IN_A_FOLD), 1)
         count = max(1, min(folds, (n - n // 2) // size))
@@ -247,19 +252,26 @@ class _Trial:
         self.contexts = sorted(c for c in wanted if 1 <= c <= most)
         self.longest = longest or LONGEST_CONTEXT
 
-    def members(self, families: Sequence[str]) -> Iterator[tuple[Member, float]]:
-        """Of each family the best member, its weight not yet known, and its mean squared error."""
+    def members(self, families: Sequence[str], contexts: int) -> Iterator[tuple[Member, float]]:
+        """Of each family the best members, each with its part of the family as weight, and its mean squared error."""
         positive = not families and bool((self.values > 0).all())
+        power = min(self.horizons / HORIZONS_A_CONTEXT, SHARPEST)
         for log in (False, True) if positive else (False,):
             errors = self._errors(log, families or tuple(BASES))
             for name in families or tuple(BASES):
                 alone = {k: v for k, v in errors.items() if k[0] == name and k[2] is None and name != "zero"}
                 fitted = {k: v for k, v in errors.items() if k[0] == name and k[2] is not None}
-                for family in (alone, fitted):
-                    # The base alone on logarithms is often the base alone on the values.
-                    if family and not (log and family is alone and name in ("last", "season")):
-                        (base, context, strength), error = min(family.items(), key=lambda item: item[1])
-                        yield Member(base, log, context, strength, 0.0), error
+                # The base alone on logarithms is often the base alone on the values.
+                if alone and not (log and name in ("last", "season")):
+                    (base, context, _), error = min(alone.items(), key=lambda item: item[1])
+                    yield Member(base, log, context, None, 1.0), error
+                ranked = sorted(fitted.items(), key=lambda item: item[1])
+                best = {context: (strength, error) for (_, context, strength), error in reversed(ranked)}
+                kept = sorted(best.items(), key=lambda item: item[1][1])[:contexts]
+                least = kept[0][1][1] if kept else 0.0
+                shares = np.array([((least + self.rounding) / (e + self.rounding)) ** power for _, (_, e) in kept])
+                for (context, (strength, error)), share in zip(kept, shares / shares.sum(), strict=True):
+                    yield Member(name, log, context, strength, float(share)), error
 
     def _errors(self, log: bool, names: Sequence[str]) -> dict[Choice, float]:
         """The mean squared error of every base, context and strength that could be tried on every fold."""

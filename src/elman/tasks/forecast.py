@@ -27,7 +27,7 @@ from elman.metrics import SURE, standard_error
 from elman.ranks import ranks
 from elman.stepping.model import Model
 from elman.tasks.batches import InParts, Rows
-from elman.tasks.forecast_networks import LEAST_UNIT, ForecastNetwork, Lines, NetworkOnLine
+from elman.tasks.forecast_networks import COSTS, LEAST_UNIT, ForecastNetwork, Lines, NetworkOnLine
 from elman.tasks.shares import helpful_shares
 from elman.tasks.streams import Streams, detached, until
 
@@ -166,33 +166,33 @@ class ForecastTask(InParts):
         """One epoch: windows in random order, or, stateful, streams in their own."""
         self.z = self.z.to(next(self.model.parameters()).device)
         self.use_line_before(self.trained.last_training_value)
-        every = self.config.targets == "every"
-        inputs, targets = self._windows(every)
+        inputs, targets = self._windows(every := self.config.targets == "every")
         for index in self._indices(generator):
             chosen = targets[index]
             yield Batch(inputs[index].transpose(0, 1), chosen.transpose(0, 1) if every else chosen)
 
     def loss(self, batch: Batch, state: Any = None) -> tuple[Tensor, Any]:
-        """Return the mean squared error of the scaled forecasts, and the state after them.
+        """Return the mean squared or absolute error of the scaled forecasts, and the state after them.
 
         The state is None unless the network carries it on. Of a network on a line the loss is the sum of both its
         parts' errors, each as a multiple of what the line, or the last value, leaves in training.
         """
+        costs = COSTS[self.config.loss]
         if isinstance(self.model, NetworkOnLine):
             said, line = self.model.said(batch.inputs), self.model.line(batch.inputs)
-            errors = [self._errors(self.model, pair, line, batch.targets) for pair in said.parts]
+            errors = [costs(self._misses(self.model, pair, line, batch.targets)) for pair in said.parts]
             unlikely = self.model.spread_loss(said, line, batch.targets, *self._back())
             return torch.stack(errors).mean((0, 2, 3, 4)).sum() + unlikely, None
         prediction, after = self.model(batch.inputs, state, last=self.config.targets == "last")
-        loss = mse_loss(prediction if self.config.targets == "every" else prediction[-1], batch.targets)
+        loss = costs((prediction if self.config.targets == "every" else prediction[-1]) - batch.targets).mean()
         return loss, detached(after) if self.config.stateful else None
 
     @staticmethod
-    def _errors(model: NetworkOnLine, pair: Tensor, line: Tensor, targets: Tensor) -> Tensor:
-        """The squared errors (2, B, K, C) of both ``parts`` of ``model``, each in its unit."""
+    def _misses(model: NetworkOnLine, pair: Tensor, line: Tensor, targets: Tensor) -> Tensor:
+        """How far both ``parts`` of ``model`` miss, (2, B, K, C), each in its unit."""
         added, beside = pair
         made = torch.stack([line + added, beside])
-        return ((made - targets) / model.units[:, None, None]).square()
+        return (made - targets) / model.units[:, None, None]
 
     def validate(self) -> float | None:
         """The loss on the validation windows; None where there are none.
@@ -233,7 +233,7 @@ class ForecastTask(InParts):
 
         def errors_of(rows: Tensor) -> Tensor:
             x = inputs[rows].transpose(0, 1)
-            errors = self._errors(model, model.parts(x), model.line(x), targets[rows]).mean(2)
+            errors = self._misses(model, model.parts(x), model.line(x), targets[rows]).square().mean(2)
             return errors * (model.units / model.units[0]).square()[:, None]
 
         rows = torch.arange(part.start, part.stop, device=self.z.device)

@@ -22,6 +22,7 @@ from elman.tasks.likelihoods import Likelihood, Place
 SPREAD_FLOOR = 0.1  # of the usual spread of a context: a calmer one is not stretched further
 FURTHEST = 3.0  # standard deviations from the mean; what lies beyond looks as if it lay there
 QUANTILES_AT_ONCE = 2048  # steps whose quantiles are computed together
+COSTS = {"mse": torch.square, "mae": torch.abs}  # of an error, by the name of the loss
 LEAST_UNIT = 1e-6  # standard deviations: what a line leaves below this is rounding
 
 
@@ -241,7 +242,7 @@ class NetworkOnLine(nn.Module):
     def spread_loss(self, said: Said, line: Tensor, targets: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
         """How unlikely the ``targets`` (B, K, C) are; 0 without a likelihood.
 
-        Around what the first parts forecast. The forecast learns nothing from it. ``line`` (B, K, C) is the linear forecast.
+        Around what the first parts forecast, which learn nothing from it. ``line`` (B, K, C) is the linear forecast.
         """
         if self.likelihood is None or said.numbers is None:
             return targets.new_zeros(())

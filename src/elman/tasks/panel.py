@@ -26,7 +26,7 @@ from elman.metrics import SURE, standard_error
 from elman.ranks import ranks
 from elman.tasks.batches import InParts, Rows
 from elman.tasks.forecast import EVALUATED_AT_ONCE, FEWEST_JUDGED
-from elman.tasks.forecast_networks import LEAST_UNIT, NetworkOnLine, Said
+from elman.tasks.forecast_networks import COSTS, LEAST_UNIT, NetworkOnLine, Said
 from elman.tasks.panel_windows import MOST_WINDOWS, Part
 from elman.tasks.shares import helpful_shares
 
@@ -224,10 +224,10 @@ class PanelTask(InParts):
         )
 
     def loss(self, batch: Batch, state: None = None) -> tuple[Tensor, None]:
-        """The sum of both parts' mean squared errors, each in its series' unit: see :class:`ForecastTask`."""
+        """The sum of both parts' mean errors, each in its series' unit: see :class:`ForecastTask`."""
         self.measured(batch.series.numpy())
         said = self.model.said(batch.inputs)
-        errors = [self._errors(batch, pair) for pair in said.parts]
+        errors = [COSTS[self.config.loss](self._misses(batch, pair)) for pair in said.parts]
         return torch.stack(errors).mean((0, 2, 3, 4)).sum() + self._unlikely(batch, said), None
 
     def _unlikely(self, batch: Batch, said: Said) -> Tensor:
@@ -236,11 +236,11 @@ class PanelTask(InParts):
         shift, scale = (batch.targets.new_tensor(one[chosen]) for one in (self.shift, self.scale))
         return self.model.spread_loss(said, batch.lines, batch.targets, shift, scale)
 
-    def _errors(self, batch: Batch, pair: Tensor) -> Tensor:
-        """The squared errors (2, 1, K, R) of both parts."""
+    def _misses(self, batch: Batch, pair: Tensor) -> Tensor:
+        """How far both parts miss, (2, 1, K, R), each in its unit."""
         added, beside = pair
         made = torch.stack([batch.lines + added, beside])
-        return ((made - batch.targets) / self.model.units[:, None, None]).square()
+        return (made - batch.targets) / self.model.units[:, None, None]
 
     def measured(self, chosen: NDArray[np.int64]) -> None:
         """Tell the network the measures of the series of these numbers, and what is static of them."""
@@ -265,7 +265,7 @@ class PanelTask(InParts):
         batch = self._validation_batch(rows)
         self.measured(batch.series.numpy())
         said = self.model.said(batch.inputs)
-        errors = self._errors(batch, said.parts.mean(0)).mean(2)[:, 0]
+        errors = self._misses(batch, said.parts.mean(0)).square().mean(2)[:, 0]
         in_units = errors * (self.model.units / self.model.units[0]).square()
         return in_units.double().cpu().numpy(), np.full(len(rows), float(self._unlikely(batch, said)))
 
