@@ -69,13 +69,35 @@ def test_the_order_of_rows_does_not_matter(tmp_path):
         ({3: "2024-03,,0,fair,5"}, {}, r"row 4 .*column 'sales' is empty"),
         ({}, {"known": ["promo", "temp"], "past": "temp"}, "column 'temp' is asked for twice"),
         ({}, {"known": "price"}, "`known`: no column 'price'"),
-        ({}, {"resample": "1q"}, "`resample` takes means of values alone; leave out `known` and `past`"),
+        ({6: "2024-06,,,fair,"}, {"resample": "1q"}, "column 'promo' is empty on 2024-06"),
         ({}, {"known": None}, r"column 'sales' is empty \(4 cells are, the last in row 7\)"),
     ],
 )
 def test_a_hole_is_named(tmp_path, changes, asked, message):
     with pytest.raises(DataError, match=message):
         read_series(written(tmp_path / "shop.csv", changes=changes), **{**ASKED, **asked})
+
+
+def test_means_are_taken_of_what_stands_beside_too(tmp_path):
+    days = [date(2024, 1, 1) + timedelta(d) for d in range(42)]
+    rows = ["day,sales,promo,kind,temp"]
+    for d, day in enumerate(days):
+        week, sold = d // 7, "" if d >= 28 else d
+        rows.append(f"{day},{sold},{int(d % 7 < week)},{'fair' if d % 7 == 0 else ''},{'' if d >= 28 else 2 * d}")
+    asked = {"target": "sales", "known": ["promo", "kind"], "past": "temp", "resample": "1w"}
+    series = read_series(written(tmp_path / "a.csv", rows), **asked)
+    assert series.values.ravel().tolist() == [3, 10, 17, 24]
+    assert series.past.values.ravel().tolist() == [6, 20, 34, 48]
+    assert series.known.by_column()["promo"].ravel() == pytest.approx([k / 7 for k in range(6)])
+    assert series.known.by_column()["kind"].ravel() == pytest.approx([1 / 7] * 6)  # the share of its days
+    # A week of which the values are not all there is left out, and what is known of it counts as ahead.
+    part = read_series(written(tmp_path / "b.csv", [*rows[:27], *rows[29:]]), **asked)
+    later = read_series(written(tmp_path / "c.csv", [row.replace(",24,", ",,") for row in rows]), **asked)
+    for one in (part, later):
+        assert len(one.known) >= len(one)
+    panel = [f"{row},{shop}" for shop in "ab" for row in rows[1:]]
+    many = read_panel(written(tmp_path / "d.csv", [rows[0] + ",shop", *panel]), id="shop", **asked)
+    assert np.array_equal(many.series[1].known.values, series.known.values)
 
 
 def test_holes_within_are_filled_as_asked(tmp_path):

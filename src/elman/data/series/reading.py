@@ -95,6 +95,12 @@ class Survey:
             replace(
                 whole, values=whole.values[last], times=whole.times[last], rows=whole.rows.taken(last)
             ).check_steps()
+        self._check_told(values, end)
+        return values
+
+    def _check_told(self, values: Array, end: int) -> None:
+        """Raise DataError where one of ``values`` (F, P) from row ``end`` on is not there."""
+        whole = self.incomplete
         for row, column in np.argwhere(np.isnan(values))[:1].tolist():
             when = "" if whole.times is None else f" on {date_text(whole.times[end + row], whole.step)}"
             raise whole.rows.error(
@@ -102,22 +108,40 @@ class Survey:
                 f"column {self.beside.of[column]!r} is empty{when}, after the last value of {whole.names[0]!r}; what "
                 "is known ahead has a value at each step to come: fill it in, or leave out the rows from there on",
             )
-        return values
 
     def _resampled(self, period: Step) -> Series:
-        incomplete, source = self.incomplete, self.incomplete.rows.source
-        if self.beside:
-            raise DataError(f"{source}: `resample` takes means of values alone; leave out `known` and `past`")
+        incomplete, source, count = self.seen, self.incomplete.rows.source, self.count
         if self.utc is None or self.wall is None:
             what = f"column {incomplete.column!r} is an index" if incomplete.column else "there are none"
             raise DataError(f"{source}: `resample` needs dates, and {what}; name their column with `time`")
-        times = self.wall if period.keeps_to_the_day else self.utc
+        times, end = self.wall if period.keeps_to_the_day else self.utc, len(incomplete.values)
         full = ~np.isnan(incomplete.values).any(axis=1)
-        notes = (f"left out {int((~full).sum())} row(s) with empty cells",) if not full.all() else ()
+        left_out = (f"left out {int((~full).sum())} row(s) with empty cells",) if not full.all() else ()
         if not full.any():
             raise DataError(f"{source}: no row has a value in every column")
-        starts, means, more = resampled(times[full], incomplete.values[full], period, source)
-        return Series(means, incomplete.names, starts, period, source, self.notes + notes + more, self.zone)
+        starts, means, more = resampled(times[:end][full], incomplete.values[full], period, source)
+        notes = self.notes + left_out + more
+        past = self.beside.chosen(means[:, count:], ahead=False)
+        known = None
+        if any(self.beside.ahead):
+            told = np.where(self.beside.ahead, self._meant(end), 0.0)
+            self._check_told(told[end:], end)
+            known = self.beside.chosen(_means_from(starts, times, told, period, source), ahead=True)
+        names = incomplete.names[:count]
+        return Series(means[:, :count], names, starts, period, source, notes, self.zone, known, past)
+
+
+def _means_from(wanted: NDArray[Any], times: NDArray[Any], values: Array, period: Step, source: str) -> Array:
+    """The means of the whole rows over the periods ``wanted``, and over all that follow."""
+    whole = ~np.isnan(values).any(axis=1)
+    starts, means, _ = resampled(times[whole], values[whole], period, source)
+    first = int(np.searchsorted(starts, wanted[0]))
+    if not np.array_equal(starts[first : first + len(wanted)], wanted):
+        raise DataError(
+            f"{source}: `resample={period}`: what is known ahead has not the periods of the values; fill it in, or "
+            "take a longer period"
+        )
+    return means[first:]
 
 
 def survey(table: Table, config: ReadConfig) -> Survey:
