@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from statistics import median
 
@@ -123,6 +126,17 @@ def test_every_vector_width(chosen, width):
         shape = {"B": 9, "T": 5, "I": 6, "H": 19, "lengths": [5, 4, 1, 0, 5, 2, 5, 3, 5]}
         assert_matches_reference(chosen, **SINGLE, **shape)
         assert_matches_reference(chosen, CPU, dtype=torch.float64, **shape)
+
+
+def test_the_widest_vectors_can_be_told():
+    told = "from elman.backends.cpu.llvm import machine; print(machine.width())"
+    for most in ("4", "8", "32"):
+        settings = {**os.environ, "ELMAN_VECTORS": most}
+        done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, env=settings, check=False)
+        if most == "32":
+            assert "ELMAN_VECTORS: got '32', want 16, 8, 4" in done.stderr
+        else:
+            assert int(done.stdout) == max(w for w in machine.widths() if w <= int(most))
 
 
 @pytest.mark.full

@@ -137,21 +137,15 @@ KINDS = {
 
 
 @pytest.mark.parametrize("cell", CELLS + OTHERS)
-def test_stages(cell):
+def test_levels_count_the_products_on_the_way(cell):
     program = cell.program()
     if cell.name in KINDS:
         assert program.kind == KINDS[cell.name]
-    first, *later = program.stages
-    assert not first.products
-    assert all(stage.products for stage in later)
-    staged = [i for stage in program.stages for i in (*stage.products, *stage.pointwise)]
-    assert sorted(staged) == sorted(i for i in program.recurrent if program.nodes[i].op != "state")
-    known = {i for i in range(len(program.nodes)) if i not in staged}
-    for stage in program.stages:
-        for i in (*stage.products, *stage.pointwise):
-            assert set(program.nodes[i].args) <= known, (cell.name, i)
-            known.add(i)
-        assert all(not set(program.nodes[i].args) & set(stage.pointwise) for i in stage.products)
+    for i, node in enumerate(program.nodes):
+        above = max((program.levels[a] for a in node.args), default=0)
+        deeper = node.op == "product" and i in program.recurrent
+        assert program.levels[i] == above + deeper, (cell.name, i)
+        assert i in program.recurrent or program.levels[i] == 0
 
 
 def test_what_depends_on_no_state_is_hoisted():

@@ -37,6 +37,13 @@ def test_every_page_has_an_example(page):
     assert blocks(page, "python") or blocks(page, "sh")
 
 
+def test_the_tables_of_the_benchmarks_are_as_their_logs_have_them():
+    done = subprocess.run(
+        [sys.executable, ROOT / "benchmarks" / "write.py", "--check"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 # Trainings of several seconds each, of which the tests hold the like elsewhere.
 LONG = ("counting", "reber", "memory", "explain_own")
 EXAMPLES = [

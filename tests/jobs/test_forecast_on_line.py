@@ -325,3 +325,21 @@ def test_an_ensemble_forecasts_the_mean_of_networks_that_learn_by_themselves():
     assert torch.allclose(gradient, torch.autograd.grad(own, model.others[0][1].weight)[0] / 3, atol=1e-7)
     with pytest.raises(ElmanError, match="ensemble: is of networks on a line"):
         Forecaster("rnn", ensemble=2, network_alone=True)
+
+
+@pytest.mark.parametrize("name", ["mse", "mae"])
+def test_the_loss_is_of_squared_or_of_absolute_errors(name):
+    series, cost = np.sin(np.arange(120.0) / 4), {"mse": torch.square, "mae": torch.abs}[name]
+    for choices in ({}, {"network_alone": True}, {"network_alone": True, "targets": "every"}):
+        forecaster = Forecaster("rnn", hidden=4, epochs=1, context=8, season=0, loss=name, **choices)
+        forecaster.fit(series)
+        task, model = forecaster.task, forecaster.model
+        batch = next(task.batches(torch.Generator()))
+        if choices:
+            made = model(batch.inputs)[0]
+            wanted = cost((made if "targets" in choices else made[-1]) - batch.targets).mean()
+        else:
+            added, beside = model.parts(batch.inputs)
+            made = torch.stack([model.line(batch.inputs) + added, beside])
+            wanted = cost((made - batch.targets) / model.units[:, None, None]).mean((1, 2, 3)).sum()
+        assert torch.allclose(task.loss(batch)[0], wanted)

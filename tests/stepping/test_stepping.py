@@ -142,8 +142,8 @@ def test_every_value_is_ordered_once_and_after_its_arguments(key):
     flat = flat_step(network(key))
     order = order_of(flat)
     done = {i for i, v in enumerate(flat.values) if v.op in LEAVES}
-    for stage in order.stages:
-        made = getattr(stage, "parts", None) or getattr(stage, "values", None) or (stage.value,)
+    for piece in order.pieces:
+        made = getattr(piece, "parts", None) or getattr(piece, "values", None) or (piece.value,)
         for i in made:
             inside = set() if flat.values[i].op in WIDE else {a for a in made if a < i}
             assert set(flat.values[i].args) <= done | inside

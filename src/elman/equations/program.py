@@ -112,31 +112,13 @@ class Program:
             levels.append(above + (node.op == "product" and i in self.recurrent))
         return tuple(levels)
 
-    @functools.cached_property
-    def stages(self) -> tuple[Stage, ...]:
-        """The stages of one step.
-
-        Stage k is its products, then its pointwise work; stage 0 has no product.
-
-        What depends on no state stands in no stage: it is computed for all steps at once, before the loop.
-        """
-        inside = [i for i in range(len(self.nodes)) if i in self.recurrent and self.nodes[i].op != "state"]
-        depth = max((self.levels[i] for i in inside), default=0)
-        return tuple(
-            Stage(
-                products=tuple(i for i in inside if self.levels[i] == k and self.nodes[i].op == "product"),
-                pointwise=tuple(i for i in inside if self.levels[i] == k and self.nodes[i].op != "product"),
-            )
-            for k in range(depth + 1)
-        )
-
     @property
     def kind(self) -> str:
         """The kind of recurrence.
 
-        ``linear`` or ``elementwise`` (no product in the loop), or how many stages it has.
+        ``elementwise`` (no product in the loop), or how many stages it has: how many products deep a step is.
         """
-        count = len(self.stages) - 1
+        count = max((self.levels[i] for i in self.recurrent), default=0)
         return "elementwise" if count == 0 else "one stage" if count == 1 else f"{count} stages"
 
     def to_json(self) -> str:
@@ -174,14 +156,6 @@ class Program:
         except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError) as error:
             raise EquationError(f"this is no program of a cell: {error}") from error
         return program
-
-
-@dataclass(frozen=True)
-class Stage:
-    """Products of values already known, then the pointwise work that needs them; node indices."""
-
-    products: tuple[int, ...]
-    pointwise: tuple[int, ...]
 
 
 def reached(nodes: Sequence[Node], sources: Iterable[int]) -> frozenset[int]:

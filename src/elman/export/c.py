@@ -120,15 +120,15 @@ class CStep:
 
     def _body(self) -> Iterator[str]:
         flat, order = self.flat, self.order
-        for stage in order.stages:
-            if isinstance(stage, Products):
-                yield from self._products(stage.parts)
-            elif isinstance(stage, Loop):
-                yield from self._loop(stage)
-            elif flat.values[stage.value].op == "row":
-                yield from self._row(stage.value)
+        for piece in order.pieces:
+            if isinstance(piece, Products):
+                yield from self._products(piece.parts)
+            elif isinstance(piece, Loop):
+                yield from self._loop(piece)
+            elif flat.values[piece.value].op == "row":
+                yield from self._row(piece.value)
             else:
-                yield from self._total(stage.value)
+                yield from self._total(piece.value)
         late = [m for k, m in enumerate(flat.memories) if k not in order.in_place]
         # Of the others every new value is taken before the first is written: one may be another's old one.
         for m in late:

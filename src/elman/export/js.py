@@ -156,21 +156,21 @@ class JsStep:
 
     def _body(self) -> Iterator[str]:
         flat, order = self.flat, self.order
-        for stage in order.stages:
-            if isinstance(stage, Products):
-                for i in stage.parts:
+        for piece in order.pieces:
+            if isinstance(piece, Products):
+                for i in piece.parts:
                     yield from self._product(i)
-            elif isinstance(stage, Loop):
-                yield from self._loop(stage)
-            elif flat.values[stage.value].op == "row":
-                value = flat.values[stage.value]
+            elif isinstance(piece, Loop):
+                yield from self._loop(piece)
+            elif flat.values[piece.value].op == "row":
+                value = flat.values[piece.value]
                 table = self._tensor(f"{value.name}_rows", self._numbers(value.name))
                 at = f"inputs[{flat.values[value.args[0]].name!r}] * {value.size}"
-                yield f"for (let j = 0; j < {value.size}; j++) {self._array(stage.value)}[j] = {table}[{at} + j];"
+                yield f"for (let j = 0; j < {value.size}; j++) {self._array(piece.value)}[j] = {table}[{at} + j];"
             else:
-                name = self._array(stage.value)
+                name = self._array(piece.value)
                 yield f"{name}[0] = 0;"
-                for a in flat.values[stage.value].args:
+                for a in flat.values[piece.value].args:
                     yield f"for (let j = 0; j < {flat.values[a].size}; j++) {name}[0] += {self._unit(a)};"
         late = [(k, m) for k, m in enumerate(flat.memories) if k not in order.in_place]
         for k, m in late:

@@ -107,11 +107,11 @@ class Steps:
 
     def write(self, wanted: set[int], ahead: int) -> None:
         """Write the nodes of the values ``wanted``; ``ahead`` dimensions stand before that of the units."""
-        for stage in self.order.stages:
-            if isinstance(stage, Products):
-                self._products([i for i in stage.parts if i in wanted and i not in self.values], ahead)
+        for piece in self.order.pieces:
+            if isinstance(piece, Products):
+                self._products([i for i in piece.parts if i in wanted and i not in self.values], ahead)
             else:
-                for i in stage.values if isinstance(stage, Loop) else (stage.value,):
+                for i in piece.values if isinstance(piece, Loop) else (piece.value,):
                     if i in wanted and i not in self.values:
                         self.values[i] = self._one(i)
 

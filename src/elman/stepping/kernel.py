@@ -206,19 +206,19 @@ class _Written:
             return c.spread(c.load(self._array(i)))
         return c.load_vector(c.at(self._array(i), j))
 
-    # The stages
+    # The pieces
 
     def _body(self) -> None:
         flat, c = self.flat, self.c
-        for stage in self.order.stages:
-            if isinstance(stage, Products):
-                self._products(stage.parts)
-            elif isinstance(stage, Loop):
-                self._loop(stage)
-            elif flat.values[stage.value].op == "row":
-                self._row(stage.value)
+        for piece in self.order.pieces:
+            if isinstance(piece, Products):
+                self._products(piece.parts)
+            elif isinstance(piece, Loop):
+                self._loop(piece)
+            elif flat.values[piece.value].op == "row":
+                self._row(piece.value)
             else:
-                self._total(stage.value)
+                self._total(piece.value)
         late = [(k, m) for k, m in enumerate(flat.memories) if k not in self.order.in_place]
         for k, memory in late:
             self._copy(memory.new, ("new", k), memory.size)

@@ -33,12 +33,12 @@ class Loop:
     values: tuple[int, ...]
 
 
-Stage = Products | Single | Loop
+Piece = Products | Single | Loop
 
 
 @dataclass(frozen=True)
 class Order:
-    """The stages of a step, and which values are kept as arrays.
+    """The pieces of a step, and which values are kept as arrays.
 
     ``kept`` are whole; the others live inside one loop.
 
@@ -46,24 +46,24 @@ class Order:
     reads the old one afterwards.
     """
 
-    stages: tuple[Stage, ...]
+    pieces: tuple[Piece, ...]
     kept: frozenset[int]
     in_place: frozenset[int]
 
 
 def order_of(flat: Flat) -> Order:
-    """Order the values of a step into stages.
+    """Order the values of a step into pieces.
 
     Whatever is ready and whole, then whatever is ready and pointwise, and again.
     """
     values = flat.values
     done = {i for i, v in enumerate(values) if v.op in LEAVES}
     left = [i for i in range(len(values)) if i not in done]
-    stages: list[Stage] = []
+    pieces: list[Piece] = []
     while left:
         wide = [i for i in left if values[i].op in WIDE and set(values[i].args) <= done]
         if wide:
-            stages += _joined(flat, wide)
+            pieces += _joined(flat, wide)
             made = set(wide)
         else:
             # The scalars first: loops over units use them.
@@ -73,15 +73,15 @@ def order_of(flat: Flat) -> Order:
                 value = values[i]
                 if value.op not in WIDE and value.size == size and set(value.args) <= done | made:
                     made.add(i)
-            stages.append(Loop(size, tuple(sorted(made))))
+            pieces.append(Loop(size, tuple(sorted(made))))
         done |= made
         left = [i for i in left if i not in made]
-    return Order(tuple(stages), _kept(flat, stages), _in_place(flat, stages))
+    return Order(tuple(pieces), _kept(flat, pieces), _in_place(flat, pieces))
 
 
-def _joined(flat: Flat, wide: list[int]) -> list[Stage]:
+def _joined(flat: Flat, wide: list[int]) -> list[Piece]:
     """Each product's neighbours in the rows of its matrix are joined to it."""
-    values, stages = flat.values, list[Stage]()
+    values, pieces = flat.values, list[Piece]()
     products = [i for i in wide if values[i].op == "product"]
     products.sort(key=lambda i: (values[i].name, values[i].args, values[i].blocks, values[i].first))
     run: list[int] = []
@@ -94,20 +94,20 @@ def _joined(flat: Flat, wide: list[int]) -> list[Stage]:
             run.append(i)
             continue
         if run:
-            stages.append(Products(tuple(run)))
+            pieces.append(Products(tuple(run)))
         run = [i]
     if run:
-        stages.append(Products(tuple(run)))
-    return [*stages, *(Single(i) for i in wide if values[i].op != "product")]
+        pieces.append(Products(tuple(run)))
+    return [*pieces, *(Single(i) for i in wide if values[i].op != "product")]
 
 
-def _made(stage: Stage) -> tuple[int, ...]:
-    return stage.parts if isinstance(stage, Products) else (stage.value,) if isinstance(stage, Single) else stage.values
+def _made(piece: Piece) -> tuple[int, ...]:
+    return piece.parts if isinstance(piece, Products) else (piece.value,) if isinstance(piece, Single) else piece.values
 
 
-def _kept(flat: Flat, stages: list[Stage]) -> frozenset[int]:
+def _kept(flat: Flat, pieces: list[Piece]) -> frozenset[int]:
     values = flat.values
-    home = {i: k for k, stage in enumerate(stages) for i in _made(stage)}
+    home = {i: k for k, piece in enumerate(pieces) for i in _made(piece)}
     kept = {*flat.outputs.values(), *(m.new for m in flat.memories)}
     for i, value in enumerate(values):
         kept |= {a for a in value.args if value.op in WIDE or home.get(a) != home.get(i)}
@@ -115,12 +115,12 @@ def _kept(flat: Flat, stages: list[Stage]) -> frozenset[int]:
     return frozenset((kept & home.keys()) | whole)
 
 
-def _in_place(flat: Flat, stages: list[Stage]) -> frozenset[int]:
+def _in_place(flat: Flat, pieces: list[Piece]) -> frozenset[int]:
     values, overwritten = flat.values, set[int]()
-    home = {i: k for k, stage in enumerate(stages) for i in _made(stage)}
+    home = {i: k for k, piece in enumerate(pieces) for i in _made(piece)}
     for k, memory in enumerate(flat.memories):
         where = home.get(memory.new)
-        if where is None or not isinstance(stages[where], Loop) or values[memory.new].size != memory.size:
+        if where is None or not isinstance(pieces[where], Loop) or values[memory.new].size != memory.size:
             continue
         shared = [m for m in flat.memories if m.new == memory.new]
         last = max((home[i] for i, v in enumerate(values) if memory.old in v.args), default=-1)

@@ -172,7 +172,7 @@ class ForecastTask(InParts):
             yield Batch(inputs[index].transpose(0, 1), chosen.transpose(0, 1) if every else chosen)
 
     def loss(self, batch: Batch, state: Any = None) -> tuple[Tensor, Any]:
-        """Return the mean squared or absolute error of the scaled forecasts, and the state after them.
+        """Return the mean error, squared or absolute, of scaled forecasts, and the state after.
 
         The state is None unless the network carries it on. Of a network on a line the loss is the sum of both its
         parts' errors, each as a multiple of what the line, or the last value, leaves in training.

@@ -21,7 +21,7 @@ from elman.tasks.likelihoods import Likelihood, Place
 
 SPREAD_FLOOR = 0.1  # of the usual spread of a context: a calmer one is not stretched further
 FURTHEST = 3.0  # standard deviations from the mean; what lies beyond looks as if it lay there
-QUANTILES_AT_ONCE = 2048  # steps whose quantiles are computed together
+QUANTILES_AT_ONCE = 2048  # computed together
 COSTS = {"mse": torch.square, "mae": torch.abs}  # of an error, by the name of the loss
 LEAST_UNIT = 1e-6  # standard deviations: what a line leaves below this is rounding
 
@@ -257,17 +257,18 @@ class NetworkOnLine(nn.Module):
         The forecast is ``mean`` (B, K, C), after x (T, B, C). All scaled; the ``wanted`` quantiles (Q,) are
         (Q, B, K, C), less the mean, in units of the spread. Steps beyond the horizon have the numbers of its last one.
         """
+        said = self.said(x)
         assert self.likelihood is not None
-        spreads, quantiles = [], []
-        for rows in torch.arange(x.shape[1], device=x.device).split(max(1, QUANTILES_AT_ONCE // mean[0].numel())):
-            said = self.said(x[:, rows])
-            assert said.numbers is not None
-            numbers = said.numbers.mean(0)
-            numbers = numbers[:, torch.arange(mean.shape[1]).clamp(max=self.horizon - 1)]
-            place = Place(mean[rows], said.base, shift, scale)
-            spreads.append(self.likelihood.spread(numbers, place).expand_as(place.mean))
-            quantiles.append(self.likelihood.quantiles(numbers, place, wanted))
-        return torch.cat(spreads).double().cpu().numpy(), torch.cat(quantiles, 1).double().cpu().numpy()
+        assert said.numbers is not None
+        numbers = said.numbers.mean(0)[:, torch.arange(mean.shape[1]).clamp(max=self.horizon - 1)]
+        around = [part.expand_as(mean).flatten() for part in (mean, said.base, shift, scale)]
+        found = []
+        for rows in torch.arange(mean.numel(), device=x.device).split(QUANTILES_AT_ONCE):
+            place, own = Place(*(part[rows] for part in around)), numbers.flatten(0, 2)[rows]
+            quantiles = self.likelihood.quantiles(own, place, wanted)
+            found.append(torch.cat([self.likelihood.spread(own, place)[None], quantiles]))
+        spread, *rest = torch.cat(found, 1).double().cpu().numpy().reshape(-1, *mean.shape)
+        return spread, np.stack(rest) if rest else np.empty((0, *mean.shape))
 
     def networks(self) -> tuple[Part, ...]:
         """The networks that count; none where the line alone does."""

@@ -9,19 +9,37 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from elman.metrics import SURE
+
+HALF = 0.5  # of the shares, where their gain is no chance but little more
+
 
 def helpful_shares(own: Tensor, left: Tensor, certainty: Callable[[NDArray[Any]], tuple[float, float]]) -> list[float]:
     """The shares of two parts ``own`` (2, n, ...) that help to forecast what a line leaves, ``left`` (n, ...).
 
-    They are the :func:`best_shares`, shrunk the more the less certain their gain over the line alone is (as James &
-    Stein 1961 shrink): by a factor 1 - (doubt / gain)^2, and to 0 where that is below 0. ``certainty`` tells the mean
-    gain and its doubt from the gains (n,) of the windows.
+    They are the :func:`best_shares`, as much of them as :func:`shrunk` says. ``certainty`` tells the mean gain over the
+    line alone and twice its standard error from the gains (n,) of the windows.
     """
     shares = best_shares(own.flatten(1), left.flatten())
     gained = left.square() - (left - torch.einsum("s,s...->...", shares, own)).square()
-    mean, doubt = certainty(gained.flatten(1).mean(1).cpu().numpy())
-    certain = 1 - (doubt / mean) ** 2 if mean > doubt else 0.0
-    return (certain * shares).tolist()
+    factor = shrunk(*certainty(gained.flatten(1).mean(1).cpu().numpy()))
+    return (factor * shares).tolist()
+
+
+def shrunk(gain: float, doubt: float) -> float:
+    """How much is used of shares that gained so much, with ``doubt`` twice the gain's standard error.
+
+    Nothing of a gain that may be chance. Else 1 - (doubt / gain)^2, as James & Stein 1961 shrink with that doubt, or
+    half of what they would with the standard error alone, where that is more: what is best of validation parts is often
+    too much of what comes after them, and half of it seldom.
+
+    >>> shrunk(1.0, 1.0), round(shrunk(1.1, 1.0), 3), shrunk(4.0, 1.0)
+    (0.0, 0.397, 0.9375)
+    """
+    if gain <= doubt:
+        return 0.0
+    squared = (doubt / gain) ** 2
+    return max(1 - squared, HALF * (1 - squared / SURE**2))
 
 
 def best_shares(own: Tensor, left: Tensor) -> Tensor:

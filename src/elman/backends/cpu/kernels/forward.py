@@ -23,9 +23,9 @@ from elman.backends.plan.parts import Segment, Store
 from elman.backends.plan.plan import Plan
 
 
-def cuts(plan: Plan, phases: Any, variant: Variant) -> list[tiles.Shape]:
+def cuts(plan: Plan, phases: Any, variant: Variant) -> list[tiles.Cut]:
     """How each phase is cut."""
-    return [tiles.shape(phase, plan.sizes[phase.size], variant.rows, variant.vectors) for phase in phases]
+    return [tiles.cut_of(phase, plan.sizes[phase.size], variant.rows, variant.vectors) for phase in phases]
 
 
 def packed_length(plan: Plan, phases: Any, variant: Variant) -> int:
@@ -45,7 +45,7 @@ def packing(plan: Plan, phases: Any, variant: Variant) -> Any:
     return write
 
 
-def packed_places(c: Part, plan: Plan, phases: Any, variant: Variant) -> list[tuple[Any, tiles.Shape, Any]]:
+def packed_places(c: Part, plan: Plan, phases: Any, variant: Variant) -> list[tuple[Any, tiles.Cut, Any]]:
     """Each phase with its cut and where its packed weights begin."""
     at, places = 0, []
     for phase, cut in zip(phases, cuts(plan, phases, variant), strict=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from elman.backends.cpu.kernels import narrow
-from elman.backends.cpu.kernels.tiles import Shape, of_stretch, panel_length
+from elman.backends.cpu.kernels.tiles import Cut, of_stretch, panel_length
 from elman.backends.cpu.kernels.weights import lanes_below
 from elman.backends.cpu.llvm.code import I64, PTR, Code, i64
 from elman.backends.cpu.llvm.kernel import Part
@@ -13,7 +13,7 @@ from elman.backends.plan.parts import Phase
 from elman.backends.plan.plan import Plan
 
 
-def emit_packing(c: Part, plan: Plan, phase: Phase, cut: Shape, packed: Any) -> None:
+def emit_packing(c: Part, plan: Plan, phase: Phase, cut: Cut, packed: Any) -> None:
     """Pack a phase's weights and the sums of its learned vectors; panels go round the team's members."""
     if not phase.sums:
         return

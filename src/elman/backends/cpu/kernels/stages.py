@@ -17,7 +17,7 @@ from elman.backends.plan.parts import Phase, Segment, Stage, Store, Work
 from elman.backends.plan.plan import Plan
 from elman.backends.plan.schedule import Schedule
 
-Places = Sequence[tuple[Phase, tiles.Shape, Any]]
+Places = Sequence[tuple[Phase, tiles.Cut, Any]]
 
 
 @dataclass(frozen=True)

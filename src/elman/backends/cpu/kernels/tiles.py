@@ -35,7 +35,7 @@ class Operand(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Shape:
+class Cut:
     """How a phase is cut: ``stretches`` of units, ``vectors`` in each, ``units`` of these and ``rows`` rows a tile."""
 
     size: int
@@ -80,14 +80,14 @@ class Shape:
         return c.b.sdiv(c.mul(stretch, segment.blocks), i64(self.stretches))
 
 
-def shape(phase: Phase, size: int, rows: int, vectors: Vectors) -> Shape:
+def cut_of(phase: Phase, size: int, rows: int, vectors: Vectors) -> Cut:
     """Cut a phase for about ``rows`` rows a thread."""
     gates, stretches = max(1, len(phase.sums)), math.lcm(*(segment.blocks for segment in phase.segments))
     width = vectors.lanes
     count, wide = -(-(size // stretches) // width), vectors.floats == 16
     registers = machine.registers(vectors.floats)
     if not phase.sums:
-        return Shape(size, width, count, 1, 1, 0)
+        return Cut(size, width, count, 1, 1, 0)
 
     def fits(units: int, tile: int) -> bool:
         # Sums, and a factor a row; of the weights all of a turn where there are registers for them, else one.
@@ -95,7 +95,7 @@ def shape(phase: Phase, size: int, rows: int, vectors: Vectors) -> Shape:
 
     def cost(units: int, tile: int) -> float:
         across, down = -(-count // units) * units, -(-rows // tile)
-        whole = Shape(size, width, count, units, tile, gates, stretches)
+        whole = Cut(size, width, count, units, tile, gates, stretches)
         # A turn of the inner loop: the multiply-adds, at least as long as they take to come back, or its loads.
         turn: float = max(gates * units * tile, LATENCY * (1 if wide else 2), gates * units + tile)
         if not wide and vectors.item * panel_length(phase, whole) > machine.first_cache():
@@ -112,10 +112,10 @@ def shape(phase: Phase, size: int, rows: int, vectors: Vectors) -> Shape:
         if fits(units, tile) or (units == 1 and tile == 1)
     ]
     _, tile, units = min(options)
-    return Shape(size, width, count, units, -tile, gates, stretches)
+    return Cut(size, width, count, units, -tile, gates, stretches)
 
 
-def _streamed(phase: Phase, cut: Shape, item: int, wide: bool) -> float:
+def _streamed(phase: Phase, cut: Cut, item: int, wide: bool) -> float:
     """The time to read, at every step, what panels do not stay in the first-level cache: multiply-adds a turn of k."""
     panel = item * panel_length(phase, cut)
     stay = machine.first_cache() * 4 // 5 // panel
@@ -123,19 +123,19 @@ def _streamed(phase: Phase, cut: Shape, item: int, wide: bool) -> float:
     return panel * max(cut.panels - stay, 0) / BYTES_A_MULTIPLY_ADD[wide] / turns
 
 
-def panel_length(phase: Phase, cut: Shape) -> int:
+def panel_length(phase: Phase, cut: Cut) -> int:
     """Numbers of one packed panel, all runs and the vectors that start the sums."""
     return sum(cut.length(segment) for segment in phase.segments) + cut.accumulators * cut.width
 
 
-def packed_length(phase: Phase, cut: Shape) -> int:
+def packed_length(phase: Phase, cut: Cut) -> int:
     """Numbers of all packed panels of a phase."""
     if narrow.is_narrow(phase, cut.size):
         return narrow.packed_length(phase, cut.size, cut.width)
     return panel_length(phase, cut) * cut.panels if phase.sums else 0
 
 
-def of_stretch(c: Code, cut: Shape, panel: Any) -> tuple[Any, Any]:
+def of_stretch(c: Code, cut: Cut, panel: Any) -> tuple[Any, Any]:
     """A panel's stretch, and which of the stretch's panels it is."""
     stretch = c.b.sdiv(panel, i64(cut.each))
     return stretch, c.b.sub(panel, c.mul(stretch, cut.each))
@@ -144,7 +144,7 @@ def of_stretch(c: Code, cut: Shape, panel: Any) -> tuple[Any, Any]:
 def emit_phase(
     c: Part,
     phase: Phase,
-    cut: Shape,
+    cut: Cut,
     packed: Any,
     low: Any,
     high: Any,
@@ -211,7 +211,7 @@ def each_vector(
     return body(i64(size - tail), c.lanes(tail), values) if tail else values
 
 
-def _units(c: Part, phase: Phase, cut: Shape, base: Any, begun: Any, start: Any, first: Any, body: Any) -> None:
+def _units(c: Part, phase: Phase, cut: Cut, base: Any, begun: Any, start: Any, first: Any, body: Any) -> None:
     """The vectors of units of one row of a tile, from vector ``first`` of the stretch that starts at ``start``."""
 
     def one(u: Any, mask: Any) -> None:
@@ -233,7 +233,7 @@ def _units(c: Part, phase: Phase, cut: Shape, base: Any, begun: Any, start: Any,
 
 
 def _fetch_ahead(
-    c: Part, phase: Phase, cut: Shape, operands: Sequence[Operand], panel: Any, start: Any, high: Any
+    c: Part, phase: Phase, cut: Cut, operands: Sequence[Operand], panel: Any, start: Any, high: Any
 ) -> None:
     """Bring nearer what the next turn reads of operands in far memory; each panel sees to a part of its tiles' rows."""
     for segment, operand in zip(phase.segments, operands, strict=True):
@@ -249,7 +249,7 @@ def _fetch_ahead(
 
 
 def _tile(
-    c: Part, phase: Phase, cut: Shape, weights: Any, operands: Any, starts: Any, start: Any, high: Any, scratch: Any
+    c: Part, phase: Phase, cut: Cut, weights: Any, operands: Any, starts: Any, start: Any, high: Any, scratch: Any
 ) -> None:
     """The products of ``cut.rows`` rows and one panel, into ``scratch``; rows past the end repeat the last."""
     width, units = cut.width, cut.units

@@ -1,18 +1,21 @@
 """The processor: how many floats its vectors hold, and LLVM's machine for that width.
 
-Widths: 16 (AVX-512), 8 (AVX2 with FMA) and 4, which every processor has. Tests force one with :func:`forced`, and
-write code for another kind of processor with :func:`foreign`.
+Widths: 16 (AVX-512), 8 (AVX2 with FMA) and 4, which every processor has. ``ELMAN_VECTORS`` names the widest that is
+used. Tests force one with :func:`forced`, and write code for another kind of processor with :func:`foreign`.
 """
 
 from __future__ import annotations
 
 import functools
+import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from elman.errors import ElmanError
 
 WIDTHS = (16, 8, 4)
 X86, ARM = "x86-64", "arm64"
@@ -63,10 +66,16 @@ def _host() -> tuple[str, dict[str, bool]]:
 
 @functools.cache
 def widths() -> tuple[int, ...]:
-    """The vector widths this processor can run, widest first."""
+    """The vector widths this processor can run, and ``ELMAN_VECTORS`` allows, widest first.
+
+    Raises :class:`ElmanError` where that is no width.
+    """
     _, has = _host()
     wide = {16: has.get("avx512f") and has.get("avx512dq"), 8: has.get("avx2") and has.get("fma")}
-    return tuple(w for w in WIDTHS if w == 4 or (kind() == X86 and wide[w]))
+    most = os.environ.get("ELMAN_VECTORS", str(WIDTHS[0]))
+    if most not in map(str, WIDTHS):
+        raise ElmanError(f"ELMAN_VECTORS: got {most!r}, want {', '.join(map(str, WIDTHS))}: floats in a vector")
+    return tuple(w for w in WIDTHS if w <= int(most) and (w == 4 or (kind() == X86 and wide[w])))
 
 
 def width() -> int:
