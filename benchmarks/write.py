@@ -50,6 +50,7 @@ TAKEN = {
     "cells_speed.json": Taken((PYTHON, "-m", "elman", "bench", "--catalogue", "--rounds", "5", "--json")),
     "startup.json": Taken((PYTHON, "benchmarks/startup.py", "--rounds", "3", "--json")),
     "forecasts.json": Taken((PYTHON, "benchmarks/forecasts.py", "--json", "docs/forecasts.json"), prints=False),
+    "etth1.json": Taken((PYTHON, "benchmarks/etth1.py")),
     "intervals.json": Taken((PYTHON, "benchmarks/intervals.py", "--json", "docs/intervals.json"), prints=False),
 }
 
@@ -194,6 +195,20 @@ def m4(result: Any) -> str:
     return rows(["", "MASE", "sMAPE"], body)
 
 
+def etth1(result: Any) -> str:
+    """ETTh1 96 to 96 beside what was published; medians over the seeds."""
+    body = [
+        [
+            words,
+            f"**{median(run[name]['mse'] for run in result['runs']):.3f}**",
+            f"{median(run[name]['mae'] for run in result['runs']):.3f}",
+        ]
+        for name, words in (("network", "three networks on the lines"), ("line alone", "the lines alone"))
+    ]
+    body += [[f"{name}, published", f"{mse:.3f}", ""] for name, mse in result["published MSE"].items()]
+    return rows(["", "MSE", "MAE"], body)
+
+
 TABLES: dict[str, Callable[[Any], str]] = {
     "machine": machine,
     "forward": functools.partial(grid, mode="forward"),
@@ -202,6 +217,7 @@ TABLES: dict[str, Callable[[Any], str]] = {
     "forecasts": forecasts,
     "intervals": intervals,
     "hourly": m4,
+    "etth": etth1,
 }
 
 if __name__ == "__main__":
