@@ -93,6 +93,21 @@ ERRORS = [
           "free[numbers] += np.diff(begins, append=len(codes))", "pass", "test_folders.py"),
     Error("columns: before a series begins, another's values", "data/mapped.py", "def stretches",
           "inside = np.maximum(start, 0)", "inside = start", "test_panel.py"),
+    Error("gaussian: a wide spread costs nothing", "tasks/likelihoods.py", "class Gaussian",
+          "return log + ((", "return ((", "test_likelihoods.py"),
+    Error("student-t: the density of another area", "tasks/likelihoods.py", "class StudentT", "log - constant + half",
+          "log + half", "test_likelihoods.py"),
+    Error("counts: the variance without the mean", "tasks/likelihoods.py", "class NegativeBinomial",
+          "(mean + mean.square()", "(mean.square()", "test_likelihoods.py"),
+    Error("quantiles: below costs as above", "tasks/likelihoods.py", "class Quantiles",
+          "torch.maximum(q * left, (q - 1) * left)", "(q - 0.5).abs() * left.abs()", "test_likelihoods.py"),
+    Error("intervals: the truth below is no miss", "metrics/intervals.py", "class Calibration",
+          "np.maximum(lower - scaled, scaled - upper)", "(scaled - upper)", "test_intervals.py"),
+    Error("paths: each step by itself", "jobs/paths.py", "def drawn(",
+          "quantiles[:, min(k, seen - 1), c]", "random.random(count)", "test_likelihood.py"),
+    Error("static: of the first series", "tasks/panel.py", "def measured(", "self.static[chosen]",
+          "self.static[0 * chosen]", "test_static.py"),
+    Error("a line: the best context alone", "linear/blend.py", "def members(", "[:contexts]", "[:1]", "test_linear.py"),
 ]  # fmt: skip
 CELLS = ("lstm", "gru", "gru_cho")  # one stage, one stage with an inner product kept apart, two stages
 SUITE = ["test_extras.py", "test_layers.py", "test_reference.py", "test_torch_modules.py"]

@@ -154,3 +154,5 @@ def test_paths_of_a_series_go_as_far_as_wanted():
     assert found.paths[:, 29].std() > 2 * found.paths[:, 0].std()
     with pytest.raises(DataError, match="`paths`: got -1"):
         forecaster.predict(3, paths=-1)
+    with pytest.raises(DataError, match="of 3 values each are more than 50,000,000; want 16666666 at most"):
+        forecaster.predict(3, paths=20_000_000)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from elman.errors import DataError
 from elman.linear import Blend, Member
 from elman.linear.bases import BASES, base_matrix, reach
-from elman.linear.blend import STRENGTHS
+from elman.linear.blend import CONTEXTS_A_FAMILY, STRENGTHS
 from elman.linear.ridge import Ridge
 from elman.metrics import persistence, seasonal_naive
 
@@ -162,3 +162,21 @@ def test_what_is_no_blend_is_refused(broken):
 def test_one_value_is_no_series():
     with pytest.raises(DataError, match="give 2 at least"):
         Blend.choose(np.ones(1), 1)
+
+
+def test_a_family_has_its_best_contexts_and_what_is_surely_worse_counts_little():
+    random = np.random.default_rng(0)
+    noise = random.normal(size=200)
+    blend = Blend.choose(noise, horizon=1, families=("zero",))
+    contexts = [member.context for member in blend.members]
+    assert len(contexts) == len(set(contexts)) == CONTEXTS_A_FAMILY
+    assert sum(member.weight for member in blend.members) == pytest.approx(1)
+    assert max(member.weight for member in blend.members) < 0.5  # none is better but by chance
+    alone = Blend.choose(noise, horizon=1, families=("zero",), contexts=1)
+    assert [member.context for member in alone.members] == [max(blend.members, key=lambda m: m.weight).context]
+    echo = random.normal(size=3000)
+    for t in range(3, len(echo)):
+        echo[t] += 0.9 * echo[t - 3]
+    found = Blend.choose(echo, horizon=1, families=("zero",), longest=4)
+    weights = {member.context: member.weight for member in found.members}
+    assert weights.get(1, 0.0) + weights.get(2, 0.0) < 1e-3

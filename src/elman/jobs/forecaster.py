@@ -343,7 +343,8 @@ class Forecaster(Job[ForecastTask]):
         values = self.effects.restored(task.scaler.invert(z, known.values[-1])[None], series, end)[0]
         times = series.later(steps)
         dates = None if times is None else series.written(times)
-        around = self.intervals(series, end, values[None], [*levels, *(LEVELS_OF_PATHS if check_paths(paths) else ())])
+        wanted = [*levels, *(LEVELS_OF_PATHS if check_paths(paths, values.size) else ())]
+        around = self.intervals(series, end, values[None], wanted)
         bounds = {level: (lower[0], upper[0]) for level, (lower, upper) in around.items()}
         ways = None
         if paths:

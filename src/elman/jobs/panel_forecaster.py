@@ -364,7 +364,7 @@ class PanelForecaster(Job[PanelTask]):
         followed, after = task.fed_back(ends, steps), np.arange(len(panel))
         made = np.stack([followed[i] for i in chosen.tolist()])
         values = effects.restored(made, panel, after, panel.lengths)
-        wanted = [*levels, *(LEVELS_OF_PATHS if check_paths(paths) else ())]
+        wanted = [*levels, *(LEVELS_OF_PATHS if check_paths(paths, values.size) else ())]
         around = self.intervals(panel, Part(after, panel.lengths), values, wanted)
         ways = paths_of(task, around, paths, self.recipe.seed) if paths else None
         later = [one.later(steps) for one in panel.series]

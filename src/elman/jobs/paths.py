@@ -12,13 +12,17 @@ from elman.metrics import Bounds
 
 Array = NDArray[np.float64]
 LEVELS = (99.8, 99.0, 98.0, 95.0, *(float(level) for level in range(90, 0, -10)), 1.0)  # whose bounds paths lie between
-MOST = 1_000_000
+MOST = 50_000_000  # values in all paths
 
 
-def check_paths(paths: int) -> int:
-    """A count of paths. Raises :class:`DataError` for one that is none."""
-    if not 0 <= paths <= MOST:
-        raise DataError(f"`paths`: got {paths}, want 1 to {MOST:,}")
+def check_paths(paths: int, numbers: int) -> int:
+    """A count of paths of so many ``numbers`` each. Raises :class:`DataError` for one that is none, or too many."""
+    if paths < 0:
+        raise DataError(f"`paths`: got {paths}, want 1 or more")
+    if paths * numbers > MOST:
+        raise DataError(
+            f"`paths`: {paths} of {numbers} values each are more than {MOST:,}; want {MOST // numbers} at most"
+        )
     return paths
 
 
