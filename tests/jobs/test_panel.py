@@ -161,7 +161,8 @@ def test_lines_chosen_apart_are_chosen_in_order_and_as_alone(monkeypatch):
     columns = list(waves({f"s{i}": 40 + i for i in range(40)}).values())
     monkeypatch.setattr(many_lines.os, "cpu_count", lambda: 2)
     apart = choose_many(columns, 2, 0)
-    alone = [Blend.choose(values, 2, 0, folds=many_lines.FOLDS_OF_MANY) for values in columns]
+    fewer = {"folds": many_lines.FOLDS_OF_MANY, "contexts": many_lines.CONTEXTS_OF_MANY}
+    alone = [Blend.choose(values, 2, 0, **fewer) for values in columns]
     assert [blend.to_dict() for blend in apart] == [blend.to_dict() for blend in alone]
 
 
