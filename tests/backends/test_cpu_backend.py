@@ -128,6 +128,20 @@ def test_every_vector_width(chosen, width):
         assert_matches_reference(chosen, CPU, dtype=torch.float64, **shape)
 
 
+@pytest.mark.parametrize("B", [128, 129, 130, 145, 178, 255, 273, 530])
+def test_no_share_of_the_rows_is_empty(B):
+    """Of 16 shares and more the last could have no rows, and its gradient was what stood in memory."""
+    layer, plain = (Recurrent("gru", 3, 8, backend=backend) for backend in ("cpu", "reference"))
+    plain.load_state_dict(layer.state_dict())
+    x = torch.randn(4, B, 3)
+    for length in (1 << k for k in range(6, 20)):  # what is given back is taken again: nothing of it may count
+        [torch.full((length,), torch.nan) for _ in range(4)].clear()
+    for each in (layer, plain):
+        each(x)[0].square().sum().backward()
+    for name, parameter in plain.named_parameters():
+        torch.testing.assert_close(layer.get_parameter(name).grad, parameter.grad, rtol=1e-4, atol=1e-3)
+
+
 def test_the_widest_vectors_can_be_told():
     told = "from elman.backends.cpu.llvm import machine; print(machine.width())"
     for most in ("4", "8", "32"):

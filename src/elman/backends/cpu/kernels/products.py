@@ -63,7 +63,8 @@ def shares(plan: Plan, batch: int) -> int:
     count, each = 1, share_lengths(plan)[0]
     while each and 2 * count * SHARE <= batch and 2 * count * each <= _PARTIAL:
         count *= 2
-    return count
+    rows = max(1, -(-batch // count))
+    return -(-batch // rows) or 1  # 130 rows in 16 shares would be 9 each, and none in the last
 
 
 def emit_products(c: Entry, plan: Plan) -> None:
