@@ -176,7 +176,7 @@ def backtest(
         origins,
         np.stack(predictions),
         series.values[origins[:, None] + np.arange(horizon)],
-        {level: _ends(around, level) for level in around[0]},
+        {level: joined_bounds(around, level) for level in around[0]},
         _joined(plain),
         season,
         every,
@@ -184,7 +184,7 @@ def backtest(
     )
 
 
-def _ends(groups: Sequence[Mapping[float, Bounds]], level: float) -> Bounds:
+def joined_bounds(groups: Sequence[Mapping[float, Bounds]], level: float) -> Bounds:
     """The bounds of a level, one group after the other."""
     lower, upper = (np.concatenate([group[level][end] for group in groups]) for end in (0, 1))
     return lower, upper

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from elman.choices.forecast import LEVELS
 from elman.data import Panel, read_panel
 from elman.errors import DataError, ElmanError
-from elman.jobs.backtest import VALIDATED, check_steps, first_origin
+from elman.jobs.backtest import VALIDATED, check_steps, first_origin, joined_bounds
 from elman.jobs.panel_forecaster import PanelForecaster
 from elman.jobs.panel_scores import plain_forecasts, score_of_panel
 from elman.jobs.shown import panel as shown
@@ -149,17 +149,11 @@ def backtest_panel(
         Part(series[order], at[order]),
         np.concatenate(predictions)[order],
         known.truth(Part(series[order], at[order])),
-        {level: _ends(around, level, order) for level in LEVELS},
+        {level: (low[order], high[order]) for level in LEVELS for low, high in [joined_bounds(around, level)]},
         {name: np.concatenate([one[name] for one in others])[order] for name in names},
         known,
         refit,
     )
-
-
-def _ends(groups: Sequence[Mapping[float, Bounds]], level: float, order: NDArray[np.int64]) -> Bounds:
-    """The bounds of a level, in this order."""
-    lower, upper = (np.concatenate([group[level][end] for group in groups])[order] for end in (0, 1))
-    return lower, upper
 
 
 def _windows(origins: list[NDArray[np.int64]], last: NDArray[np.int64]) -> Part:

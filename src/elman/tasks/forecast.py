@@ -332,7 +332,7 @@ class ForecastTask(InParts):
     def spreads(self, series: Series, origins: NDArray[np.int64], mean: Array, wanted: Array) -> tuple[Array, Array]:
         """The spread (n, K, C) of what follows ``origins`` (n,) of ``series``, and its quantiles.
 
-        In the units of the series, around forecasts ``mean`` (n, K, C): see :meth:`NetworkOnLine.spread`.
+        In the units of the series, around forecasts ``mean`` (n, K, C): see :meth:`NetworkOnLine.distribution`.
         """
         assert isinstance(self.model, NetworkOnLine)
         self.model.eval()

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 Array = NDArray[np.float64]
-NARROWEST, WIDEST = -7.0, 7.0  # logarithms of the factor that a network may put on the usual spread
+WIDEST = 7.0  # logarithm of the factor that a network may put on the usual spread, or its inverse
 LEAST_FREEDOM = 2.5  # degrees of freedom of Student's t; of 2 and fewer the variance is infinite
 USUAL_FREEDOM = 10.0
 LEAST_MEAN = 0.05  # of a count, which is never expected to be 0 for certain
