@@ -17,6 +17,8 @@ from elman.backends.plan.uses import Uses
 from elman.equations import TABLE, Adjoint, Program, adjoint
 from elman.equations.node import Node, Parameter
 
+GIVEN = frozenset({"input", "extra"})  # what is known of all steps before the first
+
 
 class Plan:
     """The plan of a program at given sizes; ``with_reset`` where rows may start anew inside the sequence."""
@@ -79,6 +81,11 @@ class Plan:
         named += [(f"extra:{e.name}", i) for e, i in zip(program.extras, back.extras, strict=True)]
         named += [(f"state:{s.name}", i) for s, i in zip(program.states, back.states, strict=True)]
         return [(name, i) for name, i in named if i is not None]
+
+    def sequence(self, index: int) -> str:
+        """What the sequence at a :data:`GIVEN` leaf is called among a kernel's arguments."""
+        node = self.nodes[index]
+        return "x" if node.op == "input" else f"extra:{node.name}"
 
     def _wanted(self) -> list[int]:
         cotangents = [c.cotangent for c in self.adjoint.contributions]
@@ -165,9 +172,11 @@ class Plan:
                 turn = seen[operand, blocks] = seen.get((operand, blocks), -1) + 1
                 piece = Piece(g, 0, self.n(operand) // blocks, *self.rows_of(p), transposed=False)
                 by_operand.setdefault((operand, blocks, turn), []).append(piece)
+        # What is known before the loop comes first, whether it is multiplied there or in the step: the same bits.
+        first = sorted(by_operand.items(), key=lambda item: self.nodes[item[0][0]].op not in GIVEN)
         return tuple(
             Segment(operand, 0, pieces[0].count, tuple(p.sum for p in pieces), tuple(pieces), blocks)
-            for (operand, blocks, _), pieces in by_operand.items()
+            for (operand, blocks, _), pieces in first
         )
 
     def _segments_backward(self, sums: Sequence[Sum]) -> tuple[Segment, ...]:

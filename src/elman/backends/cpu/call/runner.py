@@ -10,7 +10,7 @@ from torch import Tensor
 
 from elman.backends.cpu.call import workspace
 from elman.backends.cpu.call.inputs import Inputs, Names, Wanted
-from elman.backends.cpu.kernels import backward, forward, products
+from elman.backends.cpu.kernels import backward, early, forward, products
 from elman.backends.cpu.kernels.timeline import Variant
 from elman.backends.cpu.kernels.weights import BLOCK
 from elman.backends.cpu.llvm import compiler
@@ -39,8 +39,10 @@ class Runner:
         # What is kept for the backward pass, (T, B, n) each: the states' steps, saved values, computed operands.
         new = self.state_sizes[1:] if self.shares_output else self.state_sizes
         self.kept_sizes: list[int] = [*new, plan.saved_width, *(plan.n(i) for i in plan.computed)]
-        self.packed_forward: int = forward.packed_length(plan, plan.forward.phases, variant)
-        self.packed_backward: int = forward.packed_length(plan, plan.backward.phases, variant)
+        cuts = early.cuttings(plan, plan.forward.phases, variant)
+        self.packed_forward: int = forward.packed_length(cuts)
+        self.early: int = early.row_length(cuts)
+        self.packed_backward: int = forward.packed_length(early.cuttings(plan, plan.backward.phases, variant))
         self.crossing: int = plan.backward.crossing_width
         self.carried: int = sum(self.state_sizes)
         self.gathered: int = backward.gather_offsets(plan)[1]
@@ -84,8 +86,13 @@ class Runner:
         kept = [workspace.lent(inputs.x, steps, batch, n) for n in self.kept_sizes] if keep else []
         # Without a backward pass the states need a ring of two steps, and the rest the room of one.
         ring = [] if keep else [products.in_line(2 * batch * n) for n in self.kept_sizes]
-        packed = self._take(self.packed_forward + self.plan.forward.crossing_width * batch + sum(ring))
+        before = products.in_line(self.packed_forward + self.plan.forward.crossing_width * batch + sum(ring))
+        each = -(-batch // chunks)  # rows a thread
+        turns = max(1, min(steps, early.ROWS // each))
+        rows = turns * each if self.early else 0
+        packed = self._take(before + chunks * rows * self.early)
         values = {"team": team, "chunks": chunks, "ring": not keep, "packed": packed.data_ptr()}
+        values |= {"early": values["packed"] + self.item * before, "early_turns": turns, "early_rows": rows}
         inputs.fill(values, self.names)
         self._add_kept(values, output, kept)
         free = values["packed"] + self.item * (self.packed_forward + self.plan.forward.crossing_width * batch)

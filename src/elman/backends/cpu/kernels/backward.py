@@ -14,8 +14,9 @@ from typing import Any
 from llvmlite import ir
 
 from elman.backends.cpu.kernels import products, tiles
+from elman.backends.cpu.kernels.early import cuttings
 from elman.backends.cpu.kernels.forward import copy_rows, packed_places, packing
-from elman.backends.cpu.kernels.stages import Row, Stages
+from elman.backends.cpu.kernels.stages import Place, Row, Stages
 from elman.backends.cpu.kernels.step import Body, chunk_loop, chunk_rows, flag
 from elman.backends.cpu.kernels.timeline import Time, Variant
 from elman.backends.cpu.llvm import kernel
@@ -38,7 +39,8 @@ class _Backward(Stages):
     def run(self) -> None:
         """Write the loop over the rows' shares and, backwards, the steps."""
         c, plan = self.c, self.plan
-        places = packed_places(c, plan, plan.backward.phases, self.variant)
+        cuts = cuttings(plan, plan.backward.phases, self.variant)
+        places = [Place(phase, cut, packed) for (phase, cut), packed in packed_places(c, cuts)]
         with Flushed(c), chunk_loop(c) as chunk:
             low, high = chunk_rows(c, chunk.index)
             if plan.gathers:
@@ -163,5 +165,5 @@ def build(plan: Plan, variant: Variant) -> Kernel:
         products.emit_shares(c, plan)
         products.emit_vectors(c, plan, *gather_offsets(plan))
 
-    pack = packing(plan, plan.backward.phases, variant)
+    pack = packing(plan, cuttings(plan, plan.backward.phases, variant), variant)
     return kernel.build("backward", variant.vectors, pack, write, flow=flow)

@@ -7,63 +7,84 @@ backward pass to come, the two newest steps share a small ring.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 from llvmlite import ir
 
-from elman.backends.cpu.kernels import tiles
+from elman.backends.cpu.kernels import early, tiles
+from elman.backends.cpu.kernels.early import Cutting, Early, row_length
 from elman.backends.cpu.kernels.packing import emit_packing
-from elman.backends.cpu.kernels.stages import Row, Stages
+from elman.backends.cpu.kernels.stages import Place, Row, Stages
 from elman.backends.cpu.kernels.step import Body, chunk_loop, chunk_rows, flag
 from elman.backends.cpu.kernels.timeline import Time, Variant
 from elman.backends.cpu.llvm import kernel
 from elman.backends.cpu.llvm.code import i64
 from elman.backends.cpu.llvm.kernel import Arguments, Flushed, Kernel, Part
-from elman.backends.plan.parts import Segment, Store
+from elman.backends.plan.parts import Phase, Segment, Store
 from elman.backends.plan.plan import Plan
 
 
-def cuts(plan: Plan, phases: Any, variant: Variant) -> list[tiles.Cut]:
-    """How each phase is cut."""
-    return [tiles.cut_of(phase, plan.sizes[phase.size], variant.rows, variant.vectors) for phase in phases]
-
-
-def packed_length(plan: Plan, phases: Any, variant: Variant) -> int:
-    """Numbers of packed weights in all."""
-    return sum(tiles.packed_length(p, cut) for p, cut in zip(phases, cuts(plan, phases, variant), strict=True))
-
-
-def packing(plan: Plan, phases: Any, variant: Variant) -> Any:
-    """The part of a kernel that packs the weights of ``phases``."""
+def packing(plan: Plan, cuts: Sequence[Cutting], variant: Variant) -> Any:
+    """The part of a kernel that packs the weights of phases."""
 
     def write(module: ir.Module, arguments: Arguments) -> Part:
         c = Part(module, arguments, "pack", variant.vectors)
-        for phase, cut, packed in packed_places(c, plan, phases, variant):
+        for (phase, cut), packed in packed_places(c, cuts):
             emit_packing(c, plan, phase, cut, packed)
         return c
 
     return write
 
 
-def packed_places(c: Part, plan: Plan, phases: Any, variant: Variant) -> list[tuple[Any, tiles.Cut, Any]]:
-    """Each phase with its cut and where its packed weights begin."""
-    at, places = 0, []
-    for phase, cut in zip(phases, cuts(plan, phases, variant), strict=True):
-        places.append((phase, cut, c.at(c.pointer("packed"), at)))
-        at += tiles.packed_length(phase, cut)
-    return places
+def packed_places(c: Part, cuts: Sequence[Cutting]) -> list[tuple[tuple[Phase, tiles.Cut], Any]]:
+    """Each phase with its cut, and where its packed weights begin."""
+    every = [pair for cutting in cuts for pair in cutting.all]
+    starts = itertools.accumulate((tiles.packed_length(*pair) for pair in every), initial=0)
+    return [(pair, c.at(c.pointer("packed"), at)) for pair, at in zip(every, starts, strict=False)]
+
+
+def packed_length(cuts: Sequence[Cutting]) -> int:
+    """Numbers of packed weights in all."""
+    return sum(tiles.packed_length(*pair) for cutting in cuts for pair in cutting.all)
 
 
 class _Forward(Stages):
     def run(self) -> None:
         """Write the loop over the rows' shares and the steps."""
-        c = self.c
-        places = packed_places(c, self.plan, self.schedule.phases, self.variant)
+        c, cuts = self.c, early.cuttings(self.plan, self.schedule.phases, self.variant)
+        packed = packed_places(c, cuts)
         with Flushed(c), chunk_loop(c) as chunk:
             low, high = chunk_rows(c, chunk.index)
-            with c.loop(0, c.number("steps")) as turn:
-                self.step(Time.at_turn(c, self.plan, self.variant, turn.index), low, high, places)
+            places = self._places(cuts, [at for _, at in packed], (low, high), chunk.index)
+            before = [place.early for place in places if place.early]
+            if before:
+                with c.loop(0, c.number("steps"), c.number("early_turns")) as block:
+                    stop = c.least(c.add(block.index, c.number("early_turns")), c.number("steps"))
+                    for each in before:
+                        each.write(block.index, stop)
+                    self._turns(block.index, stop, low, high, places)
+            else:
+                self._turns(0, c.number("steps"), low, high, places)
             self._finish(low, high)
+
+    def _places(self, cuts: Sequence[Cutting], packed: Sequence[Any], rows: tuple[Any, Any], chunk: Any) -> list[Place]:
+        """The phases of the loop, with what comes early."""
+        c, starts, places, at = self.c, iter(packed), list[Place](), 0
+        room = row_length(cuts)
+        for cutting in cuts:
+            come = None
+            if cutting.early:
+                here = c.mul(c.number("early_rows"), c.add(c.mul(chunk, room), at))
+                come = Early(c, self.plan, cutting, next(starts), c.at(c.pointer("early"), here), rows)
+            places.append(Place(cutting.phase, cutting.cut, next(starts), come))
+            at += cutting.row
+        return places
+
+    def _turns(self, start: Any, stop: Any, low: Any, high: Any, places: Sequence[Place]) -> None:
+        with self.c.loop(start, stop) as turn:
+            self.step(Time.at_turn(self.c, self.plan, self.variant, turn.index), low, high, places)
 
     def where(self, time: Time, index: int) -> tuple[Any, Any]:
         return time.row(index)
@@ -133,4 +154,5 @@ def build(plan: Plan, variant: Variant) -> Kernel:
         _Forward(c, plan, variant, plan.forward).run()
         return c
 
-    return kernel.build("forward", variant.vectors, packing(plan, plan.forward.phases, variant), write)
+    pack = packing(plan, early.cuttings(plan, plan.forward.phases, variant), variant)
+    return kernel.build("forward", variant.vectors, pack, write)

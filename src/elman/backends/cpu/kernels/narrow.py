@@ -127,7 +127,7 @@ def emit_phase(
         sums = [[c.splat(0.0)] * size for _ in phase.sums]
         at = 0
         for segment, operand in zip(phase.segments, operands, strict=True):
-            line = c.at(operand.address, c.add(c.mul(row.index, operand.length), segment.offset))
+            line = c.at(operand.row(row.index), segment.offset)
             for g in segment.sums:
                 sums[g] = _dot(c, segment.length, line, c.at(packed, at), sums[g])
                 at += size * _padded(segment, c.width)

@@ -15,7 +15,7 @@ from elman.backends.cpu.llvm.code import PTR, i64
 from elman.backends.cpu.llvm.kernel import Arguments, Entry, Kernel, Part
 from elman.backends.cpu.llvm.machine import Vectors
 from elman.backends.plan.parts import Product
-from elman.backends.plan.plan import Plan
+from elman.backends.plan.plan import GIVEN, Plan
 from elman.backends.plan.uses import NARROW
 
 SHARE = 8  # rows of the batch that a share has at least
@@ -155,8 +155,8 @@ def _operand(c: Entry, plan: Plan, product: Product, batch: Any) -> dict[str, An
     index, first = product.operand, c.item * product.offset
     node, n = plan.nodes[index], plan.n(index)
     nowhere = {"initial": 0, "initial_row": 0, "initial_step": -1, "shift": 0}
-    if node.op in ("input", "extra"):
-        name = "x" if node.op == "input" else f"extra:{node.name}"
+    if node.op in GIVEN:
+        name = plan.sequence(index)
         step = c.number(f"{name}_step")
         return {**nowhere, "operand": begin(name, step), "operand_step": step, "operand_row": c.number(f"{name}_row")}
     if node.op == "vector":

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from elman.backends.cpu.kernels import narrow, tiles
+from elman.backends.cpu.kernels.early import Early
 from elman.backends.cpu.kernels.step import Body, flag
 from elman.backends.cpu.kernels.timeline import Time, Variant
 from elman.backends.cpu.llvm.code import i64
@@ -17,7 +18,17 @@ from elman.backends.plan.parts import Phase, Segment, Stage, Store, Work
 from elman.backends.plan.plan import Plan
 from elman.backends.plan.schedule import Schedule
 
-Places = Sequence[tuple[Phase, tiles.Cut, Any]]
+
+class Place(NamedTuple):
+    """A phase in the loop: its cut, where its packed weights are, and what of its sums comes early."""
+
+    phase: Phase
+    cut: tiles.Cut
+    packed: Any
+    early: Early | None = None
+
+
+Places = Sequence[Place]
 
 
 @dataclass(frozen=True)
@@ -81,15 +92,16 @@ class Stages:
     # The parts of a stage
 
     def _products(self, stage: Stage, time: Time, low: Any, high: Any, places: Places) -> None:
-        for phase, cut, packed in places:
+        for phase, cut, packed, come in places:
             work = stage.passes[0].get(phase.size, Work()) if stage.fused else Work()
             begin = partial(self._begin, time, work if phase.size != "1" else Work())
             body = partial(self._behind if stage.fused else self._raw, time, work)
             operands = [
-                tiles.Operand(*self.operand(time, segment), self._operand_pace(time, segment))
+                tiles.Operand(partial(self.row_at, self.operand(time, segment)), self._operand_pace(time, segment))
                 for segment in phase.segments
             ]
-            tiles.emit_phase(self.c, phase, cut, packed, low, high, operands, begin, body, time.turn)
+            sums = come.read(time) if come else None
+            tiles.emit_phase(self.c, phase, cut, packed, low, high, operands, begin, body, time.turn, sums)
 
     def _pace_once(self, time: Time, work: Work, index: int) -> Any:
         """:meth:`pace` in the first pass of a step that reads the value; None in the passes after it."""

@@ -14,29 +14,32 @@ from typing import Any, NamedTuple
 
 from elman.backends.cpu.kernels import narrow
 from elman.backends.cpu.llvm import machine
-from elman.backends.cpu.llvm.code import Code, i64
+from elman.backends.cpu.llvm.code import I64, Code, i64
 from elman.backends.cpu.llvm.kernel import Part
 from elman.backends.cpu.llvm.machine import Vectors
 from elman.backends.plan.parts import Phase, Segment
 
 AHEAD = 8  # turns of k, of which weights are asked for early where they come from the second-level cache
 # What comes from the second-level cache in the time of one vector multiply-add, measured: with AVX-512, and below it.
-BYTES_A_MULTIPLY_ADD = {True: 22, False: 10}
+BYTES_A_MULTIPLY_ADD = {True: 14, False: 10}
+LARGE = 1 << 16  # multiply-adds a row, from which a second size of tiles is worth its code
 LATENCY = 4  # cycles until a multiply-add comes back; a narrow processor begins two in each
 
 
 class Operand(NamedTuple):
-    """The row that a segment reads at a step: its address, the length of a row, and how far off that of the next turn
-    is, or None where that is near already."""
+    """What a segment reads at a step: where a row is, and how far off that of the next turn is, or None where that is
+    near already."""
 
-    address: Any
-    length: Any
-    pace: Any
+    row: Callable[[Any], Any]
+    pace: Any = None
 
 
 @dataclass(frozen=True)
 class Cut:
-    """How a phase is cut: ``stretches`` of units, ``vectors`` in each, ``units`` of these and ``rows`` rows a tile."""
+    """How a phase is cut: ``stretches`` of units, ``vectors`` in each, ``units`` of these and ``rows`` rows a tile.
+
+    Rows that whole tiles do not cover go, with those of one whole tile, in tiles of ``rest`` rows.
+    """
 
     size: int
     width: int
@@ -45,6 +48,7 @@ class Cut:
     rows: int
     gates: int
     stretches: int = 1
+    rest: int = 0
 
     @property
     def each(self) -> int:
@@ -87,32 +91,45 @@ def cut_of(phase: Phase, size: int, rows: int, vectors: Vectors) -> Cut:
     count, wide = -(-(size // stretches) // width), vectors.floats == 16
     registers = machine.registers(vectors.floats)
     if not phase.sums:
-        return Cut(size, width, count, 1, 1, 0)
+        return Cut(size, width, count, 1, 1, 0, rest=1)
 
     def fits(units: int, tile: int) -> bool:
         # Sums, and a factor a row; of the weights all of a turn where there are registers for them, else one.
         return gates * units * tile <= (registers - 6 if wide else registers - 1 - tile)
 
-    def cost(units: int, tile: int) -> float:
-        across, down = -(-count // units) * units, -(-rows // tile)
-        whole = Cut(size, width, count, units, tile, gates, stretches)
-        # A turn of the inner loop: the multiply-adds, at least as long as they take to come back, or its loads.
-        turn: float = max(gates * units * tile, LATENCY * (1 if wide else 2), gates * units + tile)
-        if not wide and vectors.item * panel_length(phase, whole) > machine.first_cache():
-            # Each tile of rows reads its panel from the second-level cache again.
-            turn = max(turn, gates * units * width * vectors.item / BYTES_A_MULTIPLY_ADD[wide])
-        # With one tile a step there is little to do while weights come from the second-level cache.
-        wait = _streamed(phase, whole, vectors.item, wide) / stretches if down == 1 else 0.0
-        return across / units * down * (turn + 0.5) + wait
+    def turn(units: int, tile: int, far: bool) -> float:
+        # A turn of the inner loop: the multiply-adds, at least as long as they take to come back, or its loads, or what
+        # each tile reads of a panel from the second-level cache again.
+        begun = LATENCY * (1 if wide else 2)
+        read = gates * units * width * vectors.item / BYTES_A_MULTIPLY_ADD[wide] if far else 0.0
+        return max(gates * units * tile, begun, gates * units + tile, read) + (3 if far and wide else 0.5)
 
+    def cost(units: int, tile: int, rest: int) -> float:
+        across = -(-count // units) * units
+        whole = Cut(size, width, count, units, tile, gates, stretches)
+        far = vectors.item * panel_length(phase, whole) > machine.first_cache()
+        full, left = _covered(rows, tile, rest)
+        down = full * turn(units, tile, far) + -(-left // rest) * turn(units, rest, far)
+        # With one tile a step there is little to do while weights come from the second-level cache.
+        wait = _streamed(phase, whole, vectors.item, wide) / stretches if rows <= tile else 0.0
+        return across / units * down + wait
+
+    large = gates * count * width * sum(segment.length for segment in phase.segments) >= LARGE
     options = [
-        (cost(units, tile), -tile, units)
+        (cost(units, tile, rest), rest != tile, -tile, units, rest)
         for units in range(1, min(count, 8) + 1)
         for tile in range(1, min(rows, 8) + 1)
+        for rest in (range(1, tile + 1) if large else [tile])
         if fits(units, tile) or (units == 1 and tile == 1)
     ]
-    _, tile, units = min(options)
-    return Cut(size, width, count, units, -tile, gates, stretches)
+    _, _, tile, units, rest = min(options)
+    return Cut(size, width, count, units, -tile, gates, stretches, rest)
+
+
+def _covered(rows: int, tile: int, rest: int) -> tuple[int, int]:
+    """How many whole tiles there are of so many rows, and how many rows are left for those of ``rest``."""
+    full = -(-rows // tile) if rest == tile else rows // tile - (rows % tile > 0 and rows > tile)
+    return full, max(0, rows - full * tile)
 
 
 def _streamed(phase: Phase, cut: Cut, item: int, wide: bool) -> float:
@@ -152,6 +169,7 @@ def emit_phase(
     begin: Callable[[Any], Any],
     body: Callable[[Any, Any, Any, dict[int, Any]], None],
     turn: Any,
+    early: Callable[[int, Any, Any, int], Any] | None = None,
 ) -> None:
     """All panels of a phase for the rows from ``low`` to ``high``.
 
@@ -160,6 +178,7 @@ def emit_phase(
 
     ``operands`` are the runs'. ``begin(row)`` writes what comes before the units of a row, and
     ``body(begun, unit, mask, sums)`` what is done with the finished sums, by root, of one vector of units of that row.
+    ``early(sum, row, panel, u)`` is what a sum has already, None where it has nothing.
     """
     if not phase.sums:
         emit_plain(c, cut.size, low, high, begin, lambda row, unit, mask: body(row, unit, mask, {}))
@@ -169,6 +188,7 @@ def emit_phase(
         return
     scratch = c.buffer(cut.rows * cut.accumulators * cut.width)
     is_odd = c.b.icmp_signed("!=", c.b.and_(turn, i64(1)), i64(0))
+    count, full, middle = _tiles(c, cut, low, high)
     with c.loop(0, cut.panels) as each:
         panel = c.b.select(is_odd, c.b.sub(i64(cut.panels - 1), each.index), each.index)
         weights = c.at(packed, c.mul(panel, panel_length(phase, cut)))
@@ -176,13 +196,39 @@ def emit_phase(
         starts = [
             c.add(c.mul(cut.block(c, segment, stretch), segment.length), segment.offset) for segment in phase.segments
         ]
-        with c.loop(low, high, cut.rows) as tile:
-            _fetch_ahead(c, phase, cut, operands, panel, tile.index, high)
-            _tile(c, phase, cut, weights, operands, starts, tile.index, high, scratch)
-            with c.loop(0, c.least(i64(cut.rows), c.b.sub(high, tile.index))) as line:
+        with c.loop(0, count) as tile:
+            is_full = c.b.icmp_signed("<", tile.index, full)
+            rest = c.add(middle, c.mul(c.b.sub(tile.index, full), cut.rest))
+            first = c.b.select(is_full, c.add(low, c.mul(tile.index, cut.rows)), rest)
+            _fetch_ahead(c, phase, cut, operands, panel, first, high)
+            arguments = weights, operands, starts, first, high, scratch, panel, early
+            if cut.rest == cut.rows:
+                _tile(c, phase, cut, cut.rows, *arguments)
+            else:
+                with c.b.if_else(is_full) as (then, otherwise):
+                    with then:
+                        _tile(c, phase, cut, cut.rows, *arguments)
+                    with otherwise:
+                        _tile(c, phase, cut, cut.rest, *arguments)
+            height = c.b.select(is_full, i64(cut.rows), i64(cut.rest))
+            with c.loop(0, c.least(height, c.b.sub(high, first))) as line:
                 base = c.at(scratch, c.mul(line.index, cut.accumulators * cut.width))
-                begun = begin(c.add(tile.index, line.index))
+                begun = begin(c.add(first, line.index))
                 _units(c, phase, cut, base, begun, c.mul(stretch, cut.span), c.mul(number, cut.units), body)
+
+
+def _tiles(c: Part, cut: Cut, low: Any, high: Any) -> tuple[Any, Any, Any]:
+    """How many tiles the rows take, how many of these are whole, and the row behind those."""
+    rows = c.b.sub(high, low)
+    if cut.rest == cut.rows:
+        count = c.b.sdiv(c.add(rows, cut.rows - 1), i64(cut.rows))
+        return count, count, high
+    full, left = c.b.sdiv(rows, i64(cut.rows)), c.b.srem(rows, i64(cut.rows))
+    one_less = c.b.and_(c.b.icmp_signed(">", left, i64(0)), c.b.icmp_signed(">", full, i64(0)))
+    full = c.b.sub(full, c.b.zext(one_less, I64))
+    middle = c.add(low, c.mul(full, cut.rows))
+    left = c.b.sub(high, middle)
+    return c.add(full, c.b.sdiv(c.add(left, cut.rest - 1), i64(cut.rest))), full, middle
 
 
 def emit_plain(
@@ -242,29 +288,32 @@ def _fetch_ahead(
         part = -(-segment.length * segment.blocks // (cut.panels * cut.width)) * cut.width
         first = c.add(operand.pace, c.mul(panel, part))
         for r in range(cut.rows):
-            row = c.least(c.add(start, r), c.b.sub(high, i64(1)))
-            line = c.at(operand.address, c.add(c.mul(row, operand.length), first))
+            line = c.at(operand.row(c.least(c.add(start, r), c.b.sub(high, i64(1)))), first)
             for i in range(0, part, cut.width):
                 c.prefetch(c.at(line, i), cache=2)
 
 
 def _tile(
-    c: Part, phase: Phase, cut: Cut, weights: Any, operands: Any, starts: Any, start: Any, high: Any, scratch: Any
-) -> None:
-    """The products of ``cut.rows`` rows and one panel, into ``scratch``; rows past the end repeat the last."""
+    c: Part, phase: Phase, cut: Cut, height: int, weights: Any, operands: Any, starts: Any, start: Any, high: Any,
+    scratch: Any, panel: Any, early: Any,
+) -> None:  # fmt: skip
+    """The products of ``height`` rows and one panel, into ``scratch``; rows past the end repeat the last."""
     width, units = cut.width, cut.units
     wide = c.vectors.floats == 16
     far = wide and c.item * panel_length(phase, cut) * cut.panels > machine.first_cache()  # narrower, asking costs more
     last = c.b.sub(high, i64(1))
-    rows = [c.least(c.add(start, r), last) for r in range(cut.rows)]
+    rows = [c.least(c.add(start, r), last) for r in range(height)]
     at = sum(cut.length(segment) for segment in phase.segments)
     begin = [c.load_vector(c.at(weights, at + a * width), align=c.line) for a in range(cut.accumulators)]
-    values = {(r, a): begin[a] for r in range(cut.rows) for a in range(cut.accumulators)}
+    values = {(r, a): begin[a] for r in range(height) for a in range(cut.accumulators)}
+    if early:
+        for (r, a), value in values.items():
+            values[r, a] = early(a // units, rows[r], panel, a % units) or value
     at = 0
     for segment, operand, begin_at in zip(phase.segments, operands, starts, strict=True):
-        lines = [c.at(operand.address, c.add(c.mul(row, operand.length), begin_at)) for row in rows]
+        lines = [c.at(operand.row(row), begin_at) for row in rows]
         used = [g * units + u for g in segment.sums for u in range(units)]
-        keys = [(r, a) for r in range(cut.rows) for a in used]
+        keys = [(r, a) for r in range(height) for a in used]
         panel = c.at(weights, at)
         with c.loop(0, segment.length, carry=[values[key] for key in keys]) as k:
             here = c.at(panel, c.mul(k.index, len(used) * width))
@@ -277,8 +326,8 @@ def _tile(
             for j in range(len(used)):
                 # With few registers each vector of weights is loaded for its multiply-adds alone, or sums are spilled.
                 column = columns[j] if wide else c.load_vector(c.at(here, j * width), align=c.line)
-                sums |= {(r, j): c.fma(factors[r], column, k.values[r * len(used) + j]) for r in range(cut.rows)}
-            k.next = [sums[r, j] for r in range(cut.rows) for j in range(len(used))]
+                sums |= {(r, j): c.fma(factors[r], column, k.values[r * len(used) + j]) for r in range(height)}
+            k.next = [sums[r, j] for r in range(height) for j in range(len(used))]
         values.update(zip(keys, k.values, strict=True))
         at += cut.length(segment)
     for (r, a), value in values.items():

@@ -8,7 +8,7 @@ from typing import Any
 from elman.backends.cpu.llvm.code import i64
 from elman.backends.cpu.llvm.kernel import Part
 from elman.backends.cpu.llvm.machine import Vectors
-from elman.backends.plan.plan import Plan
+from elman.backends.plan.plan import GIVEN, Plan
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,8 @@ class Time:
         c, plan, node = self.c, self.plan, self.plan.nodes[index]
         if node.op in ("vector", "constant"):
             return None
-        if node.op in ("input", "extra") or (node.op == "cotangent" and not node.name):
-            name = "x" if node.op == "input" else f"extra:{node.name}" if node.op == "extra" else "grad"
+        if node.op in GIVEN or (node.op == "cotangent" and not node.name):
+            name = plan.sequence(index) if node.op in GIVEN else "grad"
             return c.mul(c.number(f"{name}_step"), self.towards)
         n = plan.saved_width if index in plan.saved else plan.n(index)
         return c.mul(c.mul(c.number("batch"), n), self.towards)
@@ -96,10 +96,8 @@ class Time:
         c, plan, node = self.c, self.plan, self.plan.nodes[index]
         if node.op == "state":
             return self.old(next(k for k, s in enumerate(plan.program.states) if s.old == index))
-        if node.op == "input":
-            return self.sequence("x")
-        if node.op == "extra":
-            return self.sequence(f"extra:{node.name}")
+        if node.op in GIVEN:
+            return self.sequence(plan.sequence(index))
         if node.op == "vector":
             name, row = plan.rows_of(index)
             return c.at(c.pointer(f"parameter:{name}"), row), i64(0)

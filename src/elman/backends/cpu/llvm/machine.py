@@ -97,11 +97,21 @@ def forced(wanted: int) -> Iterator[None]:
 @functools.cache
 def first_cache() -> int:
     """Bytes of the first-level data cache: what Linux says, else 32 KiB."""
+    return _cache(0, 1 << 15)
+
+
+@functools.cache
+def second_cache() -> int:
+    """Bytes of a core's second-level cache: what Linux says, else 512 KiB."""
+    return _cache(2, 1 << 19)
+
+
+def _cache(index: int, otherwise: int) -> int:
     try:
-        text = Path("/sys/devices/system/cpu/cpu0/cache/index0/size").read_text()
+        text = Path(f"/sys/devices/system/cpu/cpu0/cache/index{index}/size").read_text()
         return int(text.strip().removesuffix("K")) << 10
     except (OSError, ValueError):
-        return 1 << 15
+        return otherwise
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,164 @@
+"""Products of what is known before the loop, formed for several steps at once.
+
+The product of x waits for no step. Inside the step it costs nothing extra while the weights stay near. Where they
+overflow the second-level cache, each step fetches all of them anew, and for :data:`ROWS` rows of several steps they are
+fetched once. And where a thread has few rows, a tile of several steps is full. A step's sums then begin with what is
+there: in the same order, so with the same bits.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from elman.backends.cpu.kernels import narrow, tiles
+from elman.backends.cpu.kernels.timeline import Time, Variant
+from elman.backends.cpu.llvm import machine
+from elman.backends.cpu.llvm.code import i64
+from elman.backends.cpu.llvm.kernel import Part
+from elman.backends.plan.parts import Phase
+from elman.backends.plan.plan import GIVEN, Plan
+
+ROWS = 256  # steps times rows, about, whose sums are formed at once
+CACHES = 4  # second-level caches that the weights overflow, from where on it pays
+FEW = 8  # rows a thread, with which the tiles of one step stand half empty
+SHORT = 4  # units of x, below which their product costs less than to read what it gave
+
+
+@dataclass(frozen=True)
+class Cutting:
+    """A phase and its cut; where products come early, their phase and cut, and how many numbers a row of theirs has."""
+
+    phase: Phase
+    cut: tiles.Cut
+    early: Phase | None = None
+    early_cut: tiles.Cut | None = None
+    sums: tuple[int, ...] = ()  # of the phase, in the order of the early one's
+
+    @property
+    def all(self) -> list[tuple[Phase, tiles.Cut]]:
+        """Everything with weights to pack."""
+        before = [(self.early, self.early_cut)] if self.early and self.early_cut else []
+        return [*before, (self.phase, self.cut)]
+
+    @property
+    def row(self) -> int:
+        """Numbers that come early for a row."""
+        return len(self.sums) * self.cut.panels * self.cut.units * self.cut.width
+
+
+def cuttings(plan: Plan, phases: tuple[Phase, ...], variant: Variant) -> list[Cutting]:
+    """How each phase is cut."""
+    return [_cutting(plan, phase, variant) for phase in phases]
+
+
+def _cutting(plan: Plan, phase: Phase, variant: Variant) -> Cutting:
+    size = plan.sizes[phase.size]
+    cut = tiles.cut_of(phase, size, variant.rows, variant.vectors)
+    given = [s for s in phase.segments if s.source is not None and plan.nodes[s.source].op in GIVEN]
+    if not phase.sums or narrow.is_narrow(phase, size) or sum(s.length for s in given) < SHORT:
+        return Cutting(phase, cut)
+    weights = tiles.packed_length(phase, cut) * variant.vectors.item
+    if variant.rows > FEW and weights < CACHES * machine.second_cache():
+        return Cutting(phase, cut)
+    sums = tuple(sorted({g for s in given for g in s.sums}))
+    place = {g: i for i, g in enumerate(sums)}
+    segments = tuple(
+        dataclasses.replace(
+            s,
+            sums=tuple(place[g] for g in s.sums),
+            pieces=tuple(dataclasses.replace(p, sum=place[p.sum]) for p in s.pieces),
+        )
+        for s in given
+    )
+    early = Phase(phase.size, tuple(phase.sums[g] for g in sums), segments)
+    late = dataclasses.replace(phase, segments=tuple(s for s in phase.segments if s not in given))
+    whole, cut = cut, tiles.cut_of(late, size, variant.rows, variant.vectors)
+    early_cut = tiles.cut_of(early, size, ROWS, variant.vectors)
+    if early_cut.stretches != cut.stretches:
+        return Cutting(phase, whole)  # the blocks' vectors begin elsewhere
+    return Cutting(late, cut, early, early_cut, sums)
+
+
+def row_length(cuts: Sequence[Cutting]) -> int:
+    """Numbers that come early for a row, of all phases."""
+    return sum(cut.row for cut in cuts)
+
+
+class Early:
+    """The early sums of one phase, for the rows of one thread: written for a block of steps, read at each of them."""
+
+    def __init__(self, c: Part, plan: Plan, cutting: Cutting, packed: Any, room: Any, rows: tuple[Any, Any]) -> None:
+        self.c: Part = c
+        self.plan: Plan = plan
+        self.cutting: Cutting = cutting
+        self.packed: Any = packed
+        self.room: Any = room
+        self.low: Any = rows[0]
+        self.each: Any = c.b.sub(rows[1], rows[0])
+        self.first: Any = None  # turn of the block
+
+    def write(self, first: Any, stop: Any) -> None:
+        """Form the sums of the turns from ``first`` to ``stop``."""
+        c, cutting = self.c, self.cutting
+        assert cutting.early
+        assert cutting.early_cut
+        self.first = first
+        count = c.mul(c.b.sub(stop, first), self.each)
+        operands = [tiles.Operand(partial(self._row, segment.source)) for segment in cutting.early.segments]
+        tiles.emit_phase(
+            c,
+            cutting.early,
+            cutting.early_cut,
+            self.packed,
+            i64(0),
+            count,
+            operands,
+            lambda row: row,
+            self._store,
+            i64(0),
+        )
+
+    def _row(self, source: int | None, row: Any) -> Any:
+        """Where the operand's row is, of the block's row ``row``."""
+        c = self.c
+        assert source is not None
+        turn, inside = c.add(self.first, c.b.sdiv(row, self.each)), c.add(self.low, c.b.srem(row, self.each))
+        name = self.plan.sequence(source)
+        step = c.add(c.number("first"), c.mul(turn, c.number("stride")))
+        at = c.add(c.mul(step, c.number(f"{name}_step")), c.mul(inside, c.number(f"{name}_row")))
+        return c.at(c.pointer(name), at)
+
+    def _store(self, row: Any, unit: Any, mask: Any, sums: Mapping[int, Any]) -> None:
+        assert self.cutting.early
+        del mask  # there is room for whole vectors
+        c, cut = self.c, self.cutting.cut
+        stretch = c.b.sdiv(unit, i64(cut.span))
+        vector = c.b.sdiv(c.b.sub(unit, c.mul(stretch, cut.span)), i64(cut.width))
+        panel = c.add(c.mul(stretch, cut.each), c.b.sdiv(vector, i64(cut.units)))
+        u = c.b.srem(vector, i64(cut.units))
+        for i, each in enumerate(self.cutting.early.sums):
+            c.store_vector(sums[each.root], self._place(i, row, panel, u), align=c.line)
+
+    def _place(self, i: int, row: Any, panel: Any, u: Any) -> Any:
+        c, cut, count = self.c, self.cutting.cut, len(self.cutting.sums)
+        line = c.mul(c.add(c.mul(panel, c.number("early_rows")), row), count)
+        return c.at(self.room, c.mul(c.add(c.mul(c.add(line, i), cut.units), u), cut.width))
+
+    def read(self, time: Time) -> Any:
+        """``(sum, row, panel, u)`` to what the sum has at a step; None where it has nothing yet."""
+        c = self.c
+        shift = c.b.sub(c.mul(c.b.sub(time.turn, self.first), self.each), self.low)
+
+        def value(g: int, row: Any, panel: Any, u: Any) -> Any:
+            if g not in self.cutting.sums:
+                return None
+            place = self._place(
+                self.cutting.sums.index(g), c.add(row, shift), panel, i64(u) if isinstance(u, int) else u
+            )
+            return c.load_vector(place, align=c.line)
+
+        return value
