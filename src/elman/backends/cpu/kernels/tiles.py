@@ -7,6 +7,7 @@ cut by itself: its panels multiply the block's own stretch of the operand and ho
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,9 +21,12 @@ from elman.backends.cpu.llvm.machine import Vectors
 from elman.backends.plan.parts import Phase, Segment
 
 AHEAD = 8  # turns of k, of which weights are asked for early where they come from the second-level cache
-# What comes from the second-level cache in the time of one vector multiply-add, measured: with AVX-512, and below it.
+# What comes from the second-level cache in the time of one vector multiply-add, measured with AVX-512 and below it: to
+# tile after tile, and to the only tile of a step.
 BYTES_A_MULTIPLY_ADD = {True: 14, False: 10}
+STREAMED_A_MULTIPLY_ADD = {True: 22, False: 10}
 LARGE = 1 << 16  # multiply-adds a row, from which a second size of tiles is worth its code
+OVERHEAD = 3  # multiply-adds that a turn takes longer, measured
 LATENCY = 4  # cycles until a multiply-add comes back; a narrow processor begins two in each
 
 
@@ -93,16 +97,24 @@ def cut_of(phase: Phase, size: int, rows: int, vectors: Vectors) -> Cut:
     if not phase.sums:
         return Cut(size, width, count, 1, 1, 0, rest=1)
 
+    spans, length = _spans(phase), max(1, sum(segment.length for segment in phase.segments))
+    live = max(
+        (sum(first <= i <= last for first, last in spans.values()) for i in range(len(phase.segments))), default=gates
+    )
+
     def fits(units: int, tile: int) -> bool:
-        # Sums, and a factor a row; of the weights all of a turn where there are registers for them, else one.
-        return gates * units * tile <= (registers - 6 if wide else registers - 1 - tile)
+        # Sums; of weights and factors all of a turn where there are registers for them, else the fewer and one more.
+        return live * units * tile <= (registers - 6 if wide else registers - 1 - min(live * units, tile))
 
     def turn(units: int, tile: int, far: bool) -> float:
         # A turn of the inner loop: the multiply-adds, at least as long as they take to come back, or its loads, or what
         # each tile reads of a panel from the second-level cache again.
-        begun = LATENCY * (1 if wide else 2)
-        read = gates * units * width * vectors.item / BYTES_A_MULTIPLY_ADD[wide] if far else 0.0
-        return max(gates * units * tile, begun, gates * units + tile, read) + (3 if far and wide else 0.5)
+        begun, total = LATENCY * (1 if wide else 2), 0.0
+        for segment in phase.segments:
+            used = len(segment.sums) * units
+            read = used * width * vectors.item / BYTES_A_MULTIPLY_ADD[wide] if far else 0.0
+            total += segment.length * max(used * tile, begun, used + tile, read)
+        return total / length + OVERHEAD
 
     def cost(units: int, tile: int, rest: int) -> float:
         across = -(-count // units) * units
@@ -110,11 +122,11 @@ def cut_of(phase: Phase, size: int, rows: int, vectors: Vectors) -> Cut:
         far = vectors.item * panel_length(phase, whole) > machine.first_cache()
         full, left = _covered(rows, tile, rest)
         down = full * turn(units, tile, far) + -(-left // rest) * turn(units, rest, far)
-        # With one tile a step there is little to do while weights come from the second-level cache.
-        wait = _streamed(phase, whole, vectors.item, wide) / stretches if rows <= tile else 0.0
-        return across / units * down + wait
+        # Weights come from the second-level cache meanwhile: with few rows that takes longer.
+        work, wait = across / units * down, _streamed(phase, whole, vectors.item, wide) / stretches
+        return max(work, wait) + work / 4
 
-    large = gates * count * width * sum(segment.length for segment in phase.segments) >= LARGE
+    large = gates * count * width * length >= LARGE
     options = [
         (cost(units, tile, rest), rest != tile, -tile, units, rest)
         for units in range(1, min(count, 8) + 1)
@@ -137,7 +149,7 @@ def _streamed(phase: Phase, cut: Cut, item: int, wide: bool) -> float:
     panel = item * panel_length(phase, cut)
     stay = machine.first_cache() * 4 // 5 // panel
     turns = max(1, sum(segment.length for segment in phase.segments))
-    return panel * max(cut.panels - stay, 0) / BYTES_A_MULTIPLY_ADD[wide] / turns
+    return panel * max(cut.panels - stay, 0) / STREAMED_A_MULTIPLY_ADD[wide] / turns
 
 
 def panel_length(phase: Phase, cut: Cut) -> int:
@@ -303,32 +315,79 @@ def _tile(
     far = wide and c.item * panel_length(phase, cut) * cut.panels > machine.first_cache()  # narrower, asking costs more
     last = c.b.sub(high, i64(1))
     rows = [c.least(c.add(start, r), last) for r in range(height)]
+    places = list(itertools.product(range(height), range(units)))
     at = sum(cut.length(segment) for segment in phase.segments)
-    begin = [c.load_vector(c.at(weights, at + a * width), align=c.line) for a in range(cut.accumulators)]
-    values = {(r, a): begin[a] for r in range(height) for a in range(cut.accumulators)}
-    if early:
-        for (r, a), value in values.items():
-            values[r, a] = early(a // units, rows[r], panel, a % units) or value
-    at = 0
-    for segment, operand, begin_at in zip(phase.segments, operands, starts, strict=True):
+    values: dict[tuple[int, int, int], Any] = {}
+
+    def begin(g: int) -> None:
+        bias = [c.load_vector(c.at(weights, at + (g * units + u) * width), align=c.line) for u in range(units)]
+        for r, u in places:
+            values[r, g, u] = (early(g, rows[r], panel, u) if early else None) or bias[u]
+
+    def end(g: int) -> None:
+        for r, u in places:
+            to = c.at(scratch, (r * cut.accumulators + g * units + u) * width)
+            c.store_vector(values.pop((r, g, u)), to, align=c.line)
+
+    # A sum is held from the first segment that adds to it to the last, and no longer: registers are few.
+    spans, base = _spans(phase), 0
+    for i, (segment, operand, begin_at) in enumerate(zip(phase.segments, operands, starts, strict=True)):
+        for g in segment.sums:
+            if spans[g][0] == i:
+                begin(g)
         lines = [c.at(operand.row(row), begin_at) for row in rows]
-        used = [g * units + u for g in segment.sums for u in range(units)]
-        keys = [(r, a) for r in range(height) for a in used]
-        panel = c.at(weights, at)
+        used = [(g, u) for g in segment.sums for u in range(units)]
+        keys = [(r, g, u) for r in range(height) for g, u in used]
+        run = c.at(weights, base)
         with c.loop(0, segment.length, carry=[values[key] for key in keys]) as k:
-            here = c.at(panel, c.mul(k.index, len(used) * width))
+            here = c.at(run, c.mul(k.index, len(used) * width))
             if far:
                 for j in range(len(used)):
                     c.prefetch(c.at(here, (AHEAD * len(used) + j) * width), cache=1)
-            sums: dict[tuple[int, int], Any] = {}
-            columns = [c.load_vector(c.at(here, j * width), align=c.line) for j in range(len(used) if wide else 0)]
-            factors = [c.spread(c.load(c.at(line, k.index))) for line in lines]
-            for j in range(len(used)):
-                # With few registers each vector of weights is loaded for its multiply-adds alone, or sums are spilled.
-                column = columns[j] if wide else c.load_vector(c.at(here, j * width), align=c.line)
-                sums |= {(r, j): c.fma(factors[r], column, k.values[r * len(used) + j]) for r in range(height)}
-            k.next = [sums[r, j] for r in range(height) for j in range(len(used))]
+            now = dict(zip(keys, k.values, strict=True))
+            k.next = list(_turn(c, here, lines, k.index, now, used).values())
         values.update(zip(keys, k.values, strict=True))
-        at += cut.length(segment)
-    for (r, a), value in values.items():
-        c.store_vector(value, c.at(scratch, (r * cut.accumulators + a) * width), align=c.line)
+        base += cut.length(segment)
+        for g in segment.sums:
+            if spans[g][1] == i:
+                end(g)
+    for g in set(range(len(phase.sums))) - spans.keys():
+        begin(g)
+        end(g)
+
+
+def _spans(phase: Phase) -> dict[int, tuple[int, int]]:
+    """The first and the last segment that adds to each sum."""
+    adding: dict[int, list[int]] = {}
+    for i, segment in enumerate(phase.segments):
+        for g in segment.sums:
+            adding.setdefault(g, []).append(i)
+    return {g: (among[0], among[-1]) for g, among in adding.items()}
+
+
+def _turn(c: Part, here: Any, lines: Any, k: Any, sums: dict[Any, Any], used: list[tuple[int, int]]) -> dict[Any, Any]:
+    """A turn of the inner loop. Where registers are few, the fewer of weights and factors are loaded first, and each
+    of the others for its multiply-adds alone."""
+    wide, rows = c.vectors.floats == 16, range(len(lines))
+
+    def column(j: int) -> Any:
+        return c.load_vector(c.at(here, j * c.width), align=c.line)
+
+    def factor(r: int) -> Any:
+        return c.spread(c.load(c.at(lines[r], k)))
+
+    result = dict.fromkeys(sums)
+    if wide or len(used) < len(lines):
+        columns = [column(j) for j in range(len(used))]
+        factors = {r: factor(r) for r in rows} if wide else {}
+        for r in rows:
+            each = factors.get(r) or factor(r)
+            for j, place in enumerate(used):
+                result[r, *place] = c.fma(each, columns[j], sums[r, *place])
+    else:
+        factors = {r: factor(r) for r in rows}
+        for j, place in enumerate(used):
+            each = column(j)
+            for r in rows:
+                result[r, *place] = c.fma(factors[r], each, sums[r, *place])
+    return result
