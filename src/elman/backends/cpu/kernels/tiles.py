@@ -11,9 +11,11 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 from elman.backends.cpu.kernels import narrow
+from elman.backends.cpu.kernels.weights import OVERHEAD, multiplied
 from elman.backends.cpu.llvm import machine
 from elman.backends.cpu.llvm.code import I64, Code, i64
 from elman.backends.cpu.llvm.kernel import Part
@@ -26,7 +28,6 @@ AHEAD = 8  # turns of k, of which weights are asked for early where they come fr
 BYTES_A_MULTIPLY_ADD = {True: 14, False: 10}
 STREAMED_A_MULTIPLY_ADD = {True: 22, False: 10}
 LARGE = 1 << 16  # multiply-adds a row, from which a second size of tiles is worth its code
-OVERHEAD = 3  # multiply-adds that a turn takes longer, measured
 LATENCY = 4  # cycles until a multiply-add comes back; a narrow processor begins two in each
 
 
@@ -344,8 +345,8 @@ def _tile(
             if far:
                 for j in range(len(used)):
                     c.prefetch(c.at(here, (AHEAD * len(used) + j) * width), cache=1)
-            now = dict(zip(keys, k.values, strict=True))
-            k.next = list(_turn(c, here, lines, k.index, now, used).values())
+            factor, vector = partial(_factor, c, lines, k.index), partial(_weights, c, here)
+            k.next = multiplied(c, (height, len(used)), factor, vector, k.values)
         values.update(zip(keys, k.values, strict=True))
         base += cut.length(segment)
         for g in segment.sums:
@@ -365,29 +366,9 @@ def _spans(phase: Phase) -> dict[int, tuple[int, int]]:
     return {g: (among[0], among[-1]) for g, among in adding.items()}
 
 
-def _turn(c: Part, here: Any, lines: Any, k: Any, sums: dict[Any, Any], used: list[tuple[int, int]]) -> dict[Any, Any]:
-    """A turn of the inner loop. Where registers are few, the fewer of weights and factors are loaded first, and each
-    of the others for its multiply-adds alone."""
-    wide, rows = c.vectors.floats == 16, range(len(lines))
+def _factor(c: Part, lines: Sequence[Any], k: Any, r: int) -> Any:
+    return c.spread(c.load(c.at(lines[r], k)))
 
-    def column(j: int) -> Any:
-        return c.load_vector(c.at(here, j * c.width), align=c.line)
 
-    def factor(r: int) -> Any:
-        return c.spread(c.load(c.at(lines[r], k)))
-
-    result = dict.fromkeys(sums)
-    if wide or len(used) < len(lines):
-        columns = [column(j) for j in range(len(used))]
-        factors = {r: factor(r) for r in rows} if wide else {}
-        for r in rows:
-            each = factors.get(r) or factor(r)
-            for j, place in enumerate(used):
-                result[r, *place] = c.fma(each, columns[j], sums[r, *place])
-    else:
-        factors = {r: factor(r) for r in rows}
-        for j, place in enumerate(used):
-            each = column(j)
-            for r in rows:
-                result[r, *place] = c.fma(factors[r], each, sums[r, *place])
-    return result
+def _weights(c: Part, here: Any, v: int) -> Any:
+    return c.load_vector(c.at(here, v * c.width), align=c.line)

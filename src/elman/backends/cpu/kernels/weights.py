@@ -10,6 +10,7 @@ where the inner loop reads them in order; what rows that are over hold is left o
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -20,6 +21,7 @@ from elman.backends.cpu.llvm.kernel import Flushed, Part
 from elman.backends.cpu.llvm.machine import Vectors
 
 BLOCK = 256  # steps times rows that are summed in one go
+OVERHEAD = 3  # multiply-adds that a turn of an inner loop takes longer, measured
 SLAB = 8  # tiles of columns copied at once
 
 
@@ -31,12 +33,39 @@ def tile(count: int, vectors: Vectors) -> tuple[int, int]:
 @functools.cache
 def _tile(lanes: int, wide: bool) -> tuple[int, int]:
     def cost(across: int, down: int) -> float:
-        turn = max(across * down, 4, across + down)
+        turn = max(across * down, 4 if wide else 8, across + down) + OVERHEAD
         return -(-lanes // across) * turn / down
 
-    options = [(1, 8), (2, 8), (3, 8), (4, 4)] if wide else [(1, 8), (2, 4), (3, 4)]
+    options = [(1, 8), (2, 8), (3, 8), (4, 4)] if wide else [(1, 8), (2, 6)]
     across, down = min(options, key=lambda o: cost(*o))
     return down, across
+
+
+def multiplied(
+    c: Code, size: tuple[int, int], factor: Callable[[int], Any], vector: Callable[[int], Any], sums: Sequence[Any]
+) -> list[Any]:
+    """A turn of a tile: ``sums``, row by row, with every factor times every vector added.
+
+    Where registers are few, the fewer of the two are loaded first, and each of the others for its multiply-adds alone:
+    else sums are spilled.
+    """
+    rows, across = range(size[0]), range(size[1])
+    result = list(sums)
+    wide = c.vectors.floats == 16
+    if wide or len(across) < len(rows):
+        vectors = [vector(v) for v in across]
+        factors = {r: factor(r) for r in rows} if wide else {}
+        for r in rows:
+            each = factors.get(r) or factor(r)
+            for v in across:
+                result[r * len(across) + v] = c.fma(each, vectors[v], sums[r * len(across) + v])
+    else:
+        factors = {r: factor(r) for r in rows}
+        for v in across:
+            each = vector(v)
+            for r in rows:
+                result[r * len(across) + v] = c.fma(factors[r], each, sums[r * len(across) + v])
+    return result
 
 
 def room(count: int, vectors: Vectors) -> int:
@@ -243,11 +272,15 @@ class Wide:
         operand = c.at(self.operand, c.mul(panel, BLOCK * self.span))
         with c.loop(0, count, carry=[c.splat(0.0)] * (down * across)) as k:
             here = c.at(operand, c.mul(k.index, self.span))
-            vectors = [c.load_vector(c.at(here, v * width)) for v in range(across)]
-            factors = [c.spread(c.load(c.at(columns, c.add(c.mul(k.index, down), r)))) for r in range(down)]
-            k.next = [
-                c.fma(factors[r], vectors[v], k.values[r * across + v]) for r in range(down) for v in range(across)
-            ]
+            first = c.mul(k.index, down)
+
+            def vector(v: int, here: Any = here) -> Any:
+                return c.load_vector(c.at(here, v * width))
+
+            def factor(r: int, first: Any = first) -> Any:
+                return c.spread(c.load(c.at(columns, c.add(first, r))))
+
+            k.next = multiplied(c, (down, across), factor, vector, k.values)
         room = self.tile_room
         for i, value in enumerate(k.values):
             c.store_vector(value, c.at(room, i * width), align=c.line)
