@@ -11,37 +11,8 @@ from torch import Tensor
 
 from elman.backends import BACKENDS, Call, choose
 from elman.equations import Program
-from elman.errors import ShapeError
 from elman.layers import Recurrent
-
-
-@dataclass(frozen=True)
-class Shape:
-    """B batch, T steps, I input and H hidden size."""
-
-    B: int
-    T: int
-    I: int
-    H: int
-
-    @classmethod
-    def read(cls, text: str) -> Shape:
-        """The shape that ``B,T,I,H`` spells. Raises :class:`ShapeError` for anything else.
-
-        >>> Shape.read("32,50,1,32")
-        Shape(B=32, T=50, I=1, H=32)
-        """
-        try:
-            sizes = [int(part) for part in text.split(",")]
-        except ValueError:
-            sizes = []
-        if len(sizes) != 4 or min(sizes) < 1:
-            raise ShapeError(f"`shape`: got {text!r}, want four whole numbers above 0: B,T,I,H such as 32,50,1,32")
-        return cls(*sizes)
-
-    def __str__(self) -> str:
-        return f"{self.B},{self.T},{self.I},{self.H}"
-
+from elman.layers.shape import Shape
 
 GRID = tuple(
     Shape.read(text)

@@ -82,7 +82,7 @@ def _each_shape(
     for case_shape in SHAPES:
         shape = case_shape.fitting(program)
         if difference := compare(subject.layer(shape), subject.case(shape)):
-            return difference | {"shape": str(shape)}
+            return difference | {"shape": shape.words}
     return None
 
 
@@ -124,7 +124,7 @@ def backend(subject: Subject, program: Program) -> str | Counterexample:
         # What rounding does to these equations is what it does to the reference, four times over for another order.
         allowed = {name: 4 * error + 2e-6 if isfinite(error) else 2e-6 for name, error in own.items()}
         if difference := first_difference(outcome(layer, case), truth, allowed):
-            return difference | {"shape": str(shape)}
+            return difference | {"shape": shape.words}
         taken.add(_taken(layer, case))
     return "; ".join(sorted(taken))
 
@@ -151,7 +151,7 @@ def gradient(subject: Subject, program: Program) -> str | Counterexample:
         numeric = torch.stack([_difference(layer, case, tensor, entry) for entry in range(tensor.numel())])
         pair = {f"gradient of {name}": numeric.view(tensor.shape)}
         if difference := first_difference(computed, pair, 1e-6):
-            return difference | {"shape": str(shape)}
+            return difference | {"shape": shape.words}
         count += tensor.numel()
     return f"{count} entries against differences"
 

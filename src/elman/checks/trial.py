@@ -11,36 +11,9 @@ from torch import Tensor
 
 from elman.equations import Cell, Program
 from elman.layers import Recurrent
+from elman.layers.shape import Shape
 
 Tensors = dict[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Shape:
-    """B rows, T steps, input size I and hidden size H."""
-
-    B: int
-    T: int
-    I: int
-    H: int
-
-    def __str__(self) -> str:
-        return f"B={self.B}, T={self.T}, I={self.I}, H={self.H}"
-
-    def fitting(self, program: Program) -> Shape:
-        """Adapt the shape to a program.
-
-        H becomes a multiple of the cell's blocks, and I equal to H if x is used as it is.
-
-        >>> from elman.cells import get
-        >>> str(Shape(3, 7, 2, 5).fitting(get("slstm").program(heads=3)))
-        'B=3, T=7, I=2, H=6'
-        """
-        blocks = max((node.blocks for node in program.nodes), default=1)
-        H = -(-self.H // blocks) * blocks
-        I = self.I if program.input_size == "input" else H
-        in_blocks = any(n.blocks > 1 and program.nodes[n.args[0]].size == "input" for n in program.nodes)
-        return replace(self, H=H, I=-(-I // blocks) * blocks if in_blocks else I)
 
 
 @dataclass(frozen=True)

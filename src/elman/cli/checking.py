@@ -42,13 +42,10 @@ def check(
 
 def _speed(cell: str, subject: Any) -> dict[str, Any]:
     from elman import bench
-    from elman.checks import Shape
 
     (usual,) = bench.Plan.catalogue().shapes
-    shape = Shape(usual.B, usual.T, usual.I, usual.H).fitting(subject.program())
-    plan = bench.Plan.catalogue(
-        cells=(cell,), shapes=(bench.Shape(shape.B, shape.T, shape.I, shape.H),), rounds=3, options=subject.options
-    )
+    shape = usual.fitting(subject.program())
+    plan = bench.Plan.catalogue(cells=(cell,), shapes=(shape,), rounds=3, options=subject.options)
     (case,) = bench.measure(plan)["cases"]
     return case
 

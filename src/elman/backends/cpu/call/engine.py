@@ -51,7 +51,7 @@ class Engine:
         return self._plans[with_reset]
 
     def _runner(self, inputs: Inputs) -> tuple[Runner, int, int]:
-        """(runner, team, shares of the rows) for a call."""
+        """(runner, team, chunks of the rows) for a call."""
         steps, batch = inputs.x.shape[:2]
         team = threads.team() if steps * batch * self.work > _SMALL else 1
         chunks = min(team, batch)

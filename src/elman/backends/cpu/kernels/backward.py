@@ -15,8 +15,8 @@ from llvmlite import ir
 
 from elman.backends.cpu.kernels import products, tiles
 from elman.backends.cpu.kernels.early import cuttings
-from elman.backends.cpu.kernels.forward import copy_rows, packed_places, packing
-from elman.backends.cpu.kernels.stages import Place, Row, Stages
+from elman.backends.cpu.kernels.forward import addresses, copy_rows, packing
+from elman.backends.cpu.kernels.stages import Packed, Row, Stages
 from elman.backends.cpu.kernels.step import Body, chunk_loop, chunk_rows, flag
 from elman.backends.cpu.kernels.timeline import Time, Variant
 from elman.backends.cpu.llvm import kernel
@@ -37,10 +37,10 @@ class _Backward(Stages):
         self.gather_at, self.gather_width = gather_offsets(plan)
 
     def run(self) -> None:
-        """Write the loop over the rows' shares and, backwards, the steps."""
+        """Write the loop over the chunks of the rows and, backwards, the steps."""
         c, plan = self.c, self.plan
         cuts = cuttings(plan, plan.backward.phases, self.variant)
-        places = [Place(phase, cut, packed) for (phase, cut), packed in packed_places(c, cuts)]
+        phases = [Packed(phase, cut, packed) for (phase, cut), packed in addresses(c, cuts)]
         with Flushed(c), chunk_loop(c) as chunk:
             low, high = chunk_rows(c, chunk.index)
             if plan.gathers:
@@ -49,7 +49,7 @@ class _Backward(Stages):
                 self._begin_carries(low, high)
             with c.loop(c.number("start"), c.number("stop")) as back:
                 turn = c.b.sub(c.b.sub(c.add(c.number("start"), c.number("stop")), i64(1)), back.index)
-                self.step(Time.at_turn(c, plan, self.variant, turn, back=True), low, high, places)
+                self.step(Time.at_turn(c, plan, self.variant, turn, back=True), low, high, phases)
                 self._add_gathered()
 
     def _begin_carries(self, low: Any, high: Any) -> None:

@@ -141,9 +141,9 @@ class Early:
         panel = c.add(c.mul(stretch, cut.each), c.b.sdiv(vector, i64(cut.units)))
         u = c.b.srem(vector, i64(cut.units))
         for i, each in enumerate(self.cutting.early.sums):
-            c.store_vector(sums[each.root], self._place(i, row, panel, u), align=c.line)
+            c.store_vector(sums[each.root], self._at(i, row, panel, u), align=c.line)
 
-    def _place(self, i: int, row: Any, panel: Any, u: Any) -> Any:
+    def _at(self, i: int, row: Any, panel: Any, u: Any) -> Any:
         c, cut, count = self.c, self.cutting.cut, len(self.cutting.sums)
         line = c.mul(c.add(c.mul(panel, c.number("early_rows")), row), count)
         return c.at(self.room, c.mul(c.add(c.mul(c.add(line, i), cut.units), u), cut.width))
@@ -156,9 +156,7 @@ class Early:
         def value(g: int, row: Any, panel: Any, u: Any) -> Any:
             if g not in self.cutting.sums:
                 return None
-            place = self._place(
-                self.cutting.sums.index(g), c.add(row, shift), panel, i64(u) if isinstance(u, int) else u
-            )
+            place = self._at(self.cutting.sums.index(g), c.add(row, shift), panel, i64(u) if isinstance(u, int) else u)
             return c.load_vector(place, align=c.line)
 
         return value

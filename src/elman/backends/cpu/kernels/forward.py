@@ -16,7 +16,7 @@ from llvmlite import ir
 from elman.backends.cpu.kernels import early, tiles
 from elman.backends.cpu.kernels.early import Cutting, Early, row_length
 from elman.backends.cpu.kernels.packing import emit_packing
-from elman.backends.cpu.kernels.stages import Place, Row, Stages
+from elman.backends.cpu.kernels.stages import Packed, Row, Stages
 from elman.backends.cpu.kernels.step import Body, chunk_loop, chunk_rows, flag
 from elman.backends.cpu.kernels.timeline import Time, Variant
 from elman.backends.cpu.llvm import kernel
@@ -31,14 +31,14 @@ def packing(plan: Plan, cuts: Sequence[Cutting], variant: Variant) -> Any:
 
     def write(module: ir.Module, arguments: Arguments) -> Part:
         c = Part(module, arguments, "pack", variant.vectors)
-        for (phase, cut), packed in packed_places(c, cuts):
+        for (phase, cut), packed in addresses(c, cuts):
             emit_packing(c, plan, phase, cut, packed)
         return c
 
     return write
 
 
-def packed_places(c: Part, cuts: Sequence[Cutting]) -> list[tuple[tuple[Phase, tiles.Cut], Any]]:
+def addresses(c: Part, cuts: Sequence[Cutting]) -> list[tuple[tuple[Phase, tiles.Cut], Any]]:
     """Each phase with its cut, and where its packed weights begin."""
     every = [pair for cutting in cuts for pair in cutting.all]
     starts = itertools.accumulate((tiles.packed_length(*pair) for pair in every), initial=0)
@@ -52,39 +52,41 @@ def packed_length(cuts: Sequence[Cutting]) -> int:
 
 class _Forward(Stages):
     def run(self) -> None:
-        """Write the loop over the rows' shares and the steps."""
+        """Write the loop over the chunks of the rows and the steps."""
         c, cuts = self.c, early.cuttings(self.plan, self.schedule.phases, self.variant)
-        packed = packed_places(c, cuts)
+        packed = addresses(c, cuts)
         with Flushed(c), chunk_loop(c) as chunk:
             low, high = chunk_rows(c, chunk.index)
-            places = self._places(cuts, [at for _, at in packed], (low, high), chunk.index)
-            before = [place.early for place in places if place.early]
+            phases = self._phases(cuts, [at for _, at in packed], (low, high), chunk.index)
+            before = [phase.early for phase in phases if phase.early]
             if before:
                 with c.loop(0, c.number("steps"), c.number("early_turns")) as block:
                     stop = c.least(c.add(block.index, c.number("early_turns")), c.number("steps"))
                     for each in before:
                         each.write(block.index, stop)
-                    self._turns(block.index, stop, low, high, places)
+                    self._turns(block.index, stop, low, high, phases)
             else:
-                self._turns(0, c.number("steps"), low, high, places)
+                self._turns(0, c.number("steps"), low, high, phases)
             self._finish(low, high)
 
-    def _places(self, cuts: Sequence[Cutting], packed: Sequence[Any], rows: tuple[Any, Any], chunk: Any) -> list[Place]:
+    def _phases(
+        self, cuts: Sequence[Cutting], packed: Sequence[Any], rows: tuple[Any, Any], chunk: Any
+    ) -> list[Packed]:
         """The phases of the loop, with what comes early."""
-        c, starts, places, at = self.c, iter(packed), list[Place](), 0
+        c, starts, phases, at = self.c, iter(packed), list[Packed](), 0
         room = row_length(cuts)
         for cutting in cuts:
             come = None
             if cutting.early:
                 here = c.mul(c.number("early_rows"), c.add(c.mul(chunk, room), at))
                 come = Early(c, self.plan, cutting, next(starts), c.at(c.pointer("early"), here), rows)
-            places.append(Place(cutting.phase, cutting.cut, next(starts), come))
+            phases.append(Packed(cutting.phase, cutting.cut, next(starts), come))
             at += cutting.row
-        return places
+        return phases
 
-    def _turns(self, start: Any, stop: Any, low: Any, high: Any, places: Sequence[Place]) -> None:
+    def _turns(self, start: Any, stop: Any, low: Any, high: Any, phases: Sequence[Packed]) -> None:
         with self.c.loop(start, stop) as turn:
-            self.step(Time.at_turn(self.c, self.plan, self.variant, turn.index), low, high, places)
+            self.step(Time.at_turn(self.c, self.plan, self.variant, turn.index), low, high, phases)
 
     def where(self, time: Time, index: int) -> tuple[Any, Any]:
         return time.row(index)
@@ -135,7 +137,7 @@ class _Forward(Stages):
 
 
 def copy_rows(c: Part, n: int, low: Any, high: Any, source: tuple[Any, Any], target: tuple[Any, Any]) -> None:
-    """Copy rows of ``n`` units; each place is an address and the length of a row."""
+    """Copy rows of ``n`` units; ``source`` and ``target`` are an address and the length of a row."""
 
     def begin(row: Any) -> tuple[Any, Any]:
         return c.at(source[0], c.mul(row, source[1])), c.at(target[0], c.mul(row, target[1]))

@@ -19,16 +19,13 @@ from elman.backends.plan.plan import Plan
 from elman.backends.plan.schedule import Schedule
 
 
-class Place(NamedTuple):
+class Packed(NamedTuple):
     """A phase in the loop: its cut, where its packed weights are, and what of its sums comes early."""
 
     phase: Phase
     cut: tiles.Cut
-    packed: Any
+    weights: Any
     early: Early | None = None
-
-
-Places = Sequence[Place]
 
 
 @dataclass(frozen=True)
@@ -65,9 +62,9 @@ class Stages:
         """Put a value where its store says."""
         raise NotImplementedError
 
-    def step(self, time: Time, low: Any, high: Any, places: Places) -> None:
+    def step(self, time: Time, low: Any, high: Any, phases: Sequence[Packed]) -> None:
         """All stages of a step, for the rows from ``low`` to ``high``."""
-        rest = list(places)
+        rest = list(phases)
         self.readers: dict[int, Work] = {}
         for stage in self.schedule.stages:
             mine, rest = rest[: len(stage.phases)], rest[len(stage.phases) :]
@@ -91,8 +88,8 @@ class Stages:
 
     # The parts of a stage
 
-    def _products(self, stage: Stage, time: Time, low: Any, high: Any, places: Places) -> None:
-        for phase, cut, packed, come in places:
+    def _products(self, stage: Stage, time: Time, low: Any, high: Any, phases: Sequence[Packed]) -> None:
+        for phase, cut, weights, come in phases:
             work = stage.passes[0].get(phase.size, Work()) if stage.fused else Work()
             begin = partial(self._begin, time, work if phase.size != "1" else Work())
             body = partial(self._behind if stage.fused else self._raw, time, work)
@@ -101,7 +98,7 @@ class Stages:
                 for segment in phase.segments
             ]
             sums = come.read(time) if come else None
-            tiles.emit_phase(self.c, phase, cut, packed, low, high, operands, begin, body, time.turn, sums)
+            tiles.emit_phase(self.c, phase, cut, weights, low, high, operands, begin, body, time.turn, sums)
 
     def _pace_once(self, time: Time, work: Work, index: int) -> Any:
         """:meth:`pace` in the first pass of a step that reads the value; None in the passes after it."""
@@ -129,7 +126,7 @@ class Stages:
     def _body(self, time: Time, work: Work, row: Row, unit: Any, mask: Any) -> Body:
         body = Body(self.c, self.plan, unit, mask, lambda i: self._address(time, i, row), work, row.known)
         body.pace = lambda i: self._pace_once(time, work, i)
-        body.sums = lambda i: body.load(self._raw_place(time, row, i), self.plan.nodes[i].size == "1")
+        body.sums = lambda i: body.load(self._raw_row(time, row, i), self.plan.nodes[i].size == "1")
         body.joined = lambda key: self._crossing(row, self.schedule.crossing[key])
         return body
 
@@ -146,9 +143,9 @@ class Stages:
         """A product's sums as they are, for the passes that come."""
         body = self._body(time, work, row, unit, mask)
         for root, value in sums.items():
-            body.store(value, self._raw_place(time, row, root))
+            body.store(value, self._raw_row(time, row, root))
 
-    def _raw_place(self, time: Time, row: Row, index: int) -> Any:
+    def _raw_row(self, time: Time, row: Row, index: int) -> Any:
         """Where a product's sum is until a pass takes it up: where it is kept, or else in the buffer that crosses."""
         if index in self.schedule.raw:
             return self._crossing(row, self.schedule.raw[index])

@@ -102,12 +102,12 @@ def flag(c: Part, name: str, step: Any, row: Any) -> Any:
 
 
 def chunk_loop(c: Part) -> Any:
-    """The loop over this member's shares of the rows."""
+    """The loop over this member's chunks of the rows."""
     return c.loop(c.member, c.number("chunks"), c.members)
 
 
 def chunk_rows(c: Part, chunk: Any) -> tuple[Any, Any]:
-    """The first row of a share, and the row after its last."""
+    """The first row of a chunk, and the row after its last."""
     batch, chunks = c.number("batch"), c.number("chunks")
     each = c.b.sdiv(c.b.sub(c.add(batch, chunks), i64(1)), chunks)
     low = c.mul(chunk, each)

@@ -1,4 +1,4 @@
-"""What every kernel has: named arguments, an entry that shares rows out to threads, and the denormal switch.
+"""What every kernel has: named arguments, an entry that deals rows out to threads, and the denormal switch.
 
 An argument is declared where it is read, and filled by its name.
 
