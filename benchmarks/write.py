@@ -48,7 +48,8 @@ TAKEN = {
     "bench.json": Taken(GRID),
     "bench_avx2.json": Taken(GRID, AVX2),
     "cells_speed.json": Taken((PYTHON, "-m", "elman", "bench", "--catalogue", "--rounds", "5", "--json")),
-    "startup.json": Taken((PYTHON, "benchmarks/startup.py", "--rounds", "3", "--json")),
+    "startup.json": Taken((PYTHON, "benchmarks/startup.py", "--log", "docs/startup.json"), prints=False),
+    "early.json": Taken((PYTHON, "benchmarks/early.py", "--json")),
     "forecasts.json": Taken((PYTHON, "benchmarks/forecasts.py", "--json", "docs/forecasts.json"), prints=False),
     "etth1.json": Taken((PYTHON, "benchmarks/etth1.py")),
     "intervals.json": Taken((PYTHON, "benchmarks/intervals.py", "--json", "docs/intervals.json"), prints=False),
@@ -209,7 +210,32 @@ def etth1(result: Any) -> str:
     return rows(["", "MSE", "MAE"], body)
 
 
+def starting(log: Any) -> str:
+    """The first and the second use of each cell, and what many sizes leave in memory."""
+    uses = [
+        (f"{cell.upper() if len(cell) < 5 else cell}, {way}", f"{first:.3f}", f"{second:.4f}")
+        for cell, ways in log["first use"].items()
+        for way, (first, second) in ways.items()
+    ]
+    memory = " and ".join(f"{mib:.0f} MiB {way}" for way, mib in log["MiB of further sizes"].items())
+    return (
+        rows(("forward and backward, s", "first", "second"), uses)
+        + f"\n\n300 more sizes in one process leave {memory}."
+    )
+
+
+def early(log: Any) -> str:
+    """Products of x in the step and before it."""
+    times = [
+        (name, f"{ms['in the step']:.2f}", f"{ms['early']:.2f}", f"{ms['early'] / ms['in the step']:.2f}")
+        for name, ms in log["ms"].items()
+    ]
+    return rows(("B, T, I, H", "in the step, ms", "early, ms", "ratio"), times)
+
+
 TABLES: dict[str, Callable[[Any], str]] = {
+    "starting": starting,
+    "early": early,
     "machine": machine,
     "forward": functools.partial(grid, mode="forward"),
     "forward and backward": functools.partial(grid, mode="forward+backward"),

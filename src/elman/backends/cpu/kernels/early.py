@@ -22,7 +22,7 @@ from elman.backends.cpu.llvm.kernel import Part
 from elman.backends.plan.parts import Phase
 from elman.backends.plan.plan import GIVEN, Plan
 
-ROWS = 256  # steps times rows, about, whose sums are formed at once
+ROWS = 512  # steps times rows, about, whose sums are formed at once
 CACHES = 4  # second-level caches that the weights overflow, from where on it pays
 FEW = 8  # rows a thread, with which the tiles of one step stand half empty
 SHORT = 4  # units of x, below which their product costs less than to read what it gave
