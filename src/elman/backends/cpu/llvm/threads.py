@@ -50,7 +50,10 @@ def pool() -> Pool | None:
     """The OpenMP pool inside torch, or None."""
     own = Path(torch.__file__).parent
     beside = own.with_name("torch.libs")  # where wheels for ARM bring it
-    for path in sorted([*(own / "lib").glob("libgomp*.so*"), *beside.glob("libgomp*.so*")]):
+    # On macOS it is LLVM's, which knows GNU's names too; Intel's, on Windows, does not.
+    for path in sorted(
+        [*(own / "lib").glob("libgomp*.so*"), *beside.glob("libgomp*.so*"), *own.glob("lib/libomp.dylib")]
+    ):
         try:
             library = ctypes.CDLL(str(path))
             names = ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads")
