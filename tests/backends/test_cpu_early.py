@@ -49,12 +49,28 @@ def assert_same(first, second):
 
 
 @pytest.mark.parametrize("batch", [1, 3, 21])
-@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm", "peephole", "mingru", "layernorm_lstm", behind])
-def test_early_products_have_the_same_bits(cell, batch, monkeypatch):
-    plain = results(cell, batch, 37, (19, 35), monkeypatch, OFF)
-    assert_same(results(cell, batch, 37, (19, 35), monkeypatch, ALWAYS), plain)
+@pytest.mark.parametrize("sizes", [(19, 35), (4, 4), (3, 1)])
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm", "peephole", "mingru", "indrnn", "layernorm_lstm", behind])
+def test_early_products_have_the_same_bits(cell, sizes, batch, monkeypatch):
+    plain = results(cell, batch, 37, sizes, monkeypatch, OFF)
+    assert_same(results(cell, batch, 37, sizes, monkeypatch, ALWAYS), plain)
     # Blocks of a few steps, the last one shorter.
-    assert_same(results(cell, batch, 37, (19, 35), monkeypatch, ALWAYS | {"ROWS": 5 * batch}), plain)
+    assert_same(results(cell, batch, 37, sizes, monkeypatch, ALWAYS | {"ROWS": 5 * batch}), plain)
+
+
+@pytest.mark.parametrize("sizes", [(4, 4), (17, 12)])
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("cell", elman.cells.REGISTRY)
+def test_every_cell_with_few_rows_is_as_the_reference(cell, batch, sizes):
+    if any(name in elman.cells.get(cell).options for name in ("heads", "blocks")):
+        sizes = sizes[0], 12
+    torch.manual_seed(0)
+    layer = elman.Recurrent(cell, *sizes, backend="cpu")
+    extras = {e.name: torch.rand(9, batch, 1) for e in layer.program.extras}
+    plain = elman.Recurrent(cell, *sizes, backend="reference")
+    plain.load_state_dict(layer.state_dict())
+    x = torch.randn(9, batch, sizes[0])
+    torch.testing.assert_close(layer(x, **extras)[0], plain(x, **extras)[0], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("cell", ["gru", behind])

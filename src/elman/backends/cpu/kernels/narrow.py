@@ -84,7 +84,7 @@ class NarrowGradient:
 def is_narrow(phase: Phase, size: int) -> bool:
     """Whether a phase's products are taken here: products of columns, for few units."""
     return (
-        bool(phase.sums)
+        bool(phase.sums and phase.segments)
         and size <= NARROW
         and all(segment.source is None and segment.blocks == 1 for segment in phase.segments)
     )

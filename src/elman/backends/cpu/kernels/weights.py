@@ -46,17 +46,14 @@ def multiplied(
 ) -> list[Any]:
     """A turn of a tile: ``sums``, row by row, with every factor times every vector added.
 
-    Where registers are few, the fewer of the two are loaded first, and each of the others for its multiply-adds alone:
-    else sums are spilled.
+    The fewer of the two are loaded first, and each of the others for its multiply-adds alone: else sums are spilled.
     """
     rows, across = range(size[0]), range(size[1])
     result = list(sums)
-    wide = c.vectors.floats == 16
-    if wide or len(across) < len(rows):
+    if len(across) < len(rows):
         vectors = [vector(v) for v in across]
-        factors = {r: factor(r) for r in rows} if wide else {}
         for r in rows:
-            each = factors.get(r) or factor(r)
+            each = factor(r)
             for v in across:
                 result[r * len(across) + v] = c.fma(each, vectors[v], sums[r * len(across) + v])
     else:
