@@ -153,10 +153,10 @@ class Early:
         c = self.c
         shift = c.b.sub(c.mul(c.b.sub(time.turn, self.first), self.each), self.low)
 
-        def value(g: int, row: Any, panel: Any, u: Any) -> Any:
+        def value(g: int, row: Any, panel: Any, u: int) -> Any:
             if g not in self.cutting.sums:
                 return None
-            place = self._at(self.cutting.sums.index(g), c.add(row, shift), panel, i64(u) if isinstance(u, int) else u)
+            place = self._at(self.cutting.sums.index(g), c.add(row, shift), panel, u)
             return c.load_vector(place, align=c.line)
 
         return value

@@ -23,8 +23,8 @@ from elman.backends.cpu.llvm.machine import Vectors
 from elman.backends.plan.parts import Phase, Segment
 
 AHEAD = 8  # turns of k, of which weights are asked for early where they come from the second-level cache
-# What comes from the second-level cache in the time of one vector multiply-add, measured with AVX-512 and below it: to
-# tile after tile, and to the only tile of a step.
+# What comes from the second-level cache in the time of one vector multiply-add, measured with AVX-512 and below it: a
+# panel for tile after tile, and all panels of a step one after the other.
 BYTES_A_MULTIPLY_ADD = {True: 14, False: 10}
 STREAMED_A_MULTIPLY_ADD = {True: 22, False: 10}
 LARGE = 1 << 16  # multiply-adds a row, from which a second size of tiles is worth its code
@@ -104,7 +104,7 @@ def cut_of(phase: Phase, size: int, rows: int, vectors: Vectors) -> Cut:
     )
 
     def fits(units: int, tile: int) -> bool:
-        # Sums; of weights and factors all of a turn where there are registers for them, else the fewer and one more.
+        # Sums, the fewer of a turn's weights and factors, and one of the others; six hold these with AVX-512.
         return live * units * tile <= (registers - 6 if wide else registers - 1 - min(live * units, tile))
 
     def turn(units: int, tile: int, far: bool) -> float:
