@@ -12,7 +12,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from elman.backends.cpu.functions.precision import DOUBLE, LOG, LOG1P, NEAR, SINGLE, Precision
+from elman.backends.cpu.functions.precision import DOUBLE, LOG, LOG1P, SINGLE, Precision
 from elman.backends.cpu.llvm.code import Code, suffix
 
 
@@ -119,24 +119,34 @@ def expm1(c: Code, x: Any) -> Any:
     return select(c, c.b.fcmp_ordered("==", x, c.splat(0.0)), x, value)
 
 
-def _exp_below(c: Code, x: Any) -> Any:
-    """e^x for x below 0: one step of scaling is enough. At the lowest n the exponent's bits are 0, and so is 2^n."""
+def _scaled_below(c: Code, x: Any) -> tuple[Any, Any]:
+    """e^x = scale + scale p for x below 0: (scale, p).
+
+    One step of scaling is enough. At the lowest n the exponent's bits are 0, and so is the scale.
+    """
     f = precision(c)
     low = c.splat(f.exp_below)
     _, bits, p = _reduced(c, select(c, c.b.fcmp_ordered("<", x, low), low, x))
     # The low bits of the shifted n, moved to where the exponent stands; what is above them falls off.
-    scale = c.b.bitcast(c.b.shl(c.b.add(bits, whole(c, f.bias)), whole(c, f.mantissa)), c.vector)
+    return c.b.bitcast(c.b.shl(c.b.add(bits, whole(c, f.bias)), whole(c, f.mantissa)), c.vector), p
+
+
+def _exp_below(c: Code, x: Any) -> Any:
+    """e^x for x below 0."""
+    scale, p = _scaled_below(c, x)
     return c.fma(scale, p, scale)
 
 
 def tanh(c: Code, x: Any) -> Any:
-    """An odd polynomial near 0; beyond, 1 - 2 e / (1 + e) with e = e^(-2 |x|), and x's sign."""
-    size, square = absolute(c, x), c.b.fmul(x, x)
-    near = c.fma(c.b.fmul(square, x), polynomial(c, square, precision(c).tanh), x)
-    e = _exp_below(c, c.b.fmul(size, c.splat(-2.0)))
-    part = c.b.fdiv(c.b.fadd(e, e), c.b.fadd(e, c.splat(1.0)))
-    far = like_sign(c, c.b.fsub(c.splat(1.0), part), x)
-    return select(c, c.b.fcmp_ordered(">", size, c.splat(NEAR)), far, near)
+    """(1 - e) / (1 + e) with e = e^(-2 |x|), and x's sign.
+
+    e is s + s p with a power of two s, so that 1 - s and 1 + s are exact and each of the two rounds once. Near 0, where
+    s is 1, 1 - e is -p, relatively exact.
+    """
+    scale, p = _scaled_below(c, c.b.fmul(absolute(c, x), c.splat(-2.0)))
+    less = c.fma(scale, p, c.b.fsub(scale, c.splat(1.0)))
+    more = c.fma(scale, p, c.b.fadd(scale, c.splat(1.0)))
+    return like_sign(c, c.b.fdiv(less, more), x)
 
 
 def sigmoid(c: Code, x: Any) -> Any:

@@ -23,17 +23,8 @@ def _series(coefficients: Sequence[float]) -> Callable[[Array], Array]:
     return lambda s: np.asarray(np.polyval(coefficients[::-1], s), np.float64)
 
 
-def _tanh_series(count: int) -> list[float]:
-    """tanh x = x + x^3 (t[0] + t[1] x^2 + ...), from tanh' = 1 - tanh^2."""
-    t = [1.0]
-    for k in range(1, count + 1):
-        t.append(-math.fsum(t[j] * t[k - 1 - j] for j in range(k)) / (2 * k + 1))
-    return t[1:]
-
-
 # e^r = 1 + r + r^2 q(r), for |r| <= ln(2) / 2.
 _EXP = _series([1 / math.factorial(k + 2) for k in range(16)])
-_TANH = _series(_tanh_series(30))
 # arctan x = x + x^3 q(x^2).
 _ATAN = _series([(-1) ** k / (2 * k + 1) for k in range(1, 25)])
 
@@ -76,22 +67,20 @@ class Precision:
     exp_range: tuple[float, float]  # beyond, e^x is 0 or infinite
     exp_below: float  # e^x of less than this counts as 0 where one scaling must do
     exp: Sequence[float]
-    tanh: Sequence[float]
 
 
-NEAR = 0.6  # where tanh goes from its polynomial to the exponential
 _HALF_LN2 = 0.347
 
 SINGLE = Precision(
     name="f32", bits=32, mantissa=23, bias=127, magic=12582912.0, magic_bits=0x4B400000, half_root_bits=0x3F3504F3,
     tiny=1.17549435e-38, ln2=(0.693145751953125, math.log(2) - 0.693145751953125), exp_range=(-104.0, 89.0),
-    exp_below=-88.0, exp=fitted(_EXP, -_HALF_LN2, _HALF_LN2, 4), tanh=fitted(_TANH, 0, NEAR**2, 4),
+    exp_below=-88.0, exp=fitted(_EXP, -_HALF_LN2, _HALF_LN2, 4),
 )  # fmt: skip
 DOUBLE = Precision(
     name="f64", bits=64, mantissa=52, bias=1023, magic=6755399441055744.0, magic_bits=0x4338000000000000,
     half_root_bits=0x3FE6A09E667F3BCD, tiny=2.2250738585072014e-308,
     ln2=(6.93147180369123816490e-01, 1.90821492927058770002e-10), exp_range=(-746.0, 710.0), exp_below=-709.0,
-    exp=[1 / math.factorial(k) for k in range(14, 1, -1)], tanh=fitted(_TANH, 0, NEAR**2, 12),
+    exp=[1 / math.factorial(k) for k in range(14, 1, -1)],
 )  # fmt: skip
 
 # ln((1 + s) / (1 - s)) = 2 s + s^3 q(s^2).

@@ -22,7 +22,9 @@ from elman.backends.cpu.llvm.kernel import Part
 from elman.backends.cpu.llvm.machine import Vectors
 from elman.backends.plan.parts import Phase, Segment
 
-AHEAD = 8  # turns of k, of which weights are asked for early where they come from the second-level cache
+# Turns of k, of which weights are asked for early where they come from beyond the second-level cache: 2 % faster there
+# with AVX-512. From the second level, or below AVX-512, asking takes a load's place and costs up to a quarter.
+AHEAD = 8
 # What comes from the second-level cache in the time of one vector multiply-add, measured with AVX-512 and below it: a
 # panel for tile after tile, and all panels of a step one after the other.
 BYTES_A_MULTIPLY_ADD = {True: 14, False: 10}
@@ -313,7 +315,7 @@ def _tile(
     """The products of ``height`` rows and one panel, into ``scratch``; rows past the end repeat the last."""
     width, units = cut.width, cut.units
     wide = c.vectors.floats == 16
-    far = wide and c.item * panel_length(phase, cut) * cut.panels > machine.first_cache()  # narrower, asking costs more
+    far = wide and c.item * panel_length(phase, cut) * cut.panels > machine.second_cache()
     last = c.b.sub(high, i64(1))
     rows = [c.least(c.add(start, r), last) for r in range(height)]
     places = list(itertools.product(range(height), range(units)))
