@@ -11,7 +11,6 @@ from llvmlite import ir
 from elman.backends.cpu.functions import precision
 from elman.backends.cpu.functions.maths import (
     absolute,
-    constants,
     exp,
     ints,
     like_sign,
@@ -20,7 +19,7 @@ from elman.backends.cpu.functions.maths import (
     polynomial,
     select,
 )
-from elman.backends.cpu.llvm.code import F64, I32, Code, suffix
+from elman.backends.cpu.llvm.code import F64, I32, Code, constant, suffix
 
 
 def erf(c: Code, x: Any) -> Any:
@@ -104,12 +103,11 @@ def _circular(c: Code, x: Any, quarter: int) -> Any:
     """sin(x + quarter pi / 2). The angle is reduced in double precision, good up to about 1e8, in float64 to 1e6."""
     double = ir.VectorType(F64, c.width)
     wide = x if c.item == 8 else c.b.fpext(x, double)
-    constant = constants(wide)
-    n = c.call(f"llvm.rint.{suffix(double)}", double, c.b.fmul(wide, constant(2 / math.pi)))
+    n = c.call(f"llvm.rint.{suffix(double)}", double, c.b.fmul(wide, constant(double, 2 / math.pi)))
     for part in _HALF_PI:
-        wide = c.fma(n, constant(-part), wide)
+        wide = c.fma(n, constant(wide.type, -part), wide)
     r = wide if c.item == 8 else c.b.fptrunc(wide, c.vector)
-    turn = c.b.add(_quarters(c, n), ir.Constant(ir.VectorType(I32, c.width), [quarter] * c.width))
+    turn = c.b.add(_quarters(c, n), constant(ir.VectorType(I32, c.width), quarter))
     s = c.b.fmul(r, r)
     sine = c.fma(c.b.fmul(s, r), polynomial(c, s, _SIN_DOUBLE if c.item == 8 else _SIN), r)
     tail = polynomial(c, s, _COS_DOUBLE if c.item == 8 else _COS)
@@ -120,18 +118,17 @@ def _circular(c: Code, x: Any, quarter: int) -> Any:
 
 def _has_bit(c: Code, turn: Any, bit: int) -> Any:
     def every(value: int) -> Any:
-        return ir.Constant(turn.type, [value] * c.width)
+        return constant(turn.type, value)
 
     return c.b.icmp_signed("!=", c.b.and_(turn, every(bit)), every(0))
 
 
 def _quarters(c: Code, n: Any) -> Any:
     """A whole number held as double, modulo 4, as int32."""
-    constant = constants(n)
-    quarters = c.call(f"llvm.floor.{suffix(n.type)}", n.type, c.b.fmul(n, constant(0.25)))
-    remainder = c.b.fsub(n, c.b.fmul(quarters, constant(4.0)))
+    quarters = c.call(f"llvm.floor.{suffix(n.type)}", n.type, c.b.fmul(n, constant(n.type, 0.25)))
+    remainder = c.b.fsub(n, c.b.fmul(quarters, constant(n.type, 4.0)))
     # NaN has no whole number; the result is NaN whatever stands here.
-    clean = c.b.select(c.b.fcmp_ordered("ord", remainder, remainder), remainder, constant(0.0))
+    clean = c.b.select(c.b.fcmp_ordered("ord", remainder, remainder), remainder, constant(n.type, 0.0))
     return c.b.fptosi(clean, ir.VectorType(I32, c.width))
 
 
@@ -187,7 +184,7 @@ def _whole_power(c: Code, x: Any, exponent: int) -> Any:
 
 
 def _doubles(c: Code, value: float) -> Any:
-    return ir.Constant(ir.VectorType(F64, c.width), [float(value)] * c.width)
+    return constant(ir.VectorType(F64, c.width), float(value))
 
 
 def _log_double(c: Code, x: Any) -> Any:
@@ -214,5 +211,5 @@ def _exp_double(c: Code, x: Any) -> Any:
     clean = c.b.select(c.b.fcmp_ordered("ord", n, n), n, _doubles(c, 0.0))
     longs = ir.VectorType(ir.IntType(64), c.width)
     power_of_two = c.b.sext(c.b.fptosi(clean, ints(c)), longs)
-    bits = c.b.shl(c.b.add(power_of_two, ir.Constant(longs, [1023] * c.width)), ir.Constant(longs, [52] * c.width))
+    bits = c.b.shl(c.b.add(power_of_two, constant(longs, 1023)), constant(longs, 52))
     return c.b.fmul(p, c.b.bitcast(bits, x.type))

@@ -13,7 +13,7 @@ from typing import Any
 from llvmlite import ir
 
 from elman.backends.cpu.functions.precision import DOUBLE, LOG, LOG1P, SINGLE, Precision
-from elman.backends.cpu.llvm.code import Code, suffix
+from elman.backends.cpu.llvm.code import Code, constant, suffix
 
 
 def precision(c: Code) -> Precision:
@@ -23,16 +23,10 @@ def precision(c: Code) -> Precision:
 
 def polynomial(c: Code, x: Any, coefficients: Sequence[float]) -> Any:
     """Horner, highest power first."""
-    constant = constants(x)
-    value = constant(coefficients[0])
+    value = constant(x.type, coefficients[0])
     for coefficient in coefficients[1:]:
-        value = c.fma(value, x, constant(coefficient))
+        value = c.fma(value, x, constant(x.type, coefficient))
     return value
-
-
-def constants(x: Any) -> Any:
-    """A function that makes constants like ``x``: a value in every lane."""
-    return lambda value: ir.Constant(x.type, [float(value)] * x.type.count)
 
 
 def select(c: Code, condition: Any, a: Any, b: Any) -> Any:
@@ -57,7 +51,7 @@ def ints(c: Code) -> Any:
 
 def whole(c: Code, value: int) -> Any:
     """A whole number in every lane."""
-    return ir.Constant(ints(c), [value] * c.width)
+    return constant(ints(c), value)
 
 
 def _power_of_two(c: Code, n: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 from llvmlite import ir
 
 from elman.backends.cpu.kernels.weights import lanes_below, operand_row, runs
-from elman.backends.cpu.llvm.code import I32, Code, i64
+from elman.backends.cpu.llvm.code import I32, Code, constant, i64
 from elman.backends.cpu.llvm.kernel import Flushed, Part
 from elman.backends.plan.parts import Phase, Segment
 from elman.backends.plan.plan import Plan
@@ -166,7 +166,7 @@ def in_every_lane(c: Code, value: Any) -> Any:
     """The sum over a vector's lanes, in every lane, by halving."""
     half = c.width // 2
     while half:
-        lanes = ir.Constant(ir.VectorType(I32, c.width), [(i + half) % c.width for i in range(c.width)])
+        lanes = constant(ir.VectorType(I32, c.width), *((i + half) % c.width for i in range(c.width)))
         value = c.b.fadd(value, c.b.shuffle_vector(value, value, lanes))
         half //= 2
     return value

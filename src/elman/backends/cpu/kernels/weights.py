@@ -16,7 +16,7 @@ from typing import Any
 from llvmlite import ir
 
 from elman.backends.cpu.llvm import machine
-from elman.backends.cpu.llvm.code import I8, I32, I64, Code, i64
+from elman.backends.cpu.llvm.code import I8, I32, I64, Code, constant, i64
 from elman.backends.cpu.llvm.kernel import Flushed, Part
 from elman.backends.cpu.llvm.machine import Vectors
 
@@ -243,7 +243,7 @@ class Wide:
     def _sum(self, columns: Any, count: Any, m: Any, is_first: Any) -> None:
         """The sums of the columns themselves: the gradients of biases."""
         c, down = self.c, self.down
-        zero = ir.Constant(self.few, [0.0] * down)
+        zero = constant(self.few, 0.0)
         with c.loop(0, count, carry=[zero]) as k:
             value = c.b.load(c.at(columns, c.mul(k.index, down)), typ=self.few, align=c.item)
             k.next = [c.b.fadd(k.values[0], value)]

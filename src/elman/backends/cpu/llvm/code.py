@@ -26,6 +26,20 @@ def i64(value: int) -> Any:
     return ir.Constant(I64, value)
 
 
+_CONSTANTS: dict[tuple[Any, str], Any] = {}
+_MOST = 1 << 10  # constants that are kept
+
+
+def constant(kind: Any, *values: float) -> Any:
+    """A vector of these lanes, or of one value in all of them. Each is made once: llvmlite takes long to write them."""
+    key = kind, repr(values)  # 0.0 and -0.0 are equal, and two constants
+    if key not in _CONSTANTS:
+        if len(_CONSTANTS) >= _MOST:
+            _CONSTANTS.clear()
+        _CONSTANTS[key] = ir.Constant(kind, list(values) if len(values) > 1 else [*values] * kind.count)
+    return _CONSTANTS[key]
+
+
 class Loop:
     """Inside a loop: its index, and the values carried from turn to turn (set ``next`` before the turn ends)."""
 
@@ -62,19 +76,18 @@ class Code:
 
     def splat(self, value: float) -> Any:
         """A constant in every lane."""
-        return ir.Constant(self.vector, [float(value)] * self.width)
+        return constant(self.vector, float(value))
 
     def spread(self, scalar: Any) -> Any:
         """A scalar in every lane."""
         vector = ir.VectorType(scalar.type, self.width)
         anything = ir.Constant(vector, ir.Undefined)
         one = self.b.insert_element(anything, scalar, ir.Constant(I32, 0))
-        lanes = ir.Constant(ir.VectorType(I32, self.width), [0] * self.width)
-        return self.b.shuffle_vector(one, anything, lanes)
+        return self.b.shuffle_vector(one, anything, constant(ir.VectorType(I32, self.width), 0))
 
     def shuffled(self, a: Any, b: Any, lanes: Sequence[int]) -> Any:
         """A vector of lanes of two others, ``b``'s counted on from ``a``'s."""
-        return self.b.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, self.width), list(lanes)))
+        return self.b.shuffle_vector(a, b, constant(ir.VectorType(I32, self.width), *lanes))
 
     def call(self, name: str, result: Any, *args: Any) -> Any:
         """Call an intrinsic."""
@@ -138,7 +151,7 @@ class Code:
         """The mask of the first ``count`` lanes; None where that is all of them."""
         if count >= self.width:
             return None
-        return ir.Constant(ir.VectorType(I1, self.width), [int(i < count) for i in range(self.width)])
+        return constant(ir.VectorType(I1, self.width), *(int(i < count) for i in range(self.width)))
 
     def buffer(self, count: int) -> Any:
         """Room for ``count`` numbers on the stack."""
