@@ -40,6 +40,8 @@ class Batch:
     def of(cls, x: Any, input_size: int, lengths: Any = None, batch_first: bool = False) -> Batch:
         """Read what a layer is given: (T, B, I), (B, T, I) with ``batch_first``, (T, I), a PackedSequence, or a list
         of (T, I). Raises :class:`ShapeError` where it is none of these."""
+        if lengths is None and isinstance(x, Tensor) and x.dim() == 3 and x.shape[2] == input_size:
+            return cls(x.transpose(0, 1) if batch_first else x, None, "padded", batch_first)  # nearly always
         if isinstance(x, PackedSequence | list | tuple) and lengths is not None:
             raise ShapeError("lengths: a PackedSequence and a list of sequences carry their own; leave lengths out")
         if isinstance(x, PackedSequence):

@@ -31,8 +31,11 @@ def choose(call: Call, name: str = "auto") -> Backend:
     Raises :class:`BackendError` with the reason where the one named refuses.
     """
     one_thread_after_fork()
-    if known(name) == "auto":
-        return next(b for key, b in BACKENDS.items() if key not in BY_NAME and b.refuses(call) is None)
+    if name == "auto":
+        for key, backend in BACKENDS.items():
+            if key not in BY_NAME and backend.refuses(call) is None:
+                return backend
+    known(name)
     if reason := BACKENDS[name].refuses(call):
         raise BackendError(f"backend '{name}' {reason}; use backend='auto'")
     return BACKENDS[name]

@@ -53,6 +53,9 @@ def _layers(stack: Stack, name: str, size: str, value: Any, batch: Batch) -> lis
 
 def write_state(stack: Stack, finals: States, batch: Batch) -> Any:
     """The reverse of :func:`read_state`."""
+    if len(finals) == 1 and stack.directions == 1 and batch.form == "padded":  # nearly always
+        states = [state.unsqueeze(0) for state in finals[0][0]]
+        return states[0] if len(states) == 1 else tuple(states)
     written: list[Any] = []
     for k, state in enumerate(stack.program.states):
         layers = [[direction[k] for direction in layer] for layer in finals]
@@ -80,6 +83,8 @@ def read_reset(reset: Tensor | None, batch: Batch) -> Tensor | None:
 
 def read_extras(stack: Stack, extras: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
     """A cell's further inputs, each (T, B, n) or (B, n). Raises :class:`CellError` where one is missing or too many."""
+    if not extras and not stack.program.extras:
+        return {}
     wanted = {e.name: e.size for e in stack.program.extras}
     if extras.keys() != wanted.keys():
         missing, unknown = sorted(wanted.keys() - extras.keys()), sorted(extras.keys() - wanted.keys())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from types import ModuleType
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,8 @@ from elman import internals
 from elman.backends.contract import Call, Result
 from elman.backends.cpu.call import operator
 from elman.equations import Program
+
+DTYPES = (torch.float32, torch.float64)
 
 
 class Cpu:
@@ -25,25 +28,32 @@ class Cpu:
             return "does not record values of the steps"
         if reason := _tensors(call):
             return reason
-        sizes = tuple(call.sizes.values())
         if torch.compiler.is_compiling():
-            return _leaves() or _constant_reason(call.program, sizes) or None
+            return _leaves() or _constant_reason(call.program, tuple(call.sizes.values())) or None
         return _mode() or _program(call)
 
     def run(self, call: Call) -> Result:
         """Run ``call``; differentiable by torch."""
         if torch.compiler.is_compiling() or _is_traced(call.x):
             return operator.run(call)
-        from elman.backends.cpu.call import engine, function
-
+        engine, function = _kernels()
         return function.run(engine.engine(call.program, call.sizes), call)
 
 
+@functools.cache
+def _kernels() -> tuple[ModuleType, ModuleType]:
+    """What needs llvmlite, imported with the first call."""
+    from elman.backends.cpu.call import engine, function
+
+    return engine, function
+
+
 def _tensors(call: Call) -> str | None:
+    dtype = call.x.dtype
     for tensor in call.tensors:
-        if tensor.dtype not in (torch.float32, torch.float64):
+        if tensor.dtype not in DTYPES:
             return f"computes in float32 and float64 and got {_names(tensor)}"
-        if tensor.dtype is not call.x.dtype:
+        if tensor.dtype is not dtype:
             return f"takes one dtype at a time and got {_names(call.x, tensor)}"
         if not tensor.is_cpu:
             return f"needs tensors on the CPU and got one on {tensor.device}"
@@ -79,9 +89,8 @@ def _is_traced(x: Tensor) -> bool:
 def _program(call: Call) -> str | None:
     if not _has_llvm():
         return "needs the package llvmlite, which is not installed"
-    from elman.backends.cpu.call.engine import engine
-
-    return engine(call.program, call.sizes).reason
+    reason: str | None = _kernels()[0].engine(call.program, call.sizes).reason
+    return reason
 
 
 @internals.constant

@@ -31,7 +31,7 @@ class Engine:
         self.program: Program = program
         self.sizes: dict[str, int] = dict(sizes)
         self.reason: str | None = None
-        self._runners: dict[tuple[int, Vectors, bool, bool], Runner] = {}
+        self._runners: dict[tuple[int, int, int, bool, bool], Runner] = {}
         self._plans: dict[bool, Plan] = {}
         try:
             refuse_unwritten(program.nodes)
@@ -55,19 +55,19 @@ class Engine:
         steps, batch = inputs.x.shape[:2]
         team = threads.team() if steps * batch * self.work > _SMALL else 1
         chunks = min(team, batch)
-        vectors = Vectors(machine.width(), inputs.x.element_size())
-        key = (-(-batch // chunks), vectors, inputs.valid is not None, inputs.reset is not None)
+        item, masked, resets = inputs.x.element_size(), inputs.valid is not None, inputs.reset is not None
+        key = (-(-batch // chunks), machine.width(), item, masked, resets)
         runner = self._runners.get(key)
         if runner is None:
             runner = self._runners[key] = self._new_runner(*key)
         return runner, team, chunks
 
-    def _new_runner(self, each: int, vectors: Vectors, masked: bool, resets: bool) -> Runner:
+    def _new_runner(self, each: int, width: int, item: int, masked: bool, resets: bool) -> Runner:
         rows = max(r for r in _ROWS if r <= each)
         with compiler.LOCK:
-            same = (-rows, vectors, masked, resets)
+            same = (-rows, width, item, masked, resets)
             if same not in self._runners:
-                self._runners[same] = Runner(self.plan(resets), Variant(rows, vectors, masked, resets))
+                self._runners[same] = Runner(self.plan(resets), Variant(rows, Vectors(width, item), masked, resets))
             return self._runners[same]
 
     def forward(self, inputs: Inputs, keep: bool) -> tuple[list[Tensor], list[Tensor]]:

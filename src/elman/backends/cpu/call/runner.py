@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,6 +20,21 @@ from elman.backends.plan.plan import Plan
 
 _COLUMNS = 1 << 18  # numbers of columns, about, that are written before the products read them
 _ONES = torch.ones(1, dtype=torch.bool)
+
+
+class Room(NamedTuple):
+    """The working room of a call as it was ``asked`` for: its length, where in it what stands in bytes, and what else
+    follows from the call's sizes alone."""
+
+    asked: tuple[int, ...]
+    length: int
+    places: list[tuple[str, int]]
+    numbers: dict[str, int]
+
+    def placed(self, buffer: Tensor) -> dict[str, int]:
+        """What kernels are told of it."""
+        begin = buffer.data_ptr()
+        return {**self.numbers, **{name: begin + place for name, place in self.places}}
 
 
 class Runner:
@@ -44,12 +60,17 @@ class Runner:
         self.early: int = early.row_length(cuts)
         self.packed_backward: int = forward.packed_length(early.cuttings(plan, plan.backward.phases, variant))
         self.crossing: int = plan.backward.crossing_width
-        self.carried: int = sum(self.state_sizes)
         self.gathered: int = backward.gather_offsets(plan)[1]
         self.room: int = products.rooms(plan, variant.vectors)
         self.share: int = sum(products.share_lengths(plan))
-        self.flows: set[str] = {name for name, _ in plan.targets()}
-        self.whole: frozenset[str] = _whole(plan)
+        flows = {name for name, _ in plan.targets()}
+        given = [("input", sizes[self.program.input_size])]
+        given += [(f"extra:{e.name}", sizes[e.size]) for e in self.program.extras]
+        # x and the further inputs: under what name their gradients go, how wide they are, and whether anything flows.
+        self.leaving: list[tuple[str, int, bool]] = [(f"gradient:{name}", n, name in flows) for name, n in given]
+        self.formed: list[str] = [f"gradient:parameter:{p.name}" for p in self.program.parameters]
+        whole = _whole(plan)
+        self.whole: list[bool] = [p.name in whole for p in self.program.parameters]
         summed = {v[0] for v in plan.column_vectors}
         self.summed: list[bool] = [p.name in summed for p in self.program.parameters]
         self.names: Names = Names.of(self.program)
@@ -58,10 +79,13 @@ class Runner:
         self.kept: list[str] = [
             *self.new[self.shares_output :], "saved", *(f"operand:{i}" for i in plan.computed)
         ]  # fmt: skip
+        self._forward_room: Room | None = None  # those of the newest calls
+        self._backward_room: Room | None = None
         self.finals: list[str] = [f"final:{name}" for name in states]
         self.carried_names: list[tuple[str, ...]] = [
-            tuple(f"{what}:{name}" for what in ("from", "from_row", "carry", "to_initial", "spare")) for name in states
+            tuple(f"{what}:{name}" for what in ("from", "from_row", "carry", "to_initial")) for name in states
         ]
+        self.spare: list[str] = [f"spare:{name}" for name in states]
         self.has_product: list[bool] = [
             any(one.parameter == p.name for one in plan.products) for p in self.program.parameters
         ]
@@ -84,27 +108,54 @@ class Runner:
         output = workspace.lent(inputs.x, steps, batch, self.output_size)
         finals = [inputs.x.new_empty(batch, n) for n in self.state_sizes]
         kept = [workspace.lent(inputs.x, steps, batch, n) for n in self.kept_sizes] if keep else []
-        # Without a backward pass the states need a ring of two steps, and the rest the room of one.
-        ring = [] if keep else [products.in_line(2 * batch * n) for n in self.kept_sizes]
-        before = products.in_line(self.packed_forward + self.plan.forward.crossing_width * batch + sum(ring))
-        each = -(-batch // chunks)  # rows a thread
-        turns = max(1, min(steps, early.ROWS // each))
-        rows = turns * each if self.early else 0
-        packed = self._take(before + chunks * rows * self.early)
-        values = {"team": team, "chunks": chunks, "ring": not keep, "packed": packed.data_ptr()}
-        values |= {"early": values["packed"] + self.item * before, "early_turns": turns, "early_rows": rows}
+        room = self._forward_room
+        if room is None or room.asked != (steps, batch, chunks, keep):
+            room = self._forward_room = self._room_forward(steps, batch, chunks, keep)
+        packed = self._take(room.length)
+        values = room.placed(packed) | {"team": team, "chunks": chunks, "ring": not keep}
         inputs.fill(values, self.names)
         self._add_kept(values, output, kept)
-        free = values["packed"] + self.item * (self.packed_forward + self.plan.forward.crossing_width * batch)
-        for name, count in zip(self.kept, ring, strict=False):
-            values[name] = free
-            free += self.item * count
         for name, final in zip(self.finals, finals, strict=True):
             values[name] = final.data_ptr()
-        values["crossing"] = values["packed"] + self.item * self.packed_forward
         self.forward_kernel(values)
         workspace.give_back(packed)
         return [output, *finals], kept
+
+    def _room_forward(self, steps: int, batch: int, chunks: int, keep: bool) -> Room:
+        at = {"packed": 0, "crossing": self.packed_forward}
+        free = self.packed_forward + self.plan.forward.crossing_width * batch
+        # Without a backward pass the states need a ring of two steps, and the rest the room of one.
+        for name, n in () if keep else zip(self.kept, self.kept_sizes, strict=True):
+            at[name] = free
+            free += products.in_line(2 * batch * n)
+        at["early"] = free = products.in_line(free)
+        each = -(-batch // chunks)  # rows a thread
+        turns = max(1, min(steps, early.ROWS // each))
+        rows = turns * each if self.early else 0
+        numbers = {"early_turns": turns, "early_rows": rows}
+        return Room((steps, batch, chunks, keep), free + chunks * rows * self.early, self._in_bytes(at), numbers)
+
+    def _room_backward(self, steps: int, batch: int, team: int) -> Room:
+        # Packed weights, the shares' gradients and sums of the columns, the room of the products, what crosses, the
+        # carries' other place: the first of them at 64 bytes each.
+        plan, shares = self.plan, products.shares(self.plan, batch)
+        share_rows = -(-batch // shares)
+        at = {"packed": 0, "shared": self.packed_backward}
+        at["sums"] = at["shared"] + products.share_lengths(plan)[0] * shares
+        at["room"] = at["shared"] + self.share * shares
+        at["crossing"] = at["room"] + self.room * team
+        free = at["crossing"] + self.crossing * batch
+        for name, n in zip(self.spare, self.state_sizes, strict=True):
+            at[name] = free
+            free += batch * n
+        numbers = {
+            "ring": 0, "shares": shares, "share_rows": share_rows, "each": _turns(batch, share_rows, plan.width),
+            "ones": _ONES.data_ptr(), "start": 0, "stop": 0, "base": 0,
+        }  # fmt: skip
+        return Room((steps, batch, team), free, self._in_bytes(at), numbers)
+
+    def _in_bytes(self, at: dict[str, int]) -> list[tuple[str, int]]:
+        return [(name, self.item * place) for name, place in at.items()]
 
     def _take(self, count: int) -> Tensor:
         return workspace.take(count * self.item // 4)
@@ -121,39 +172,28 @@ class Runner:
         grads: Sequence[Tensor | None], output: Tensor, kept: Sequence[Tensor],
     ) -> list[Tensor | None]:  # fmt: skip
         """The gradients in the order of :class:`Inputs`; ``grads`` are those of the output and the final states."""
-        plan, (steps, batch, _) = self.plan, inputs.x.shape
-        shares, packed_length = products.shares(plan, batch), self.packed_backward
-        share_rows = -(-batch // shares)
-        each = _turns(batch, share_rows, plan.width)
-        columns = self._take(min(each, steps) * batch * plan.width)
-        # Packed weights, the shares' gradients and sums of the columns, the room of the products, what crosses, the
-        # carries' other place: the first of them at 64 bytes each.
-        length = packed_length + self.share * shares + self.room * team + (self.crossing + self.carried) * batch
-        room = self._take(length)
-        shared = room.data_ptr() + self.item * packed_length
-        sums = shared + self.item * products.share_lengths(plan)[0] * shares
-        working = shared + self.item * self.share * shares
-        crossing = working + self.item * self.room * team
-        spare = crossing + self.item * self.crossing * batch
-        values = {"team": team, "chunks": chunks, "ring": 0, "packed": room.data_ptr()}
+        steps, batch, _ = inputs.x.shape
+        room = self._backward_room
+        if room is None or room.asked != (steps, batch, team):
+            room = self._backward_room = self._room_backward(steps, batch, team)
+        columns = self._take(min(room.numbers["each"], steps) * batch * self.plan.width)
+        working = self._take(room.length)
+        values = room.placed(working) | {"team": team, "chunks": chunks}
         inputs.fill(values, self.names)
         self._add_kept(values, output, kept)
         grad = _readable(grads[0], output.shape[-1], self.dtype)
         grad_step, grad_row = grad.stride()[-3:-1] if grad.dim() == 3 else (0, 0)
-        carries, initials, held = self._add_states(values, grads[1:], inputs, spare)
+        carries, initials, held = self._add_states(values, grads[1:], inputs)
         x, extras = self._add_leaving(values, inputs, wanted)
         parameters = self._add_parameters(values, inputs, wanted)
         gathered = self.zeros(chunks, 2 * self.gathered) if self.gathered else columns
         values |= {
             "grad": grad.data_ptr(), "grad_step": grad_step, "grad_row": grad_row,
-            "columns": columns.data_ptr(), "crossing": crossing, "gathered": gathered.data_ptr(),
-            "sums": sums, "shared": shared, "room": working,
-            "masked": inputs.valid is not None, "ones": _ONES.data_ptr(), "shares": shares, "share_rows": share_rows,
-            "each": each, "start": 0, "stop": 0, "base": 0,
+            "columns": columns.data_ptr(), "gathered": gathered.data_ptr(), "masked": inputs.valid is not None,
         }  # fmt: skip
         self.backward_kernel(values)
         del held
-        workspace.give_back(room)
+        workspace.give_back(working)
         workspace.give_back(columns)
         states: list[Tensor | None] = list(carries)
         if initials and not wanted.initial:
@@ -164,7 +204,7 @@ class Runner:
         return [g if w else None for g, w in zip(flat, wants, strict=True)]
 
     def _add_states(
-        self, values: dict[str, int], grads: Sequence[Tensor | None], inputs: Inputs, spare: int
+        self, values: dict[str, int], grads: Sequence[Tensor | None], inputs: Inputs
     ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         batch = inputs.x.shape[1]
         carries = [inputs.x.new_empty(batch, n) for n in self.state_sizes]
@@ -172,37 +212,40 @@ class Runner:
         held = [_readable(g, n, self.dtype) for g, n in zip(grads, self.state_sizes, strict=True)]
         for k, (state, carry) in enumerate(zip(held, carries, strict=True)):
             row = state.stride(0) if state.dim() == 2 else 0
-            places = (state.data_ptr(), row, carry.data_ptr(), initials[k].data_ptr() if initials else 0, spare)
+            places = (state.data_ptr(), row, carry.data_ptr(), initials[k].data_ptr() if initials else 0)
             values |= zip(self.carried_names[k], places, strict=True)
-            spare += self.item * carry.numel()
         return carries, initials, held
 
     def _add_leaving(
         self, values: dict[str, int], inputs: Inputs, wanted: Wanted
     ) -> tuple[Tensor | None, list[Tensor | None]]:
         """Room for the gradients of x and the further inputs; zeros where nothing flows to one."""
-        steps, batch, n = inputs.x.shape
+        steps, batch, _ = inputs.x.shape
         gradients: list[Tensor | None] = []
-        names = ["input", *(f"extra:{e.name}" for e in self.program.extras)]
-        widths = [n, *(self.plan.sizes[e.size] for e in self.program.extras)]
-        for name, width, want in zip(names, widths, (wanted.x, *wanted.extras), strict=True):
-            make = functools.partial(workspace.lent, inputs.x) if name in self.flows else inputs.x.new_zeros
-            gradients.append(gradient := make(steps, batch, width) if want else None)
-            values[f"gradient:{name}"] = 0 if gradient is None else gradient.data_ptr()
+        for (name, width, flows), want in zip(self.leaving, (wanted.x, *wanted.extras), strict=True):
+            if want:
+                gradient = (
+                    workspace.lent(inputs.x, steps, batch, width) if flows else inputs.x.new_zeros(steps, batch, width)
+                )
+                gradients.append(gradient)
+                values[name] = gradient.data_ptr()
+            else:
+                gradients.append(None)
+                values[name] = 0
         return gradients[0], gradients[1:]
 
     def _add_parameters(self, values: dict[str, int], inputs: Inputs, wanted: Wanted) -> list[Tensor | None]:
         """Room for the gradients of the parameters; a weight's is formed too where only its columns' sums are asked."""
         sums = any(w and s for w, s in zip(wanted.parameters, self.summed, strict=True))
         gradients: list[Tensor | None] = []
-        for i, (parameter, tensor) in enumerate(zip(self.program.parameters, inputs.parameters, strict=True)):
+        for i, (name, tensor) in enumerate(zip(self.formed, inputs.parameters, strict=True)):
             if wanted.parameters[i] or (sums and self.has_product[i]):
-                make = torch.empty_like if parameter.name in self.whole else torch.zeros_like
-                gradients.append(make(tensor))
+                gradient = torch.empty_like(tensor) if self.whole[i] else torch.zeros_like(tensor)
+                gradients.append(gradient)
+                values[name] = gradient.data_ptr()
             else:
                 gradients.append(None)
-            last = gradients[-1]
-            values[f"gradient:parameter:{parameter.name}"] = 0 if last is None else last.data_ptr()
+                values[name] = 0
         return gradients
 
 
