@@ -24,7 +24,7 @@ def ours(columns: Tensor, operand: Tensor) -> Callable[[], Tensor]:
     """A call of the kernel as the backward pass makes it: (T, B, m) and (T, B, n) to (m, n)."""
     steps, batch, m = columns.shape
     n, team, vectors = operand.shape[2], threads.team(), machine.Vectors(machine.width())
-    kernel, result = products.for_operand(n, vectors), torch.empty(m, n)
+    (_, kernel), result = products.for_operand(n, vectors), torch.empty(m, n)
     each = -(-weights.room(n, vectors) // 16) * 16
     room, ones = torch.empty(each * team + 16), torch.ones(1, dtype=torch.bool)
     rows = min(batch, weights.BLOCK)
@@ -38,10 +38,10 @@ def ours(columns: Tensor, operand: Tensor) -> Callable[[], Tensor]:
         "initial": 0, "initial_row": 0, "initial_step": -1, "shift": 0,
         "operand": operand.data_ptr(), "operand_step": batch * n, "operand_row": n,
     }  # fmt: skip
-    table, held = [values[name] for name in kernel.names], (columns, operand, room, ones)
+    held = columns, operand, room, ones
 
     def call() -> Tensor:
-        kernel(table)
+        kernel(values)
         assert held  # the kernel knows addresses alone
         return result
 

@@ -23,15 +23,15 @@ _PARTIAL = 1 << 18  # numbers of all shares' gradients: they must stay in a cach
 _KERNELS: dict[tuple[Vectors, int, int], Kernel] = {}
 
 
-def for_operand(count: int, vectors: Vectors) -> tuple[str, tuple[str, ...]]:
-    """The kernel for an operand of ``count`` units: by what name other kernels call it, and its arguments' names."""
+def for_operand(count: int, vectors: Vectors) -> tuple[str, Kernel]:
+    """The kernel for an operand of ``count`` units, and by what name other kernels call it."""
     key = (vectors, count, 0) if count <= NARROW else (vectors, *tile(count, vectors))
     symbol = "elman_gradient_" + "_".join(map(str, (vectors.floats, vectors.item, *key[1:])))
     with compiler.LOCK:
         if key not in _KERNELS:
             _KERNELS[key] = kernel.build("gradient", vectors, lambda m, a: _write(m, a, *key))
             compiler.define(symbol, _KERNELS[key].address)
-    return symbol, _KERNELS[key].names
+    return symbol, _KERNELS[key]
 
 
 def _write(module: ir.Module, arguments: Arguments, vectors: Vectors, down: int, across: int) -> Part:
@@ -101,7 +101,8 @@ def emit_products(c: Entry, plan: Plan) -> None:
                 ),
                 **_operand(c, plan, product, batch),
             }  # fmt: skip
-            c.run(*for_operand(n, c.vectors), values)
+            symbol, made = for_operand(n, c.vectors)
+            c.run(symbol, made.names, values)
 
 
 def _places(plan: Plan) -> list[tuple[Product, int]]:
