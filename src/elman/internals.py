@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.optim import Optimizer
+
+Kind = TypeVar("Kind", bound=Optimizer)
 
 
 def transform() -> str | None:
@@ -43,6 +47,45 @@ def norms(tensors: Sequence[Tensor]) -> list[Tensor]:
         return list(torch._foreach_norm(list(tensors)))
     except AttributeError:
         return [torch.linalg.vector_norm(tensor) for tensor in tensors]
+
+
+def light(kind: type[Kind]) -> type[Kind]:
+    """A ``kind`` of optimizer that does not load torch's compiler, whose import takes more than a second.
+
+    It has the same methods without what torch wraps around them for torch.compile.
+
+    >>> weights = torch.ones(2, requires_grad=True)
+    >>> optimizer = light(torch.optim.SGD)([weights], lr=0.1)
+    >>> weights.sum().backward()
+    >>> optimizer.step()
+    >>> weights.detach()
+    tensor([0.9000, 0.9000])
+    """
+    plain = {name: inspect.unwrap(getattr(kind, name)) for name in ("add_param_group", "load_state_dict", "state_dict")}
+    methods = {"step": torch.no_grad()(inspect.unwrap(kind.step)), "zero_grad": _forget, **plain}
+    return cast(type[Kind], type(kind.__name__, (kind,), methods))
+
+
+def _forget(optimizer: Optimizer) -> None:
+    """What ``zero_grad`` does, and no more."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = None
+
+
+def scale(tensors: Sequence[Tensor], factor: float) -> None:
+    """Multiply each of ``tensors`` in place, in few operations where torch has one for many.
+
+    >>> gradient = torch.tensor([3.0, 4.0])
+    >>> scale([gradient], 0.5)
+    >>> gradient
+    tensor([1.5000, 2.0000])
+    """
+    try:
+        torch._foreach_mul_(list(tensors), factor)
+    except AttributeError:
+        for tensor in tensors:
+            tensor.mul_(factor)
 
 
 def network(kind: str) -> Callable[..., Any] | None:

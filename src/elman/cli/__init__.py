@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Sequence
 
@@ -25,6 +26,9 @@ def _called(arguments: Sequence[str]) -> int:
 
 def main() -> None:
     """The entry point of the command."""
+    # Python would look for garbage among the hundreds of thousands of objects that torch brings and keeps, again and
+    # again: a tenth to a fifth of the time that a command takes to start.
+    gc.set_threshold(20_000, 10, 10)
     try:
         code = run(sys.argv[1:])
     except KeyboardInterrupt:  # before there is anything that could word it

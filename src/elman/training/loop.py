@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.utils import clip_grads_with_norm_
 
+from elman import internals
 from elman.choices.recipe import Recipe
 from elman.errors import ElmanError, RankError, RunError
 from elman.training.checkpoint import own_randomness
@@ -184,7 +184,8 @@ class Training(Standing):
         self.finite(value, f"the loss at {when}", again if parts else None)
         norm = self.finite(self.health.step(value), f"the norm of the gradient at {when}", again if parts else None)
         if 0 < self.recipe.clip < norm:
-            clip_grads_with_norm_(self.parameters, self.recipe.clip, torch.tensor(norm))
+            factor = self.recipe.clip / (torch.tensor(norm) + 1e-6)  # as torch clips
+            internals.scale([p.grad for p in self.parameters if p.grad is not None], float(factor))
         self.set_rate((epoch - 1) * self.steps + step, passed)
         self.optimizer.step()
         return value, norm, passed

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from elman import internals
 from elman.choices.recipe import Recipe
 
 RISE = 0.3
@@ -25,10 +26,11 @@ BETA_SQUARES = 0.99
 def adamw(parameters: list[nn.Parameter], recipe: Recipe) -> torch.optim.AdamW:
     """Return AdamW over ``parameters``, in one fused kernel where the device has it."""
     choices: dict[str, Any] = {"betas": (BETA_HIGH, BETA_SQUARES), "weight_decay": recipe.weight_decay}
+    kind = internals.light(torch.optim.AdamW)
     try:
-        return torch.optim.AdamW(parameters, recipe.lr, fused=True, **choices)
+        return kind(parameters, recipe.lr, fused=True, **choices)
     except RuntimeError:
-        return torch.optim.AdamW(parameters, recipe.lr, **choices)
+        return kind(parameters, recipe.lr, **choices)
 
 
 def one_cycle(step: float, total: int, peak: float) -> tuple[float, float]:

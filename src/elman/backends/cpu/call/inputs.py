@@ -27,7 +27,7 @@ class Inputs:
     def readable(self) -> Inputs:
         """Return the inputs as kernels read them: rows and masks in order in memory, resets of running rows only, and
         the first step's reset done."""
-        if self.valid is None and self.reset is None and self._in_order():
+        if self.valid is None and self.reset is None and self._is_readable():
             return self
         valid = None if self.valid is None else self.valid.contiguous()
         states, initial, reset = self.states, self.initial or self.states, self.reset
@@ -47,9 +47,11 @@ class Inputs:
             self.reverse,
         )
 
-    def _in_order(self) -> bool:
-        tensors = (self.x, *self.states, *self.initial, *self.parameters, *self.extras)
-        return all(tensor.is_contiguous() for tensor in tensors)
+    def _is_readable(self) -> bool:
+        for tensor in (self.x, *self.states, *self.initial, *self.extras):
+            if not _is_in_order(tensor):
+                return False
+        return all(parameter.is_contiguous() for parameter in self.parameters)
 
     def fill(self, values: dict[str, int], names: Names) -> None:
         """Add to ``values`` what kernels are told of the tensors."""
@@ -108,5 +110,9 @@ def wanted(inputs: Inputs, needs: Sequence[bool]) -> Wanted:
     return Wanted(needs[0], needs[1:first], needs[first:second], needs[second:third], needs[third:])
 
 
+def _is_in_order(tensor: Tensor) -> bool:
+    return tensor.stride(-1) == 1 or tensor.shape[-1] == 1
+
+
 def _in_order(tensor: Tensor) -> Tensor:
-    return tensor if tensor.stride(-1) == 1 or tensor.shape[-1] == 1 else tensor.contiguous()
+    return tensor if _is_in_order(tensor) else tensor.contiguous()
