@@ -49,7 +49,8 @@ TAKEN = {
     "bench_avx2.json": Taken(GRID, AVX2),
     "cells_speed.json": Taken((PYTHON, "-m", "elman", "bench", "--catalogue", "--rounds", "5", "--json")),
     "startup.json": Taken((PYTHON, "benchmarks/startup.py", "--log", "docs/startup.json"), prints=False),
-    "early.json": Taken((PYTHON, "benchmarks/early.py", "--json")),
+    "early.json": Taken((PYTHON, "benchmarks/ways.py", "early", "--json")),
+    "sharing.json": Taken((PYTHON, "benchmarks/ways.py", "sharing", "--json")),
     "forecasts.json": Taken((PYTHON, "benchmarks/forecasts.py", "--json", "docs/forecasts.json"), prints=False),
     "etth1.json": Taken((PYTHON, "benchmarks/etth1.py")),
     "intervals.json": Taken((PYTHON, "benchmarks/intervals.py", "--json", "docs/intervals.json"), prints=False),
@@ -224,18 +225,19 @@ def starting(log: Any) -> str:
     )
 
 
-def early(log: Any) -> str:
-    """Products of x in the step and before it."""
+def ways(log: Any) -> str:
+    """Forward passes one way and another."""
+    names = list(next(iter(log["ms"].values())))
     times = [
-        (name, f"{ms['in the step']:.2f}", f"{ms['early']:.2f}", f"{ms['early'] / ms['in the step']:.2f}")
-        for name, ms in log["ms"].items()
+        (case, *(f"{ms[way]:.2f}" for way in names), f"{ms[names[1]] / ms[names[0]]:.2f}")
+        for case, ms in log["ms"].items()
     ]
-    return rows(("B, T, I, H", "in the step, ms", "early, ms", "ratio"), times)
+    return rows(("B, T, I, H", *(f"{way}, ms" for way in names), "ratio"), times)
 
 
 TABLES: dict[str, Callable[[Any], str]] = {
     "starting": starting,
-    "early": early,
+    "ways": ways,
     "machine": machine,
     "forward": functools.partial(grid, mode="forward"),
     "forward and backward": functools.partial(grid, mode="forward+backward"),

@@ -17,7 +17,7 @@ GNU = sorted((Path(torch.__file__).parent / "lib").glob("libgomp*.so*"))
 @pytest.mark.skipif(not GNU, reason="this torch brings no libgomp")
 @pytest.mark.parametrize("place", ["torch/lib/libgomp.so.1", "torch.libs/libgomp-0.so.1", "torch/lib/libomp.dylib"])
 def test_the_pool_is_found_where_wheels_have_it(place, tmp_path, monkeypatch):
-    """Of torch for Linux, for Linux on ARM, and for macOS, whose library has the same three names."""
+    """Of torch for Linux, for Linux on ARM, and for macOS, whose library has the same names."""
     library = tmp_path / place
     library.parent.mkdir(parents=True)
     shutil.copy(GNU[0], library)

@@ -12,6 +12,7 @@ from elman.backends.cpu.call.inputs import Inputs, Wanted
 from elman.backends.cpu.call.inputs import wanted as inputs_wanted
 from elman.backends.cpu.call.runner import Runner
 from elman.backends.cpu.functions.lowering import refuse_unwritten
+from elman.backends.cpu.kernels import forward
 from elman.backends.cpu.kernels.timeline import Variant
 from elman.backends.cpu.llvm import compiler, machine, threads
 from elman.backends.cpu.llvm.machine import Vectors
@@ -22,6 +23,10 @@ from elman.equations import Program
 # Tiles are chosen for one of these counts of rows a thread, so that a new batch size seldom means a new kernel.
 _ROWS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 _SMALL = 1 << 20  # multiply-adds below which a second thread costs more than it brings
+# Threads share the units of all rows, and wait for each other at every step, where there are fewer rows than threads,
+# or so few for each and weights that overflow its cache; but none takes fewer weights than the waiting is worth.
+_FEW = 4
+_SHARE = 1 << 14
 
 
 class Engine:
@@ -31,7 +36,7 @@ class Engine:
         self.program: Program = program
         self.sizes: dict[str, int] = dict(sizes)
         self.reason: str | None = None
-        self._runners: dict[tuple[int, int, int, bool, bool], Runner] = {}
+        self._runners: dict[tuple[int, int, int, bool, bool, int], Runner] = {}
         self._plans: dict[bool, Plan] = {}
         try:
             refuse_unwritten(program.nodes)
@@ -43,6 +48,7 @@ class Engine:
         self.state_sizes: list[int] = [self.sizes[s.size] for s in program.states]
         self.output_size: int = self.sizes[program.output_size]
         self.work: int = plan.work
+        self._shared: dict[bool, int] = {}
 
     def plan(self, with_reset: bool) -> Plan:
         """The plan; raises :class:`Refused`."""
@@ -54,20 +60,30 @@ class Engine:
         """(runner, team, chunks of the rows) for a call."""
         steps, batch = inputs.x.shape[:2]
         team = threads.team() if steps * batch * self.work > _SMALL else 1
-        chunks = min(team, batch)
         item, masked, resets = inputs.x.element_size(), inputs.valid is not None, inputs.reset is not None
-        key = (-(-batch // chunks), machine.width(), item, masked, resets)
+        members = self._members(team, batch, item, resets) if batch <= _FEW * team > _FEW else 1
+        chunks = min(team, batch)
+        key = (batch if members > 1 else -(-batch // chunks), machine.width(), item, masked, resets, members)
         runner = self._runners.get(key)
         if runner is None:
             runner = self._runners[key] = self._new_runner(*key)
         return runner, team, chunks
 
-    def _new_runner(self, each: int, width: int, item: int, masked: bool, resets: bool) -> Runner:
+    def _members(self, team: int, batch: int, item: int, resets: bool) -> int:
+        """How many threads share the units of all rows, of which there are few; 1 where each is given its own rows."""
+        if resets not in self._shared:
+            self._shared[resets] = forward.shared_weights(self.plan(resets))
+        weights = self._shared[resets]
+        pays = batch < team or weights * item > machine.second_cache()
+        return max(1, min(team, weights // _SHARE)) if pays else 1
+
+    def _new_runner(self, each: int, width: int, item: int, masked: bool, resets: bool, members: int) -> Runner:
         rows = max(r for r in _ROWS if r <= each)
         with compiler.LOCK:
-            same = (-rows, width, item, masked, resets)
+            same = (-rows, width, item, masked, resets, members)
             if same not in self._runners:
-                self._runners[same] = Runner(self.plan(resets), Variant(rows, Vectors(width, item), masked, resets))
+                variant = Variant(rows, Vectors(width, item), masked, resets, members)
+                self._runners[same] = Runner(self.plan(resets), variant)
             return self._runners[same]
 
     def forward(self, inputs: Inputs, keep: bool) -> tuple[list[Tensor], list[Tensor]]:

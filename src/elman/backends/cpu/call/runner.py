@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -43,6 +44,8 @@ class Runner:
     def __init__(self, plan: Plan, variant: Variant) -> None:
         self.plan: Plan = plan
         self.variant: Variant = variant
+        # The backward loop deals out rows.
+        self.back: Variant = replace(variant, rows=-(-variant.rows // variant.members), members=1)
         self.program = plan.program
         sizes = plan.sizes
         self.item: int = variant.vectors.item
@@ -58,7 +61,7 @@ class Runner:
         cuts = early.cuttings(plan, plan.forward.phases, variant)
         self.packed_forward: int = forward.packed_length(cuts)
         self.early: int = early.row_length(cuts)
-        self.packed_backward: int = forward.packed_length(early.cuttings(plan, plan.backward.phases, variant))
+        self.packed_backward: int = forward.packed_length(early.cuttings(plan, plan.backward.phases, self.back))
         self.crossing: int = plan.backward.crossing_width
         self.gathered: int = backward.gather_offsets(plan)[1]
         self.room: int = products.rooms(plan, variant.vectors)
@@ -100,7 +103,7 @@ class Runner:
     def backward_kernel(self) -> Kernel:
         """Compiled when first needed."""
         with compiler.LOCK:
-            return backward.build(self.plan, self.variant)
+            return backward.build(self.plan, self.back)
 
     def forward(self, inputs: Inputs, team: int, chunks: int, keep: bool) -> tuple[list[Tensor], list[Tensor]]:
         """([output, *final states], what is kept for the backward pass)."""
@@ -112,7 +115,8 @@ class Runner:
         if room is None or room.asked != (steps, batch, chunks, keep):
             room = self._forward_room = self._room_forward(steps, batch, chunks, keep)
         packed = self._take(room.length)
-        values = room.placed(packed) | {"team": team, "chunks": chunks, "ring": not keep}
+        members = self.variant.members
+        values = room.placed(packed) | {"team": members if members > 1 else team, "chunks": chunks, "ring": not keep}
         inputs.fill(values, self.names)
         self._add_kept(values, output, kept)
         for name, final in zip(self.finals, finals, strict=True):
@@ -129,11 +133,12 @@ class Runner:
             at[name] = free
             free += products.in_line(2 * batch * n)
         at["early"] = free = products.in_line(free)
-        each = -(-batch // chunks)  # rows a thread
+        groups = 1 if self.variant.members > 1 else chunks
+        each = -(-batch // groups)  # rows whose products come early together
         turns = max(1, min(steps, early.ROWS // each))
         rows = turns * each if self.early else 0
         numbers = {"early_turns": turns, "early_rows": rows}
-        return Room((steps, batch, chunks, keep), free + chunks * rows * self.early, self._in_bytes(at), numbers)
+        return Room((steps, batch, chunks, keep), free + groups * rows * self.early, self._in_bytes(at), numbers)
 
     def _room_backward(self, steps: int, batch: int, team: int) -> Room:
         # Packed weights, the shares' gradients and sums of the columns, the room of the products, what crosses, the

@@ -57,7 +57,7 @@ def cuttings(plan: Plan, phases: tuple[Phase, ...], variant: Variant) -> list[Cu
 
 def _cutting(plan: Plan, phase: Phase, variant: Variant) -> Cutting:
     size = plan.sizes[phase.size]
-    cut = tiles.cut_of(phase, size, variant.rows, variant.vectors)
+    cut = tiles.cut_of(phase, size, variant.rows, variant.vectors, variant.members)
     given = [s for s in phase.segments if s.source is not None and plan.nodes[s.source].op in GIVEN]
     if not phase.sums or narrow.is_narrow(phase, size) or sum(s.length for s in given) < SHORT:
         return Cutting(phase, cut)
@@ -76,8 +76,8 @@ def _cutting(plan: Plan, phase: Phase, variant: Variant) -> Cutting:
     )
     early = Phase(phase.size, tuple(phase.sums[g] for g in sums), segments)
     late = dataclasses.replace(phase, segments=tuple(s for s in phase.segments if s not in given))
-    whole, cut = cut, tiles.cut_of(late, size, variant.rows, variant.vectors)
-    early_cut = tiles.cut_of(early, size, ROWS, variant.vectors)
+    whole, cut = cut, tiles.cut_of(late, size, variant.rows, variant.vectors, variant.members)
+    early_cut = tiles.cut_of(early, size, ROWS, variant.vectors, variant.members)
     if early_cut.stretches != cut.stretches:
         return Cutting(phase, whole)  # the blocks' vectors begin elsewhere
     return Cutting(late, cut, early, early_cut, sums)
@@ -89,9 +89,15 @@ def row_length(cuts: Sequence[Cutting]) -> int:
 
 
 class Early:
-    """The early sums of one phase, for the rows of one thread: written for a block of steps, read at each of them."""
+    """The early sums of one phase: written for a block of steps, read at each of them.
 
-    def __init__(self, c: Part, plan: Plan, cutting: Cutting, packed: Any, room: Any, rows: tuple[Any, Any]) -> None:
+    They are those of one thread's rows, or of all rows; then the team ``shares`` their units and waits for each other.
+    """
+
+    def __init__(
+        self, c: Part, plan: Plan, cutting: Cutting, packed: Any, room: Any, rows: tuple[Any, Any], shares: bool
+    ) -> None:
+        self.shares: bool = shares
         self.c: Part = c
         self.plan: Plan = plan
         self.cutting: Cutting = cutting
@@ -120,7 +126,10 @@ class Early:
             lambda row: row,
             self._store,
             i64(0),
+            panels=c.share(cutting.early_cut.panels) if self.shares else None,
         )
+        if self.shares:
+            c.wait()
 
     def _row(self, source: int | None, row: Any) -> Any:
         """Where the operand's row is, of the block's row ``row``."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from elman.backends.cpu.kernels import early, tiles
+from elman.backends.cpu.kernels import early, narrow, tiles
 from elman.backends.cpu.kernels.early import Cutting, Early, row_length
 from elman.backends.cpu.kernels.packing import emit_packing
 from elman.backends.cpu.kernels.stages import Packed, Row, Stages
@@ -23,7 +23,7 @@ from elman.backends.cpu.llvm import kernel
 from elman.backends.cpu.llvm.code import i64
 from elman.backends.cpu.llvm.kernel import Arguments, Flushed, Kernel, Part
 from elman.backends.plan.parts import Phase, Segment, Store
-from elman.backends.plan.plan import Plan
+from elman.backends.plan.plan import GIVEN, Plan
 
 
 def packing(plan: Plan, cuts: Sequence[Cutting], variant: Variant) -> Any:
@@ -54,20 +54,28 @@ class _Forward(Stages):
     def run(self) -> None:
         """Write the loop over the chunks of the rows and the steps."""
         c, cuts = self.c, early.cuttings(self.plan, self.schedule.phases, self.variant)
-        packed = addresses(c, cuts)
-        with Flushed(c), chunk_loop(c) as chunk:
-            low, high = chunk_rows(c, chunk.index)
-            phases = self._phases(cuts, [at for _, at in packed], (low, high), chunk.index)
-            before = [phase.early for phase in phases if phase.early]
-            if before:
-                with c.loop(0, c.number("steps"), c.number("early_turns")) as block:
-                    stop = c.least(c.add(block.index, c.number("early_turns")), c.number("steps"))
-                    for each in before:
-                        each.write(block.index, stop)
-                    self._turns(block.index, stop, low, high, phases)
-            else:
-                self._turns(0, c.number("steps"), low, high, phases)
-            self._finish(low, high)
+        packed = [at for _, at in addresses(c, cuts)]
+        self.shares = self.variant.members > 1
+        with Flushed(c):
+            if self.shares:
+                self._blocks(i64(0), c.number("batch"), self._phases(cuts, packed, (i64(0), c.number("batch")), i64(0)))
+            with chunk_loop(c) as chunk:
+                low, high = chunk_rows(c, chunk.index)
+                if not self.shares:
+                    self._blocks(low, high, self._phases(cuts, packed, (low, high), chunk.index))
+                self._finish(low, high)
+
+    def _blocks(self, low: Any, high: Any, phases: Sequence[Packed]) -> None:
+        """All steps for some rows, in blocks where products come early."""
+        c, before = self.c, [phase.early for phase in phases if phase.early]
+        if not before:
+            self._turns(0, c.number("steps"), low, high, phases)
+            return
+        with c.loop(0, c.number("steps"), c.number("early_turns")) as block:
+            stop = c.least(c.add(block.index, c.number("early_turns")), c.number("steps"))
+            for each in before:
+                each.write(block.index, stop)
+            self._turns(block.index, stop, low, high, phases)
 
     def _phases(
         self, cuts: Sequence[Cutting], packed: Sequence[Any], rows: tuple[Any, Any], chunk: Any
@@ -79,7 +87,7 @@ class _Forward(Stages):
             come = None
             if cutting.early:
                 here = c.mul(c.number("early_rows"), c.add(c.mul(chunk, room), at))
-                come = Early(c, self.plan, cutting, next(starts), c.at(c.pointer("early"), here), rows)
+                come = Early(c, self.plan, cutting, next(starts), c.at(c.pointer("early"), here), rows, self.shares)
             phases.append(Packed(cutting.phase, cutting.cut, next(starts), come))
             at += cutting.row
         return phases
@@ -87,6 +95,8 @@ class _Forward(Stages):
     def _turns(self, start: Any, stop: Any, low: Any, high: Any, phases: Sequence[Packed]) -> None:
         with self.c.loop(start, stop) as turn:
             self.step(Time.at_turn(self.c, self.plan, self.variant, turn.index), low, high, phases)
+            if self.shares:
+                self.c.wait()  # the next step reads what all have written
 
     def where(self, time: Time, index: int) -> tuple[Any, Any]:
         return time.row(index)
@@ -134,6 +144,23 @@ class _Forward(Stages):
             n = self.plan.sizes[state.size]
             final = c.pointer(f"final:{state.name}"), i64(n)
             copy_rows(c, n, low, high, time.old(k), final)
+
+
+def shared_weights(plan: Plan) -> int:
+    """How many weights a step's team shares where it shares its units; 0 where it cannot.
+
+    It can where a unit needs nothing of the same step but what is its own: one product, and one pass behind it. What is
+    known before the loop is not counted: its products may come early.
+    """
+    stages = plan.forward.stages
+    if len(stages) != 1 or not stages[0].fused or len(stages[0].phases) != 1:
+        return 0
+    ((phase,), (works,)) = stages[0].phases, stages[0].passes
+    size = plan.sizes[phase.size]
+    if not phase.sums or narrow.is_narrow(phase, size) or works.keys() != {phase.size}:
+        return 0
+    late = [s for s in phase.segments if s.source is not None and plan.nodes[s.source].op not in GIVEN]
+    return sum(s.length * len(s.sums) * size for s in late)
 
 
 def copy_rows(c: Part, n: int, low: Any, high: Any, source: tuple[Any, Any], target: tuple[Any, Any]) -> None:

@@ -91,8 +91,8 @@ class Cut:
         return c.b.sdiv(c.mul(stretch, segment.blocks), i64(self.stretches))
 
 
-def cut_of(phase: Phase, size: int, rows: int, vectors: Vectors) -> Cut:
-    """Cut a phase for about ``rows`` rows a thread."""
+def cut_of(phase: Phase, size: int, rows: int, vectors: Vectors, members: int = 1) -> Cut:
+    """Cut a phase for about ``rows`` rows a thread, whose units ``members`` threads share."""
     gates, stretches = max(1, len(phase.sums)), math.lcm(*(segment.blocks for segment in phase.segments))
     width = vectors.lanes
     count, wide = -(-(size // stretches) // width), vectors.floats == 16
@@ -120,7 +120,7 @@ def cut_of(phase: Phase, size: int, rows: int, vectors: Vectors) -> Cut:
         return total / length + OVERHEAD
 
     def cost(units: int, tile: int, rest: int) -> float:
-        across = -(-count // units) * units
+        across = -(-count // (units * members)) * units
         whole = Cut(size, width, count, units, tile, gates, stretches)
         far = vectors.item * panel_length(phase, whole) > machine.first_cache()
         full, left = _covered(rows, tile, rest)
@@ -185,8 +185,9 @@ def emit_phase(
     body: Callable[[Any, Any, Any, dict[int, Any]], None],
     turn: Any,
     early: Callable[[int, Any, Any, int], Any] | None = None,
+    panels: tuple[Any, Any] | None = None,
 ) -> None:
-    """All panels of a phase for the rows from ``low`` to ``high``.
+    """All panels of a phase, or those from one to another of ``panels``, for the rows from ``low`` to ``high``.
 
     Every other ``turn`` of the time loop takes the panels from the last to the first: those the turn before ended
     with are still in the nearest cache.
@@ -204,8 +205,9 @@ def emit_phase(
     scratch = c.buffer(cut.rows * cut.accumulators * cut.width)
     is_odd = c.b.icmp_signed("!=", c.b.and_(turn, i64(1)), i64(0))
     count, full, middle = _tiles(c, cut, low, high)
-    with c.loop(0, cut.panels) as each:
-        panel = c.b.select(is_odd, c.b.sub(i64(cut.panels - 1), each.index), each.index)
+    start, stop = panels or (i64(0), i64(cut.panels))
+    with c.loop(start, stop) as each:
+        panel = c.b.select(is_odd, c.b.sub(c.b.sub(c.add(start, stop), i64(1)), each.index), each.index)
         weights = c.at(packed, c.mul(panel, panel_length(phase, cut)))
         stretch, number = of_stretch(c, cut, panel)
         starts = [

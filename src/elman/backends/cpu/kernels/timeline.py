@@ -19,6 +19,7 @@ class Variant:
     vectors: Vectors
     masked: bool  # some rows end early
     resets: bool  # some rows start anew
+    members: int = 1  # threads that share the units of all rows in the forward loop; 1: each has rows of its own
 
     def shares_output(self, plan: Plan) -> bool:
         """Whether the first state's steps are the output."""

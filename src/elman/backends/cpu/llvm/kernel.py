@@ -68,6 +68,18 @@ class Part(Code):
                 self._read[key] = self.b.inttoptr(number, PTR)
         return self._read[key]
 
+    def wait(self) -> None:
+        """Wait until every member of the team is here."""
+        if threads.has_pool():
+            self.b.call(_outside(self.module, threads.BARRIER, VOID, []), [])
+
+    def share(self, count: int) -> tuple[Any, Any]:
+        """This member's share of ``count`` things that lie side by side: the first, and the one after the last."""
+        first, after = (
+            self.b.sdiv(self.mul(at, count), self.members) for at in (self.member, self.add(self.member, 1))
+        )
+        return first, after
+
 
 class Kernel:
     """A compiled kernel: call it with its arguments by name, ``names`` among them; ``address`` is its entry.

@@ -20,15 +20,16 @@ from elman.backends.forks import one_thread_after_fork
 
 @dataclass(frozen=True)
 class Pool:
-    """Addresses of the OpenMP runtime's functions: start a team, which member is this, how many are there."""
+    """Addresses of the OpenMP runtime's functions: start a team, which member is this, how many are there, wait."""
 
     parallel: int
     member: int
     members: int
+    barrier: int
 
 
 # By what names kernels call the pool's functions.
-PARALLEL, MEMBER, MEMBERS = "elman_parallel", "elman_member", "elman_members"
+PARALLEL, MEMBER, MEMBERS, BARRIER = "elman_parallel", "elman_member", "elman_members", "elman_barrier"
 
 
 @functools.cache
@@ -40,6 +41,7 @@ def has_pool() -> bool:
             (PARALLEL, addresses.parallel),
             (MEMBER, addresses.member),
             (MEMBERS, addresses.members),
+            (BARRIER, addresses.barrier),
         ):
             compiler.define(symbol, address)
     return addresses is not None
@@ -56,7 +58,7 @@ def pool() -> Pool | None:
     ):
         try:
             library = ctypes.CDLL(str(path))
-            names = ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads")
+            names = ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads", "GOMP_barrier")
             addresses = (ctypes.cast(getattr(library, name), ctypes.c_void_p).value for name in names)
             return Pool(*(address or 0 for address in addresses))
         except (OSError, AttributeError):
