@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from llvmlite import binding, ir
 
 import elman
 from elman.backends.cpu.call import engine
 from elman.backends.cpu.kernels import early, forward
-from elman.backends.cpu.llvm import threads
+from elman.backends.cpu.llvm import machine, threads, waiting
+from elman.backends.cpu.llvm.code import I64, PTR, Code
+from elman.backends.cpu.llvm.machine import Vectors
 from elman.backends.plan.plan import plan_of
 
 pytestmark = pytest.mark.skipif(threads.pool() is None, reason="kernels have no threads here")
@@ -88,8 +91,10 @@ def test_with_lengths_resets_and_directions(monkeypatch):
     assert_shared_as_alone(layer, torch.randn(17, 4, 6), lengths=torch.tensor([17, 0, 5, 11]), reset=reset)
 
 
-def test_many_calls_in_a_row():
-    """A thread that did not wait for the others would be seen sooner or later."""
+@pytest.mark.parametrize("spins", [0, waiting._SPINS], ids=["sleeping", "spinning"])
+def test_many_calls_in_a_row(spins, monkeypatch):
+    """A thread that did not wait for the others would be seen sooner or later, and one that nobody wakes at once."""
+    monkeypatch.setattr(waiting, "_SPINS", spins)
     torch.manual_seed(0)
     layer, x = elman.Recurrent("rnn", 2, 64, backend="cpu"), torch.randn(300, 1, 2)
     with torch.no_grad():
@@ -110,6 +115,30 @@ def test_what_cannot_be_shared():
     assert weights("lstm_projected") == 0  # the state's product comes behind the step
     assert weights("layernorm_lstm") == 0  # a unit needs the whole row
     assert weights("mingru") == 0  # nothing of the old state is multiplied
+
+
+@pytest.mark.parametrize(
+    ("system", "triple", "has"),
+    [
+        ("linux", "x86_64-unknown-linux-gnu", ["pause", "syscall"]),
+        ("linux", "aarch64-unknown-linux-gnu", ["yield", "syscall"]),
+        ("darwin", "aarch64-apple-darwin", [threads.BARRIER]),
+        ("win32", "x86_64-pc-windows-msvc", [threads.BARRIER]),
+    ],
+)
+def test_how_processors_and_systems_wait(monkeypatch, system, triple, has):
+    monkeypatch.setattr(waiting.sys, "platform", system)
+    with machine.foreign(triple):
+        c = Code(ir.Module(), "entry", [PTR, I64], Vectors(4))
+        waiting.emit_wait(c, *c.function.args)
+        c.finish()
+        made = binding.parse_assembly(str(c.module), binding.create_context())
+        made.triple = machine.triple()
+        target = machine.target_machine(4)
+        made.data_layout = str(target.target_data)
+        text = target.emit_assembly(made)
+    assert [word for word in has if word in text] == has
+    assert ("syscall" in text) == (system == "linux")
 
 
 @pytest.mark.parametrize(("hidden", "team"), [(16, 1), (512, 2)])

@@ -17,6 +17,7 @@ from elman.backends.cpu.kernels.timeline import Variant
 from elman.backends.cpu.kernels.weights import BLOCK
 from elman.backends.cpu.llvm import compiler
 from elman.backends.cpu.llvm.kernel import Kernel
+from elman.backends.cpu.llvm.waiting import CELLS
 from elman.backends.plan.plan import Plan
 
 _COLUMNS = 1 << 18  # numbers of columns, about, that are written before the products read them
@@ -117,6 +118,9 @@ class Runner:
         packed = self._take(room.length)
         members = self.variant.members
         values = room.placed(packed) | {"team": members if members > 1 else team, "chunks": chunks, "ring": not keep}
+        if members > 1:
+            cells = torch.zeros(CELLS, dtype=torch.int32, device="cpu")
+            values["cells"] = cells.data_ptr()
         inputs.fill(values, self.names)
         self._add_kept(values, output, kept)
         for name, final in zip(self.finals, finals, strict=True):

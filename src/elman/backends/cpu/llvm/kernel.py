@@ -15,7 +15,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from elman.backends.cpu.llvm import compiler, machine, threads
+from elman.backends.cpu.llvm import compiler, machine, threads, waiting
 from elman.backends.cpu.llvm.code import I32, I64, PTR, VOID, Code, i64
 from elman.backends.cpu.llvm.machine import Vectors
 
@@ -70,8 +70,7 @@ class Part(Code):
 
     def wait(self) -> None:
         """Wait until every member of the team is here."""
-        if threads.has_pool():
-            self.b.call(_outside(self.module, threads.BARRIER, VOID, []), [])
+        waiting.emit_wait(self, self.pointer("cells"), self.members)
 
     def share(self, count: int) -> tuple[Any, Any]:
         """This member's share of ``count`` things that lie side by side: the first, and the one after the last."""
