@@ -1,8 +1,8 @@
 """Waiting until every member of a team is there, at every step of a loop.
 
 OpenMP's own barrier spins for milliseconds before it sleeps. On a busy machine, where the one that is waited for has
-lost its processor, that is a slice of time at every step. This one spins for some microseconds and then sleeps; Linux
-alone is asked for that, and elsewhere OpenMP's serves.
+lost its processor, that is a slice of time at every step. This one spins for a tenth of a millisecond and then sleeps;
+Linux alone is asked for that, and elsewhere OpenMP's serves.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from elman.backends.cpu.llvm import machine, threads
 from elman.backends.cpu.llvm.code import I32, I64, PTR, VOID, Code, i64
 
 CELLS = 3  # whole numbers of 32 bits, 0 at first, that a team waits by: who has come, the round, who sleeps
-_SPINS = 500  # about 20 microseconds
+_SPINS = 2000  # a tenth of a millisecond
 _WAIT, _WAKE = 128, 129  # FUTEX_WAIT and FUTEX_WAKE, private to the process
 _FUTEX = {"x86_64": 202, "AMD64": 202, "aarch64": 98}  # the system call's number
 
