@@ -55,7 +55,7 @@ WAYS: dict[str, dict[str, Settings]] = {
         "in the step": {(early, "FEW"): 0, (early, "CACHES"): 1 << 40},
         "early": {(early, "FEW"): 1 << 40},
     },
-    "sharing": {"rows": {(engine, "_FEW"): 0}, "units": {(engine, "_FEW"): 1 << 40, (engine, "_SHARE"): 1}},
+    "sharing": {"rows": {(engine, "_FEW"): 0}, "units": {(engine, "_FEW"): 1 << 40, (engine, "_WORTH"): 1}},
 }
 
 

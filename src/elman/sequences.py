@@ -40,8 +40,11 @@ class Batch:
     def of(cls, x: Any, input_size: int, lengths: Any = None, batch_first: bool = False) -> Batch:
         """Read what a layer is given: (T, B, I), (B, T, I) with ``batch_first``, (T, I), a PackedSequence, or a list
         of (T, I). Raises :class:`ShapeError` where it is none of these."""
-        if lengths is None and isinstance(x, Tensor) and x.dim() == 3 and x.shape[2] == input_size:
-            return cls(x.transpose(0, 1) if batch_first else x, None, "padded", batch_first)  # nearly always
+        if isinstance(x, Tensor) and x.dim() != 2:  # nearly always: asked first
+            sizes = expect(x, "B T I" if batch_first else "T B I", name="x", sizes={"I": input_size})
+            counts = None if lengths is None else torch.as_tensor(lengths, device=x.device)
+            rows = x.transpose(0, 1) if batch_first else x
+            return cls(rows, _checked(counts, sizes["B"], sizes["T"]), "padded", batch_first)
         if isinstance(x, PackedSequence | list | tuple) and lengths is not None:
             raise ShapeError("lengths: a PackedSequence and a list of sequences carry their own; leave lengths out")
         if isinstance(x, PackedSequence):
@@ -53,14 +56,9 @@ class Batch:
             return cls._of_list(x, input_size, batch_first)
         if not isinstance(x, Tensor):
             raise ShapeError(f"x: got a {type(x).__name__}, want a tensor, a PackedSequence or a list of tensors")
-        if x.dim() == 2:
-            expect(x, "T I", name="x", sizes={"I": input_size})
-            one = None if lengths is None else torch.as_tensor(lengths, device=x.device).reshape(1)
-            return cls(x.unsqueeze(1), _checked(one, 1, x.shape[0]), "unbatched")
-        sizes = expect(x, "B T I" if batch_first else "T B I", name="x", sizes={"I": input_size})
-        counts = None if lengths is None else torch.as_tensor(lengths, device=x.device)
-        rows = x.transpose(0, 1) if batch_first else x
-        return cls(rows, _checked(counts, sizes["B"], sizes["T"]), "padded", batch_first)
+        expect(x, "T I", name="x", sizes={"I": input_size})
+        one = None if lengths is None else torch.as_tensor(lengths, device=x.device).reshape(1)
+        return cls(x.unsqueeze(1), _checked(one, 1, x.shape[0]), "unbatched")
 
     @classmethod
     def _of_list(cls, sequences: Sequence[Tensor], input_size: int, batch_first: bool) -> Batch:

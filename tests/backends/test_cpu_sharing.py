@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(threads.pool() is None, reason="kernels have no 
 def always(monkeypatch):
     """Whatever can be shared is."""
     monkeypatch.setattr(engine, "_SMALL", 0)
-    monkeypatch.setattr(engine, "_SHARE", 1)
+    monkeypatch.setattr(engine, "_WORTH", 1)
     engine.forget()
     yield
     engine.forget()
@@ -108,7 +108,7 @@ def test_many_calls_in_a_row(spins, monkeypatch):
 def test_what_cannot_be_shared():
     def weights(cell):
         program = elman.cells.get(cell).program()
-        return forward.shared_weights(plan_of(program, tuple(program.sizes(10, 24).items())))
+        return forward.dealt_weights(plan_of(program, tuple(program.sizes(10, 24).items())))
 
     assert weights("rnn") == 24 * 24
     assert weights("lstm") == 4 * 24 * 24

@@ -23,10 +23,10 @@ from elman.equations import Program
 # Tiles are chosen for one of these counts of rows a thread, so that a new batch size seldom means a new kernel.
 _ROWS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 _SMALL = 1 << 20  # multiply-adds below which a second thread costs more than it brings
-# Threads share the units of all rows, and wait for each other at every step, where there are fewer rows than threads,
-# or so few for each and weights that overflow its cache; but none takes fewer weights than the waiting is worth.
+# The units of all rows are dealt to threads, which wait for each other at every step, where there are fewer rows than
+# threads, or so few for each and weights that overflow its cache; none takes fewer weights than the waiting is worth.
 _FEW = 4
-_SHARE = 1 << 14
+_WORTH = 1 << 14
 
 
 class Engine:
@@ -48,7 +48,7 @@ class Engine:
         self.state_sizes: list[int] = [self.sizes[s.size] for s in program.states]
         self.output_size: int = self.sizes[program.output_size]
         self.work: int = plan.work
-        self._shared: dict[bool, int] = {}
+        self._dealt: dict[bool, int] = {}
 
     def plan(self, with_reset: bool) -> Plan:
         """The plan; raises :class:`Refused`."""
@@ -70,12 +70,12 @@ class Engine:
         return runner, team, chunks
 
     def _members(self, team: int, batch: int, item: int, resets: bool) -> int:
-        """How many threads share the units of all rows, of which there are few; 1 where each is given its own rows."""
-        if resets not in self._shared:
-            self._shared[resets] = forward.shared_weights(self.plan(resets))
-        weights = self._shared[resets]
+        """To how many threads the units of all rows are dealt, where rows are few; 1 where each has rows of its own."""
+        if resets not in self._dealt:
+            self._dealt[resets] = forward.dealt_weights(self.plan(resets))
+        weights = self._dealt[resets]
         pays = batch < team or weights * item > machine.second_cache()
-        return max(1, min(team, weights // _SHARE)) if pays else 1
+        return max(1, min(team, weights // _WORTH)) if pays else 1
 
     def _new_runner(self, each: int, width: int, item: int, masked: bool, resets: bool, members: int) -> Runner:
         rows = max(r for r in _ROWS if r <= each)

@@ -17,7 +17,7 @@ from elman.backends.cpu.kernels.timeline import Variant
 from elman.backends.cpu.kernels.weights import BLOCK
 from elman.backends.cpu.llvm import compiler
 from elman.backends.cpu.llvm.kernel import Kernel
-from elman.backends.cpu.llvm.waiting import CELLS
+from elman.backends.cpu.llvm.waiting import COUNTERS
 from elman.backends.plan.plan import Plan
 
 _COLUMNS = 1 << 18  # numbers of columns, about, that are written before the products read them
@@ -45,7 +45,7 @@ class Runner:
     def __init__(self, plan: Plan, variant: Variant) -> None:
         self.plan: Plan = plan
         self.variant: Variant = variant
-        # The backward loop deals out rows.
+        # In the backward loop each has rows of its own.
         self.back: Variant = replace(variant, rows=-(-variant.rows // variant.members), members=1)
         self.program = plan.program
         sizes = plan.sizes
@@ -114,13 +114,12 @@ class Runner:
         kept = [workspace.lent(inputs.x, steps, batch, n) for n in self.kept_sizes] if keep else []
         room = self._forward_room
         if room is None or room.asked != (steps, batch, chunks, keep):
-            room = self._forward_room = self._room_forward(steps, batch, chunks, keep)
+            room = self._forward_room = self._lay_forward(steps, batch, chunks, keep)
         packed = self._take(room.length)
-        members = self.variant.members
-        values = room.placed(packed) | {"team": members if members > 1 else team, "chunks": chunks, "ring": not keep}
-        if members > 1:
-            cells = torch.zeros(CELLS, dtype=torch.int32, device="cpu")
-            values["cells"] = cells.data_ptr()
+        values = room.placed(packed) | {"team": team, "chunks": chunks, "ring": not keep}
+        if self.variant.by_units:
+            counters = torch.zeros(COUNTERS, dtype=torch.int32, device="cpu")
+            values |= {"team": self.variant.members, "counters": counters.data_ptr()}
         inputs.fill(values, self.names)
         self._add_kept(values, output, kept)
         for name, final in zip(self.finals, finals, strict=True):
@@ -129,7 +128,7 @@ class Runner:
         workspace.give_back(packed)
         return [output, *finals], kept
 
-    def _room_forward(self, steps: int, batch: int, chunks: int, keep: bool) -> Room:
+    def _lay_forward(self, steps: int, batch: int, chunks: int, keep: bool) -> Room:
         at = {"packed": 0, "crossing": self.packed_forward}
         free = self.packed_forward + self.plan.forward.crossing_width * batch
         # Without a backward pass the states need a ring of two steps, and the rest the room of one.
@@ -137,14 +136,14 @@ class Runner:
             at[name] = free
             free += products.in_line(2 * batch * n)
         at["early"] = free = products.in_line(free)
-        groups = 1 if self.variant.members > 1 else chunks
+        groups = 1 if self.variant.by_units else chunks
         each = -(-batch // groups)  # rows whose products come early together
         turns = max(1, min(steps, early.ROWS // each))
         rows = turns * each if self.early else 0
         numbers = {"early_turns": turns, "early_rows": rows}
         return Room((steps, batch, chunks, keep), free + groups * rows * self.early, self._in_bytes(at), numbers)
 
-    def _room_backward(self, steps: int, batch: int, team: int) -> Room:
+    def _lay_backward(self, steps: int, batch: int, team: int) -> Room:
         # Packed weights, the shares' gradients and sums of the columns, the room of the products, what crosses, the
         # carries' other place: the first of them at 64 bytes each.
         plan, shares = self.plan, products.shares(self.plan, batch)
@@ -184,7 +183,7 @@ class Runner:
         steps, batch, _ = inputs.x.shape
         room = self._backward_room
         if room is None or room.asked != (steps, batch, team):
-            room = self._backward_room = self._room_backward(steps, batch, team)
+            room = self._backward_room = self._lay_backward(steps, batch, team)
         columns = self._take(min(room.numbers["each"], steps) * batch * self.plan.width)
         working = self._take(room.length)
         values = room.placed(working) | {"team": team, "chunks": chunks}

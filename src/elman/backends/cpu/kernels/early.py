@@ -19,7 +19,7 @@ from elman.backends.cpu.kernels.timeline import Time, Variant
 from elman.backends.cpu.llvm import machine
 from elman.backends.cpu.llvm.code import i64
 from elman.backends.cpu.llvm.kernel import Part
-from elman.backends.plan.parts import Phase
+from elman.backends.plan.parts import Phase, Segment
 from elman.backends.plan.plan import GIVEN, Plan
 
 ROWS = 512  # steps times rows, about, whose sums are formed at once
@@ -58,7 +58,7 @@ def cuttings(plan: Plan, phases: tuple[Phase, ...], variant: Variant) -> list[Cu
 def _cutting(plan: Plan, phase: Phase, variant: Variant) -> Cutting:
     size = plan.sizes[phase.size]
     cut = tiles.cut_of(phase, size, variant.rows, variant.vectors, variant.members)
-    given = [s for s in phase.segments if s.source is not None and plan.nodes[s.source].op in GIVEN]
+    given = given_segments(plan, phase)
     if not phase.sums or narrow.is_narrow(phase, size) or sum(s.length for s in given) < SHORT:
         return Cutting(phase, cut)
     weights = tiles.packed_length(phase, cut) * variant.vectors.item
@@ -83,6 +83,11 @@ def _cutting(plan: Plan, phase: Phase, variant: Variant) -> Cutting:
     return Cutting(late, cut, early, early_cut, sums)
 
 
+def given_segments(plan: Plan, phase: Phase) -> list[Segment]:
+    """Those of a phase whose operand is known before the loop."""
+    return [s for s in phase.segments if s.source is not None and plan.nodes[s.source].op in GIVEN]
+
+
 def row_length(cuts: Sequence[Cutting]) -> int:
     """Numbers that come early for a row, of all phases."""
     return sum(cut.row for cut in cuts)
@@ -91,13 +96,13 @@ def row_length(cuts: Sequence[Cutting]) -> int:
 class Early:
     """The early sums of one phase: written for a block of steps, read at each of them.
 
-    They are those of one thread's rows, or of all rows; then the team ``shares`` their units and waits for each other.
+    They are those of one thread's rows, or of all rows; then each is dealt units of them, and all wait for each other.
     """
 
     def __init__(
-        self, c: Part, plan: Plan, cutting: Cutting, packed: Any, room: Any, rows: tuple[Any, Any], shares: bool
+        self, c: Part, plan: Plan, cutting: Cutting, packed: Any, room: Any, rows: tuple[Any, Any], by_units: bool
     ) -> None:
-        self.shares: bool = shares
+        self.by_units: bool = by_units
         self.c: Part = c
         self.plan: Plan = plan
         self.cutting: Cutting = cutting
@@ -126,9 +131,9 @@ class Early:
             lambda row: row,
             self._store,
             i64(0),
-            panels=c.share(cutting.early_cut.panels) if self.shares else None,
+            panels=c.dealt(cutting.early_cut.panels) if self.by_units else None,
         )
-        if self.shares:
+        if self.by_units:
             c.wait()
 
     def _row(self, source: int | None, row: Any) -> Any:

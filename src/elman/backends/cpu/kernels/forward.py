@@ -23,7 +23,7 @@ from elman.backends.cpu.llvm import kernel
 from elman.backends.cpu.llvm.code import i64
 from elman.backends.cpu.llvm.kernel import Arguments, Flushed, Kernel, Part
 from elman.backends.plan.parts import Phase, Segment, Store
-from elman.backends.plan.plan import GIVEN, Plan
+from elman.backends.plan.plan import Plan
 
 
 def packing(plan: Plan, cuts: Sequence[Cutting], variant: Variant) -> Any:
@@ -55,13 +55,12 @@ class _Forward(Stages):
         """Write the loop over the chunks of the rows and the steps."""
         c, cuts = self.c, early.cuttings(self.plan, self.schedule.phases, self.variant)
         packed = [at for _, at in addresses(c, cuts)]
-        self.shares = self.variant.members > 1
         with Flushed(c):
-            if self.shares:
+            if self.variant.by_units:
                 self._blocks(i64(0), c.number("batch"), self._phases(cuts, packed, (i64(0), c.number("batch")), i64(0)))
             with chunk_loop(c) as chunk:
                 low, high = chunk_rows(c, chunk.index)
-                if not self.shares:
+                if not self.variant.by_units:
                     self._blocks(low, high, self._phases(cuts, packed, (low, high), chunk.index))
                 self._finish(low, high)
 
@@ -87,7 +86,9 @@ class _Forward(Stages):
             come = None
             if cutting.early:
                 here = c.mul(c.number("early_rows"), c.add(c.mul(chunk, room), at))
-                come = Early(c, self.plan, cutting, next(starts), c.at(c.pointer("early"), here), rows, self.shares)
+                come = Early(
+                    c, self.plan, cutting, next(starts), c.at(c.pointer("early"), here), rows, self.variant.by_units
+                )
             phases.append(Packed(cutting.phase, cutting.cut, next(starts), come))
             at += cutting.row
         return phases
@@ -95,7 +96,7 @@ class _Forward(Stages):
     def _turns(self, start: Any, stop: Any, low: Any, high: Any, phases: Sequence[Packed]) -> None:
         with self.c.loop(start, stop) as turn:
             self.step(Time.at_turn(self.c, self.plan, self.variant, turn.index), low, high, phases)
-            if self.shares:
+            if self.variant.by_units:
                 self.c.wait()  # the next step reads what all have written
 
     def where(self, time: Time, index: int) -> tuple[Any, Any]:
@@ -146,11 +147,11 @@ class _Forward(Stages):
             copy_rows(c, n, low, high, time.old(k), final)
 
 
-def shared_weights(plan: Plan) -> int:
-    """How many weights a step's team shares where it shares its units; 0 where it cannot.
+def dealt_weights(plan: Plan) -> int:
+    """How many weights of a step are dealt to threads with its units; 0 where units cannot be dealt.
 
-    It can where a unit needs nothing of the same step but what is its own: one product, and one pass behind it. What is
-    known before the loop is not counted: its products may come early.
+    They can where a unit needs nothing of the same step but what is its own: one product, and one pass behind it. What
+    is known before the loop is not counted: its products may come early.
     """
     stages = plan.forward.stages
     if len(stages) != 1 or not stages[0].fused or len(stages[0].phases) != 1:
@@ -159,8 +160,8 @@ def shared_weights(plan: Plan) -> int:
     size = plan.sizes[phase.size]
     if not phase.sums or narrow.is_narrow(phase, size) or works.keys() != {phase.size}:
         return 0
-    late = [s for s in phase.segments if s.source is not None and plan.nodes[s.source].op not in GIVEN]
-    return sum(s.length * len(s.sums) * size for s in late)
+    given = early.given_segments(plan, phase)
+    return sum(s.length * len(s.sums) * size for s in phase.segments if s not in given)
 
 
 def copy_rows(c: Part, n: int, low: Any, high: Any, source: tuple[Any, Any], target: tuple[Any, Any]) -> None:

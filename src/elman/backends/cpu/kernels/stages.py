@@ -45,7 +45,6 @@ class Stages:
         self.plan: Plan = plan
         self.variant: Variant = variant
         self.schedule: Schedule = schedule
-        self.shares = False  # whether the team shares the units of all rows
 
     def where(self, time: Time, index: int) -> tuple[Any, Any]:
         """The row of a leaf or of a value that is stored: address, and the length of a row."""
@@ -99,7 +98,7 @@ class Stages:
                 for segment in phase.segments
             ]
             sums = come.read(time) if come else None
-            panels = self.c.share(cut.panels) if self.shares else None
+            panels = self.c.dealt(cut.panels) if self.variant.by_units else None
             tiles.emit_phase(self.c, phase, cut, weights, low, high, operands, begin, body, time.turn, sums, panels)
 
     def _pace_once(self, time: Time, work: Work, index: int) -> Any:

@@ -92,7 +92,7 @@ class Cut:
 
 
 def cut_of(phase: Phase, size: int, rows: int, vectors: Vectors, members: int = 1) -> Cut:
-    """Cut a phase for about ``rows`` rows a thread, whose units ``members`` threads share."""
+    """Cut a phase for about ``rows`` rows a thread, whose units are dealt to ``members`` threads."""
     gates, stretches = max(1, len(phase.sums)), math.lcm(*(segment.blocks for segment in phase.segments))
     width = vectors.lanes
     count, wide = -(-(size // stretches) // width), vectors.floats == 16

@@ -19,7 +19,12 @@ class Variant:
     vectors: Vectors
     masked: bool  # some rows end early
     resets: bool  # some rows start anew
-    members: int = 1  # threads that share the units of all rows in the forward loop; 1: each has rows of its own
+    members: int = 1  # threads to which the units of all rows are dealt in the loop; 1: each has rows of its own
+
+    @property
+    def by_units(self) -> bool:
+        """Whether threads are dealt units, and not rows."""
+        return self.members > 1
 
     def shares_output(self, plan: Plan) -> bool:
         """Whether the first state's steps are the output."""

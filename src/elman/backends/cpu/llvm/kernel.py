@@ -70,10 +70,10 @@ class Part(Code):
 
     def wait(self) -> None:
         """Wait until every member of the team is here."""
-        waiting.emit_wait(self, self.pointer("cells"), self.members)
+        waiting.emit_wait(self, self.pointer("counters"), self.members)
 
-    def share(self, count: int) -> tuple[Any, Any]:
-        """This member's share of ``count`` things that lie side by side: the first, and the one after the last."""
+    def dealt(self, count: int) -> tuple[Any, Any]:
+        """Which of ``count`` things side by side this member is dealt: the first, and the one after the last."""
         first, after = (
             self.b.sdiv(self.mul(at, count), self.members) for at in (self.member, self.add(self.member, 1))
         )

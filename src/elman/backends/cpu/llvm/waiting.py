@@ -16,14 +16,15 @@ from llvmlite import ir
 from elman.backends.cpu.llvm import machine, threads
 from elman.backends.cpu.llvm.code import I32, I64, PTR, VOID, Code, i64
 
-CELLS = 3  # whole numbers of 32 bits, 0 at first, that a team waits by: who has come, the round, who sleeps
+COUNTERS = 3  # whole numbers of 32 bits, 0 at first, that a team waits by: who has come, the round, who sleeps
 _SPINS = 2000  # a tenth of a millisecond
 _WAIT, _WAKE = 128, 129  # FUTEX_WAIT and FUTEX_WAKE, private to the process
-_FUTEX = {"x86_64": 202, "AMD64": 202, "aarch64": 98}  # the system call's number
+_FUTEX = {"x86_64": 202, "aarch64": 98}  # the system call's number
+_PAUSES = {machine.X86: ("llvm.x86.sse2.pause", []), machine.ARM: ("llvm.aarch64.hint", [1])}
 
 
-def emit_wait(c: Code, cells: Any, members: Any) -> None:
-    """Wait until ``members`` have come here. ``cells`` is the address of :data:`CELLS` numbers."""
+def emit_wait(c: Code, counters: Any, members: Any) -> None:
+    """Wait until ``members`` have come here. ``counters`` is the address of :data:`COUNTERS` numbers."""
     if not threads.has_pool():
         return
     number = _FUTEX.get(platform.machine()) if sys.platform == "linux" else None
@@ -31,10 +32,7 @@ def emit_wait(c: Code, cells: Any, members: Any) -> None:
         c.b.call(_function(c, threads.BARRIER, VOID, []), [])
         return
     with c.when(c.b.icmp_signed(">", members, i64(1))):
-        c.b.call(_waiting(c, number), [cells, c.b.trunc(members, I32)])
-
-
-_PAUSES = {machine.X86: ("llvm.x86.sse2.pause", []), machine.ARM: ("llvm.aarch64.hint", [1])}
+        c.b.call(_waiting(c, number), [counters, c.b.trunc(members, I32)])
 
 
 def _function(c: Code, name: str, result: Any, arguments: list[Any], var_arg: bool = False) -> Any:
@@ -46,9 +44,9 @@ def _waiting(c: Code, number: int) -> Any:
     if "wait" in c.module.globals:
         return c.module.globals["wait"]
     w = Code(c.module, "wait", [PTR, I32], c.vectors, internal=True)
-    cells, members = w.function.args
+    counters, members = w.function.args
     b, one = w.b, ir.Constant(I32, 1)
-    came, turn, asleep = (w.at(cells, i, I32) for i in range(CELLS))
+    came, turn, asleep = (w.at(counters, i, I32) for i in range(COUNTERS))
     system = _function(c, "syscall", I64, [I64], var_arg=True)
 
     def call(what: int, value: Any) -> None:
