@@ -14,7 +14,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from elman.backends.cpu.kernels import products, weights
+from elman.backends.cpu.kernels import kept
+from elman.backends.cpu.layout import shares
 from elman.backends.cpu.llvm import machine, threads
 
 SHAPES = ((32, 50, 32, 32), (32, 128, 64, 64), (32, 128, 128, 128), (64, 100, 320, 320), (64, 100, 512, 512))
@@ -24,14 +25,14 @@ def ours(columns: Tensor, operand: Tensor) -> Callable[[], Tensor]:
     """A call of the kernel as the backward pass makes it: (T, B, m) and (T, B, n) to (m, n)."""
     steps, batch, m = columns.shape
     n, team, vectors = operand.shape[2], threads.team(), machine.Vectors(machine.width())
-    (_, kernel), result = products.for_operand(n, vectors), torch.empty(m, n)
-    each = -(-weights.room(n, vectors) // 16) * 16
+    (_, kernel), result = kept.for_operand(n, vectors), torch.empty(m, n)
+    each = -(-shares.room(n, vectors) // 16) * 16
     room, ones = torch.empty(each * team + 16), torch.ones(1, dtype=torch.bool)
-    rows = min(batch, weights.BLOCK)
+    rows = min(batch, shares.BLOCK)
     values = {
         "team": team, "adds": 0, "m": m, "n": n, "steps": steps, "batch": batch,
         "room": -(-room.data_ptr() // 64) * 64, "room_each": each,
-        "block_rows": rows, "block_steps": weights.BLOCK // rows,
+        "block_rows": rows, "block_steps": shares.BLOCK // rows,
         "columns": columns.data_ptr(), "columns_row": m, "group": m, "column_step": 0, "row_step": 0,
         "gradient": result.data_ptr(), "sums": 0, "masked": 0, "valid": ones.data_ptr(),
         "shares": 1, "share_rows": batch, "gradient_share": 0, "sums_share": 0,

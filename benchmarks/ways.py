@@ -18,7 +18,7 @@ import torch
 
 import elman
 from elman.backends.cpu.call import engine
-from elman.backends.cpu.kernels import early
+from elman.backends.cpu.layout import early
 from elman.bench import interleave
 from elman.checks import facts
 

@@ -8,17 +8,18 @@ import shutil
 import struct
 import subprocess
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 
 from elman.backends.cpu.call import engine
-from elman.backends.cpu.kernels import products
+from elman.backends.cpu.kernels import kept
 from elman.backends.cpu.llvm import compiler, machine, threads
-from elman.backends.cpu.llvm.kernel import Kernel
+from elman.backends.cpu.llvm.native import Kernel
 
 TRIPLE = "aarch64-linux-gnu"
 CROSS, EMULATOR = "aarch64-linux-gnu-gcc", "qemu-aarch64"
@@ -62,11 +63,11 @@ class Written:
         self.texts: dict[int, str] = {}
         self.symbols: dict[str, int] = {}
 
-    def build(self, text: str, width: int, names: Any, keep: Any = None) -> dict[str, int]:
+    def build(self, of: str, width: int, write: Callable[[], compiler.Written]) -> compiler.Compiled:
         """What :func:`elman.backends.cpu.llvm.compiler.build` does, without a compiler."""
-        number = len(self.texts) + 1
-        self.texts[number] = text
-        return dict.fromkeys(names, number)
+        written, number = write(), len(self.texts) + 1
+        self.texts[number] = written.text
+        return compiler.Compiled(SimpleNamespace(get_function_address=lambda symbol: number), written.names)
 
     def define(self, symbol: str, address: int) -> None:
         """Know a kernel by a name too."""
@@ -99,7 +100,7 @@ def writing(monkeypatch: Any, triple: str = TRIPLE) -> Iterator[Written]:
     written = Written()
     engine.forget()
     with monkeypatch.context() as patch, machine.foreign(triple):
-        patch.setattr(products, "_KERNELS", {})
+        patch.setattr(kept, "_GRADIENTS", {})
         patch.setattr(compiler, "build", written.build)
         patch.setattr(compiler, "define", written.define)
         patch.setattr(threads, "has_pool", lambda: False)

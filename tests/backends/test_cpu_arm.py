@@ -27,7 +27,7 @@ def inner_loops(assembly: str) -> list[str]:
 def test_no_inner_loop_touches_the_stack(cell, hidden, monkeypatch):
     with writing(monkeypatch) as written:
         layer, x = elman.Recurrent(cell, 24, hidden), torch.randn(2, 16, 24, requires_grad=True)
-        monkeypatch.setattr("elman.backends.cpu.llvm.kernel.Kernel.__call__", lambda self, values: None)
+        monkeypatch.setattr("elman.backends.cpu.llvm.native.Kernel.__call__", lambda self, values: None)
         layer(x)[0].sum().backward()
         assert len(written.texts) >= 3
         modules = [module for number in written.texts for module in written.modules(number)]
@@ -40,7 +40,7 @@ def test_no_inner_loop_touches_the_stack(cell, hidden, monkeypatch):
 def test_apple_s_code_is_written_too(monkeypatch):
     with writing(monkeypatch, "aarch64-apple-darwin") as written:
         layer, x = elman.Recurrent("lstm", 3, 24), torch.randn(2, 5, 3, requires_grad=True)
-        monkeypatch.setattr("elman.backends.cpu.llvm.kernel.Kernel.__call__", lambda self, values: None)
+        monkeypatch.setattr("elman.backends.cpu.llvm.native.Kernel.__call__", lambda self, values: None)
         layer(x)[0].sum().backward()
         code = [machine.target_machine(4).emit_object(one) for k in written.texts for one in written.modules(k)]
     assert len(code) >= 3
@@ -57,7 +57,7 @@ def test_nothing_of_it_is_kept(monkeypatch):
     torch.manual_seed(0)
     layer, x = elman.Recurrent("gru", 3, 21), torch.randn(2, 5, 3)
     with writing(monkeypatch):
-        monkeypatch.setattr("elman.backends.cpu.llvm.kernel.Kernel.__call__", lambda self, values: None)
+        monkeypatch.setattr("elman.backends.cpu.llvm.native.Kernel.__call__", lambda self, values: None)
         layer(x)
     monkeypatch.undo()
     want = elman.Recurrent("gru", 3, 21, backend="reference")

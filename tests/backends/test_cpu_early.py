@@ -7,8 +7,8 @@ import torch
 
 import elman
 from elman.backends.cpu.call import engine
-from elman.backends.cpu.kernels import early, tiles
-from elman.backends.cpu.kernels.timeline import Variant
+from elman.backends.cpu.layout import cuts, early
+from elman.backends.cpu.layout.variant import Variant
 from elman.backends.cpu.llvm import machine
 from elman.backends.cpu.llvm.machine import Vectors
 from elman.backends.plan.plan import plan_of
@@ -27,6 +27,7 @@ def behind(x, h, p):
 
 def results(cell, batch, steps, sizes, monkeypatch, settings, lengths=None, **options):
     engine.forget()
+    monkeypatch.setenv("ELMAN_CACHE", "off")  # what is written hangs on what is set here
     for name, value in settings.items():
         monkeypatch.setattr(early, name, value)
     torch.manual_seed(0)
@@ -83,7 +84,7 @@ def test_with_lengths_and_directions(cell, monkeypatch):
 @pytest.mark.parametrize("batch", [1, 5, 11, 12, 13, 37])
 def test_a_second_size_of_tiles_has_the_same_bits(batch, monkeypatch):
     plain = results("lstm", batch, 4, (19, 50), monkeypatch, OFF)
-    monkeypatch.setattr(tiles, "LARGE", 0)
+    monkeypatch.setattr(cuts, "LARGE", 0)
     assert_same(results("lstm", batch, 4, (19, 50), monkeypatch, OFF), plain)
 
 

@@ -29,6 +29,7 @@ TRUTH = {
     "erf": np.vectorize(math.erf),
 }
 ULPS_UNFUSED = {("erf", 4, 8): 3}  # by vector width and bytes: where multiply and add round twice
+CODE = []  # what holds the functions
 ITEMS = {4: np.float32, 8: np.float64}
 
 
@@ -44,7 +45,9 @@ def functions(vectors):
             c.store_vector(value, c.at(target, turn.index))
         c.finish()
     kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
-    return {n: kind(address) for n, address in compiler.build(str(module), vectors.floats, tuple(ULPS)).items()}
+    code = compiler.build(str(module), vectors.floats, lambda: compiler.Written(str(module)))
+    CODE.append(code)
+    return {name: kind(code.address(name)) for name in ULPS}
 
 
 def compute(name, x, width=None, item=4):

@@ -8,7 +8,7 @@ from llvmlite import binding, ir
 
 import elman
 from elman.backends.cpu.call import engine
-from elman.backends.cpu.kernels import early, forward
+from elman.backends.cpu.layout import early
 from elman.backends.cpu.llvm import machine, threads, waiting
 from elman.backends.cpu.llvm.code import I64, PTR, Code
 from elman.backends.cpu.llvm.machine import Vectors
@@ -19,7 +19,8 @@ pytestmark = pytest.mark.skipif(threads.pool() is None, reason="kernels have no 
 
 @pytest.fixture(autouse=True)
 def always(monkeypatch):
-    """Whatever can be shared is."""
+    """Whatever can be shared is; nothing is kept, as what is written here hangs on what a test sets."""
+    monkeypatch.setenv("ELMAN_CACHE", "off")
     monkeypatch.setattr(engine, "_SMALL", 0)
     monkeypatch.setattr(engine, "_WORTH", 1)
     engine.forget()
@@ -108,7 +109,7 @@ def test_many_calls_in_a_row(spins, monkeypatch):
 def test_what_cannot_be_shared():
     def weights(cell):
         program = elman.cells.get(cell).program()
-        return forward.dealt_weights(plan_of(program, tuple(program.sizes(10, 24).items())))
+        return early.dealt_weights(plan_of(program, tuple(program.sizes(10, 24).items())))
 
     assert weights("rnn") == 24 * 24
     assert weights("lstm") == 4 * 24 * 24

@@ -1,20 +1,27 @@
-"""Kernels that are kept for the next process: equal bits, and nothing that is wrong with the folder does harm."""
+"""Kernels that are kept for the next process: equal bits, and nothing that is wrong with the folder does harm.
+
+And how they come to stand in memory.
+"""
 
 from __future__ import annotations
 
+import ast
+import ctypes
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from elman.backends.cpu.llvm import compiler, objects
+import elman
+from elman.backends.cpu.llvm import compiler, loader, machine, objects
 
 CODE = """define i64 @entry() {{
   ret i64 {0}
 }}"""
 TRAIN = """import sys, torch, elman
-from elman.backends.cpu.llvm import compiler
+from elman.backends.cpu.llvm import compiler, loader
 def refuse(*_): raise AssertionError("compiled")
 if "kept" in sys.argv: compiler._compile = refuse
 torch.manual_seed(0)
@@ -22,19 +29,21 @@ layer = elman.GRU(3, 5)
 x = torch.randn(7, 4, 3)
 output, _ = layer(x)
 output.square().sum().backward()
+if "kept" in sys.argv and loader.HERE: assert "llvmlite.ir" not in sys.modules, "the writers were loaded"
+if "kept" in sys.argv and loader.HERE: assert "llvmlite.binding" not in sys.modules, "LLVM was loaded"
 print(*(t.double().sum().item().hex() for t in (output, *(p.grad for p in layer.parameters()))))"""
 
 
 @pytest.fixture
 def kernels(tmp_path, monkeypatch):
+    machine.facts(16)  # what is said of the machine is kept too, and known from here on
     monkeypatch.setenv("ELMAN_CACHE", str(tmp_path))
     return tmp_path / "kernels"
 
 
 def built(number):
-    import ctypes
-
-    return ctypes.CFUNCTYPE(ctypes.c_int64)(compiler.build(CODE.format(number), 4, ["entry"])["entry"])()
+    code = compiler.build(str(number), 4, lambda: compiler.Written(CODE.format(number)))
+    return ctypes.CFUNCTYPE(ctypes.c_int64)(code.address("entry"))()
 
 
 def trained(*arguments):
@@ -108,3 +117,136 @@ def test_it_stays_within_its_limit(kernels, monkeypatch):
     assert objects.read("5")  # used just now
     objects.write("9", bytes(200))
     assert sorted(f.stem for f in kernels.iterdir()) == ["5", "7", "8", "9"]
+
+
+def module_of(file, root):
+    return ".".join(file.relative_to(root.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imported(file, known):
+    """The modules of elman that a file imports, at its top or inside."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for name in node.names:
+                whole = f"{node.module}.{name.name}"
+                yield whole if whole in known else node.module
+
+
+def test_all_that_writes_kernels_is_in_their_key():
+    root = Path(elman.__file__).parent
+    known = {module_of(file, root): file for file in root.rglob("*.py")}
+    reached, left = set(), ["elman.backends.cpu.kernels.kept"]
+    while left:
+        name = left.pop()
+        if name in known and name not in reached:
+            reached.add(name)
+            left += imported(known[name], known)
+    folders = [f"elman.{folder.replace('/', '.')}" for folder in compiler.WRITERS]
+    others = {name for name in reached if not name.startswith(tuple(folders))}
+    # What these do cannot be seen in a kernel's text.
+    assert others == {"elman.errors", "elman.backends.forks"}
+    assert "elman.backends.cpu.kernels.tiles" in reached
+
+
+def test_what_writes_kernels_asks_nothing_of_the_machine_itself():
+    root, asked = Path(elman.__file__).parent / "backends", {"os", "sys", "platform", "pathlib", "time", "random"}
+    files = [*root.glob("cpu/kernels/*.py"), *root.glob("cpu/functions/*.py"), *root.glob("cpu/layout/*.py")]
+    for file in [*files, *root.glob("plan/*.py"), root / "cpu/llvm/kernel.py", root / "cpu/llvm/code.py"]:
+        names = {n.name for node in ast.walk(ast.parse(file.read_text())) for n in getattr(node, "names", ())}
+        assert not names & asked, file
+
+
+def test_a_key_follows_from_all_that_has_a_say(monkeypatch):
+    keys = {compiler._key("a", 4), compiler._key("b", 4), compiler._key("a", 8)}
+    changes = [
+        (compiler, "LEVEL", 1), (compiler, "PASSES", ()), (compiler, "_source", lambda: "another"),
+        (machine, "first_cache", lambda: 1), (machine, "second_cache", lambda: 1), (machine, "_compiler", lambda: 1),
+        (machine.sys, "platform", "another"), (machine.platform, "machine", lambda: "another"),
+        (machine, "_host", lambda: ("another", {})),
+    ]  # fmt: skip
+    for where, name, value in changes:
+        with monkeypatch.context() as patch:
+            patch.setattr(where, name, value)
+            keys.add(compiler._key("a", 16))
+    keys.add(compiler._key("a", 16))
+    assert len(keys) == 3 + len(changes) + 1
+
+
+def test_another_source_is_another_digest(monkeypatch):
+    compiler._source.cache_clear()
+    before = compiler._source()
+    monkeypatch.setattr(compiler, "WRITERS", compiler.WRITERS[1:])
+    compiler._source.cache_clear()
+    try:
+        assert compiler._source() != before
+    finally:
+        compiler._source.cache_clear()
+
+
+HERE = pytest.mark.skipif(not loader.HERE, reason="objects are placed by llvmlite's engine here")
+OUTSIDE = """declare i64 @elman_test_outside(i64)
+declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
+@table = private constant [4 x i64] [i64 3, i64 5, i64 7, i64 11]
+define internal i64 @inner(i64 %i) {
+  %at = getelementptr [4 x i64], ptr @table, i64 0, i64 %i
+  %value = load i64, ptr %at
+  %more = call i64 @elman_test_outside(i64 %value)
+  ret i64 %more
+}
+define i64 @entry(ptr %room, i64 %count, i64 %i) noinline {
+  call void @llvm.memset.p0.i64(ptr %room, i8 1, i64 %count, i1 false)
+  %value = call i64 @inner(i64 %i)
+  ret i64 %value
+}"""
+
+
+def both(text):
+    """An object in memory, placed by us and by llvmlite."""
+    code = compiler._compile(text, 4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loader, "HERE", False)
+        engine = compiler._load(code, 4)
+    return loader.Image(code, compiler._OUTSIDE), engine
+
+
+@HERE
+def test_an_object_is_placed_as_llvm_places_it():
+    kind = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)
+    double = kind(lambda value: 2 * value)
+    compiler.define("elman_test_outside", ctypes.cast(double, ctypes.c_void_p).value)
+    entry = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+    for code in both(OUTSIDE):
+        run, room = entry(code.get_function_address("entry")), ctypes.create_string_buffer(1000)
+        assert [run(ctypes.addressof(room), 999, i) for i in range(4)] == [6, 10, 14, 22]
+        assert room.raw == b"\1" * 999 + b"\0"
+
+
+@HERE
+@pytest.mark.parametrize(
+    "text",
+    [
+        "@count = global i64 5\ndefine i64 @entry() {\n %a = load i64, ptr @count\n ret i64 %a\n}",
+        "declare i64 @elman_none()\ndefine i64 @entry() {\n %a = call i64 @elman_none()\n ret i64 %a\n}",
+    ],
+    ids=["written data", "an unknown function"],
+)
+def test_what_is_not_known_is_refused(text):
+    with pytest.raises(loader.Unknown):
+        loader.Image(compiler._compile(text, 4), {})
+
+
+@HERE
+def test_what_is_no_object_is_refused():
+    whole = compiler._compile(CODE.format(1), 4)
+    for broken in (b"", whole[:30], b"x" + whole[1:], whole[:-30], whole[:100] + bytes(len(whole) - 100)):
+        with pytest.raises(loader.Unknown):
+            loader.Image(broken, {})
+
+
+@HERE
+def test_where_it_cannot_be_placed_llvm_places_it(monkeypatch):
+    def refuse(*_):
+        raise loader.Unknown
+
+    monkeypatch.setattr(loader, "Image", refuse)
+    assert built(12) == 12

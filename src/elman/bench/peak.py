@@ -9,6 +9,7 @@ import time
 import torch
 
 from elman.backends.cpu.llvm import compiler, machine, threads
+from elman.backends.cpu.llvm.compiler import Compiled, Written
 
 # Multiply-adds in flight: enough for two a cycle that take four to five cycles each, few enough for 16 registers.
 CHAINS = 12
@@ -32,7 +33,7 @@ def peak_gflops(seconds: float = 0.5) -> float:
 
 def _run(turns: int, team: int) -> float:
     """Seconds until every thread of a team has done ``turns`` turns of the loop."""
-    function, pool = _loop(machine.width()), threads.pool()
+    function, pool = _loop(machine.width()).address("peak"), threads.pool()
     data = ctypes.c_int64(turns)
     begun = time.perf_counter()
     if pool is None or team == 1:
@@ -45,9 +46,9 @@ def _run(turns: int, team: int) -> float:
 
 
 @functools.cache
-def _loop(width: int) -> int:
+def _loop(width: int) -> Compiled:
     torch.get_num_threads()  # torch's pool is up before ours is asked of it
-    return compiler.build(text(width), width, ("peak",))["peak"]
+    return compiler.build(f"peak {width} {CHAINS}", width, lambda: Written(text(width)))
 
 
 def text(width: int) -> str:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from torch import Tensor
@@ -176,13 +176,13 @@ _DEFAULTS = {f.name: f.default for f in fields(Node)}
 
 
 def _plain(program: Program) -> dict[str, Any]:
-    data = asdict(program)
+    data = {field.name: getattr(program, field.name) for field in fields(program)}
     # A kind of weight that came later is written where it is there: programs of before keep their text.
     data["parameters"] = [
-        {k: v for k, v in p.items() if (k, v) != ("antisymmetric", False)} for p in data["parameters"]
+        {k: v for k, v in vars(p).items() if (k, v) != ("antisymmetric", False)} for p in program.parameters
     ]
-    data["nodes"] = [{k: v for k, v in node.items() if v != _DEFAULTS[k]} for node in data["nodes"]]
-    return data
+    data["nodes"] = [{k: v for k, v in vars(node).items() if v != _DEFAULTS[k]} for node in program.nodes]
+    return data | {"states": [*map(vars, program.states)], "extras": [*map(vars, program.extras)]}
 
 
 def _node(data: dict[str, Any]) -> Node:

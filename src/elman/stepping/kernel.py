@@ -19,6 +19,7 @@ from torch import Tensor
 from elman.backends.cpu.functions.lowering import LOWERINGS
 from elman.backends.cpu.llvm import compiler, machine, threads
 from elman.backends.cpu.llvm.code import I64, PTR, Code, suffix
+from elman.backends.cpu.llvm.compiler import Compiled, Written
 from elman.backends.cpu.llvm.kernel import Flushed
 from elman.backends.cpu.llvm.machine import Vectors
 from elman.equations import TABLE
@@ -51,6 +52,7 @@ class Layout:
 class Built:
     """A compiled step, and where in its memory things stand."""
 
+    code: Compiled  # which holds what is called
     call: Any
     rows: Layout  # of one row's area
     weights: Layout
@@ -177,8 +179,9 @@ class _Written:
                 self.row = c.b.gep(table, [at], source_etype=ir.IntType(8))
                 self._body()
             c.finish()
-        address = compiler.build(str(module), self.vectors.floats, ("step",))["step"]
-        return Built(threads.caller(address), self.rows, self.weights, self.products)
+        text = str(module)
+        code = compiler.build(text, self.vectors.floats, lambda: Written(text))
+        return Built(code, threads.caller(code.address("step")), self.rows, self.weights, self.products)
 
     # Where values are
 

@@ -29,6 +29,8 @@ class Plan:
     def __init__(self, program: Program, sizes: Mapping[str, int], with_reset: bool) -> None:
         self.program: Program = program
         self.sizes: dict[str, int] = dict(sizes)
+        # What the plan follows from.
+        self.identity: tuple[object, ...] = (program.to_json(), self.sizes, with_reset)
         self.adjoint: Adjoint = adjoint(program)
         self.nodes: tuple[Node, ...] = self.adjoint.nodes
         self.count: int = len(program.nodes)

@@ -12,8 +12,8 @@ from elman.backends.cpu.call.inputs import Inputs, Wanted
 from elman.backends.cpu.call.inputs import wanted as inputs_wanted
 from elman.backends.cpu.call.runner import Runner
 from elman.backends.cpu.functions.lowering import refuse_unwritten
-from elman.backends.cpu.kernels import forward
-from elman.backends.cpu.kernels.timeline import Variant
+from elman.backends.cpu.layout import early
+from elman.backends.cpu.layout.variant import Variant
 from elman.backends.cpu.llvm import compiler, machine, threads
 from elman.backends.cpu.llvm.machine import Vectors
 from elman.backends.plan.parts import Refused
@@ -72,7 +72,7 @@ class Engine:
     def _members(self, team: int, batch: int, item: int, resets: bool) -> int:
         """To how many threads the units of all rows are dealt, where rows are few; 1 where each has rows of its own."""
         if resets not in self._dealt:
-            self._dealt[resets] = forward.dealt_weights(self.plan(resets))
+            self._dealt[resets] = early.dealt_weights(self.plan(resets))
         weights = self._dealt[resets]
         pays = batch < team or weights * item > machine.second_cache()
         return max(1, min(team, weights // _WORTH)) if pays else 1

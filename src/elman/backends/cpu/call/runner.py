@@ -12,12 +12,12 @@ from torch import Tensor
 
 from elman.backends.cpu.call import workspace
 from elman.backends.cpu.call.inputs import Inputs, Names, Wanted
-from elman.backends.cpu.kernels import backward, early, forward, products
-from elman.backends.cpu.kernels.timeline import Variant
-from elman.backends.cpu.kernels.weights import BLOCK
+from elman.backends.cpu.kernels import kept
+from elman.backends.cpu.layout import early, shares
+from elman.backends.cpu.layout.variant import Variant
 from elman.backends.cpu.llvm import compiler
-from elman.backends.cpu.llvm.kernel import Kernel
-from elman.backends.cpu.llvm.waiting import COUNTERS
+from elman.backends.cpu.llvm.native import Kernel
+from elman.backends.cpu.llvm.threads import COUNTERS
 from elman.backends.plan.plan import Plan
 
 _COLUMNS = 1 << 18  # numbers of columns, about, that are written before the products read them
@@ -60,13 +60,13 @@ class Runner:
         new = self.state_sizes[1:] if self.shares_output else self.state_sizes
         self.kept_sizes: list[int] = [*new, plan.saved_width, *(plan.n(i) for i in plan.computed)]
         cuts = early.cuttings(plan, plan.forward.phases, variant)
-        self.packed_forward: int = forward.packed_length(cuts)
+        self.packed_forward: int = early.packed_length(cuts)
         self.early: int = early.row_length(cuts)
-        self.packed_backward: int = forward.packed_length(early.cuttings(plan, plan.backward.phases, self.back))
+        self.packed_backward: int = early.packed_length(early.cuttings(plan, plan.backward.phases, self.back))
         self.crossing: int = plan.backward.crossing_width
-        self.gathered: int = backward.gather_offsets(plan)[1]
-        self.room: int = products.rooms(plan, variant.vectors)
-        self.share: int = sum(products.share_lengths(plan))
+        self.gathered: int = shares.gather_offsets(plan)[1]
+        self.room: int = shares.rooms(plan, variant.vectors)
+        self.share: int = sum(shares.share_lengths(plan))
         flows = {name for name, _ in plan.targets()}
         given = [("input", sizes[self.program.input_size])]
         given += [(f"extra:{e.name}", sizes[e.size]) for e in self.program.extras]
@@ -98,13 +98,13 @@ class Runner:
     def forward_kernel(self) -> Kernel:
         """Compiled when first needed."""
         with compiler.LOCK:
-            return forward.build(self.plan, self.variant)
+            return kept.forward(self.plan, self.variant)
 
     @functools.cached_property
     def backward_kernel(self) -> Kernel:
         """Compiled when first needed."""
         with compiler.LOCK:
-            return backward.build(self.plan, self.back)
+            return kept.backward(self.plan, self.back)
 
     def forward(self, inputs: Inputs, team: int, chunks: int, keep: bool) -> tuple[list[Tensor], list[Tensor]]:
         """([output, *final states], what is kept for the backward pass)."""
@@ -134,8 +134,8 @@ class Runner:
         # Without a backward pass the states need a ring of two steps, and the rest the room of one.
         for name, n in () if keep else zip(self.kept, self.kept_sizes, strict=True):
             at[name] = free
-            free += products.in_line(2 * batch * n)
-        at["early"] = free = products.in_line(free)
+            free += shares.in_line(2 * batch * n)
+        at["early"] = free = shares.in_line(free)
         groups = 1 if self.variant.by_units else chunks
         each = -(-batch // groups)  # rows whose products come early together
         turns = max(1, min(steps, early.ROWS // each))
@@ -146,18 +146,18 @@ class Runner:
     def _lay_backward(self, steps: int, batch: int, team: int) -> Room:
         # Packed weights, the shares' gradients and sums of the columns, the room of the products, what crosses, the
         # carries' other place: the first of them at 64 bytes each.
-        plan, shares = self.plan, products.shares(self.plan, batch)
-        share_rows = -(-batch // shares)
+        plan, count = self.plan, shares.shares(self.plan, batch)
+        share_rows = -(-batch // count)
         at = {"packed": 0, "shared": self.packed_backward}
-        at["sums"] = at["shared"] + products.share_lengths(plan)[0] * shares
-        at["room"] = at["shared"] + self.share * shares
+        at["sums"] = at["shared"] + shares.share_lengths(plan)[0] * count
+        at["room"] = at["shared"] + self.share * count
         at["crossing"] = at["room"] + self.room * team
         free = at["crossing"] + self.crossing * batch
         for name, n in zip(self.spare, self.state_sizes, strict=True):
             at[name] = free
             free += batch * n
         numbers = {
-            "ring": 0, "shares": shares, "share_rows": share_rows, "each": _turns(batch, share_rows, plan.width),
+            "ring": 0, "shares": count, "share_rows": share_rows, "each": _turns(batch, share_rows, plan.width),
             "ones": _ONES.data_ptr(), "start": 0, "stop": 0, "base": 0,
         }  # fmt: skip
         return Room((steps, batch, team), free, self._in_bytes(at), numbers)
@@ -260,7 +260,7 @@ class Runner:
 def _turns(batch: int, share_rows: int, width: int) -> int:
     """After how many turns of the backward loop the weights' gradients are formed: whole blocks of their product, and
     columns that stay in the processor's cache."""
-    block = BLOCK // min(share_rows, BLOCK)
+    block = shares.BLOCK // min(share_rows, shares.BLOCK)
     return block * max(1, _COLUMNS // (block * batch * max(width, 1)))
 
 

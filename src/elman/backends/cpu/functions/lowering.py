@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from elman.backends.cpu.functions import curves, maths
-from elman.backends.cpu.llvm.code import Code
 from elman.backends.plan.parts import Refused
 from elman.equations.node import LEAVES, Node
 
+if TYPE_CHECKING:
+    from elman.backends.cpu.llvm.code import Code
+
 Lowering = Callable[..., Any]
+
+
+class _Later:
+    """A file beside this one, imported when a function of it writes: which rows there are is asked without llvmlite."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, function: str) -> Lowering:
+        return lambda *args: getattr(importlib.import_module(f"{__package__}.{self._name}"), function)(*args)
+
+
+curves, maths = _Later("curves"), _Later("maths")
 KINDS = {*LEAVES, "product", "total"}  # of node that are no row of the table
 
 

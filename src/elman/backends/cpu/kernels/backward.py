@@ -14,21 +14,18 @@ from typing import Any
 from llvmlite import ir
 
 from elman.backends.cpu.kernels import products, tiles
-from elman.backends.cpu.kernels.early import cuttings
 from elman.backends.cpu.kernels.forward import addresses, copy_rows, packing
 from elman.backends.cpu.kernels.stages import Packed, Row, Stages
 from elman.backends.cpu.kernels.step import Body, chunk_loop, chunk_rows, flag
-from elman.backends.cpu.kernels.timeline import Time, Variant
+from elman.backends.cpu.kernels.timeline import Time
+from elman.backends.cpu.layout.early import cuttings
+from elman.backends.cpu.layout.shares import gather_offsets
+from elman.backends.cpu.layout.variant import Variant
 from elman.backends.cpu.llvm import kernel
 from elman.backends.cpu.llvm.code import i64
-from elman.backends.cpu.llvm.kernel import Arguments, Flushed, Kernel, Part
-from elman.backends.plan.parts import Segment, Store, offsets
+from elman.backends.cpu.llvm.kernel import Arguments, Flushed, Part, Written
+from elman.backends.plan.parts import Segment, Store
 from elman.backends.plan.plan import Plan
-
-
-def gather_offsets(plan: Plan) -> tuple[list[int], int]:
-    """Where each learned vector's sum stands in its row, and the row's length."""
-    return offsets([plan.sizes[gather.size] for gather in plan.gathers])
 
 
 class _Backward(Stages):
@@ -142,10 +139,10 @@ class _Backward(Stages):
         tiles.each_vector(c, width, add)
 
 
-def build(plan: Plan, variant: Variant) -> Kernel:
-    """Compile the backward kernel, with the products that form the weights' gradients behind it."""
+def write(plan: Plan, variant: Variant) -> Written:
+    """Write the backward kernel, with the products that form the weights' gradients behind it."""
 
-    def write(module: ir.Module, arguments: Arguments) -> Part:
+    def loop(module: ir.Module, arguments: Arguments) -> Part:
         c = Part(module, arguments, "run", variant.vectors)
         _Backward(c, plan, variant).run()
         return c
@@ -163,7 +160,7 @@ def build(plan: Plan, variant: Variant) -> Kernel:
             run()
             products.emit_products(c, plan)
         products.emit_shares(c, plan)
-        products.emit_vectors(c, plan, *gather_offsets(plan))
+        products.emit_vectors(c, plan)
 
     pack = packing(plan, cuttings(plan, plan.backward.phases, variant), variant)
-    return kernel.build("backward", variant.vectors, pack, write, flow=flow)
+    return kernel.write(variant.vectors, pack, loop, flow=flow)

@@ -1,96 +1,23 @@
 """Products of what is known before the loop, formed for several steps at once.
 
 The product of x waits for no step. Inside the step it costs nothing extra while the weights stay near. Where they
-overflow the second-level cache, each step fetches all of them anew, and for :data:`ROWS` rows of several steps they are
+overflow the second-level cache, each step fetches all of them anew, and for many rows of several steps they are
 fetched once. And where a thread has few rows, a tile of several steps is full. A step's sums then begin with what is
 there: in the same order, so with the same bits.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from elman.backends.cpu.kernels import narrow, tiles
-from elman.backends.cpu.kernels.timeline import Time, Variant
-from elman.backends.cpu.llvm import machine
+from elman.backends.cpu.kernels import tiles
+from elman.backends.cpu.kernels.timeline import Time
+from elman.backends.cpu.layout.early import Cutting
 from elman.backends.cpu.llvm.code import i64
 from elman.backends.cpu.llvm.kernel import Part
-from elman.backends.plan.parts import Phase, Segment
-from elman.backends.plan.plan import GIVEN, Plan
-
-ROWS = 512  # steps times rows, about, whose sums are formed at once
-CACHES = 4  # second-level caches that the weights overflow, from where on it pays
-FEW = 8  # rows a thread, with which the tiles of one step stand half empty
-SHORT = 4  # units of x, below which their product costs less than to read what it gave
-
-
-@dataclass(frozen=True)
-class Cutting:
-    """A phase and its cut; where products come early, their phase and cut, and how many numbers a row of theirs has."""
-
-    phase: Phase
-    cut: tiles.Cut
-    early: Phase | None = None
-    early_cut: tiles.Cut | None = None
-    sums: tuple[int, ...] = ()  # of the phase, in the order of the early one's
-
-    @property
-    def all(self) -> list[tuple[Phase, tiles.Cut]]:
-        """Everything with weights to pack."""
-        before = [(self.early, self.early_cut)] if self.early and self.early_cut else []
-        return [*before, (self.phase, self.cut)]
-
-    @property
-    def row(self) -> int:
-        """Numbers that come early for a row."""
-        return len(self.sums) * self.cut.panels * self.cut.units * self.cut.width
-
-
-def cuttings(plan: Plan, phases: tuple[Phase, ...], variant: Variant) -> list[Cutting]:
-    """How each phase is cut."""
-    return [_cutting(plan, phase, variant) for phase in phases]
-
-
-def _cutting(plan: Plan, phase: Phase, variant: Variant) -> Cutting:
-    size = plan.sizes[phase.size]
-    cut = tiles.cut_of(phase, size, variant.rows, variant.vectors, variant.members)
-    given = given_segments(plan, phase)
-    if not phase.sums or narrow.is_narrow(phase, size) or sum(s.length for s in given) < SHORT:
-        return Cutting(phase, cut)
-    weights = tiles.packed_length(phase, cut) * variant.vectors.item
-    if variant.rows > FEW and weights < CACHES * machine.second_cache():
-        return Cutting(phase, cut)
-    sums = tuple(sorted({g for s in given for g in s.sums}))
-    place = {g: i for i, g in enumerate(sums)}
-    segments = tuple(
-        dataclasses.replace(
-            s,
-            sums=tuple(place[g] for g in s.sums),
-            pieces=tuple(dataclasses.replace(p, sum=place[p.sum]) for p in s.pieces),
-        )
-        for s in given
-    )
-    early = Phase(phase.size, tuple(phase.sums[g] for g in sums), segments)
-    late = dataclasses.replace(phase, segments=tuple(s for s in phase.segments if s not in given))
-    whole, cut = cut, tiles.cut_of(late, size, variant.rows, variant.vectors, variant.members)
-    early_cut = tiles.cut_of(early, size, ROWS, variant.vectors, variant.members)
-    if early_cut.stretches != cut.stretches:
-        return Cutting(phase, whole)  # the blocks' vectors begin elsewhere
-    return Cutting(late, cut, early, early_cut, sums)
-
-
-def given_segments(plan: Plan, phase: Phase) -> list[Segment]:
-    """Those of a phase whose operand is known before the loop."""
-    return [s for s in phase.segments if s.source is not None and plan.nodes[s.source].op in GIVEN]
-
-
-def row_length(cuts: Sequence[Cutting]) -> int:
-    """Numbers that come early for a row, of all phases."""
-    return sum(cut.row for cut in cuts)
+from elman.backends.plan.plan import Plan
 
 
 class Early:

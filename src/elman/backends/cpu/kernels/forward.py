@@ -13,15 +13,18 @@ from typing import Any
 
 from llvmlite import ir
 
-from elman.backends.cpu.kernels import early, narrow, tiles
-from elman.backends.cpu.kernels.early import Cutting, Early, row_length
+from elman.backends.cpu.kernels import tiles
+from elman.backends.cpu.kernels.early import Early
 from elman.backends.cpu.kernels.packing import emit_packing
 from elman.backends.cpu.kernels.stages import Packed, Row, Stages
 from elman.backends.cpu.kernels.step import Body, chunk_loop, chunk_rows, flag
-from elman.backends.cpu.kernels.timeline import Time, Variant
+from elman.backends.cpu.kernels.timeline import Time
+from elman.backends.cpu.layout.cuts import Cut, packed_length
+from elman.backends.cpu.layout.early import Cutting, cuttings, row_length
+from elman.backends.cpu.layout.variant import Variant
 from elman.backends.cpu.llvm import kernel
 from elman.backends.cpu.llvm.code import i64
-from elman.backends.cpu.llvm.kernel import Arguments, Flushed, Kernel, Part
+from elman.backends.cpu.llvm.kernel import Arguments, Flushed, Part, Written
 from elman.backends.plan.parts import Phase, Segment, Store
 from elman.backends.plan.plan import Plan
 
@@ -29,31 +32,26 @@ from elman.backends.plan.plan import Plan
 def packing(plan: Plan, cuts: Sequence[Cutting], variant: Variant) -> Any:
     """The part of a kernel that packs the weights of phases."""
 
-    def write(module: ir.Module, arguments: Arguments) -> Part:
+    def pack(module: ir.Module, arguments: Arguments) -> Part:
         c = Part(module, arguments, "pack", variant.vectors)
         for (phase, cut), packed in addresses(c, cuts):
             emit_packing(c, plan, phase, cut, packed)
         return c
 
-    return write
+    return pack
 
 
-def addresses(c: Part, cuts: Sequence[Cutting]) -> list[tuple[tuple[Phase, tiles.Cut], Any]]:
+def addresses(c: Part, cuts: Sequence[Cutting]) -> list[tuple[tuple[Phase, Cut], Any]]:
     """Each phase with its cut, and where its packed weights begin."""
     every = [pair for cutting in cuts for pair in cutting.all]
-    starts = itertools.accumulate((tiles.packed_length(*pair) for pair in every), initial=0)
+    starts = itertools.accumulate((packed_length(*pair) for pair in every), initial=0)
     return [(pair, c.at(c.pointer("packed"), at)) for pair, at in zip(every, starts, strict=False)]
-
-
-def packed_length(cuts: Sequence[Cutting]) -> int:
-    """Numbers of packed weights in all."""
-    return sum(tiles.packed_length(*pair) for cutting in cuts for pair in cutting.all)
 
 
 class _Forward(Stages):
     def run(self) -> None:
         """Write the loop over the chunks of the rows and the steps."""
-        c, cuts = self.c, early.cuttings(self.plan, self.schedule.phases, self.variant)
+        c, cuts = self.c, cuttings(self.plan, self.schedule.phases, self.variant)
         packed = [at for _, at in addresses(c, cuts)]
         with Flushed(c):
             if self.variant.by_units:
@@ -147,23 +145,6 @@ class _Forward(Stages):
             copy_rows(c, n, low, high, time.old(k), final)
 
 
-def dealt_weights(plan: Plan) -> int:
-    """How many weights of a step are dealt to threads with its units; 0 where units cannot be dealt.
-
-    They can where a unit needs nothing of the same step but what is its own: one product, and one pass behind it. What
-    is known before the loop is not counted: its products may come early.
-    """
-    stages = plan.forward.stages
-    if len(stages) != 1 or not stages[0].fused or len(stages[0].phases) != 1:
-        return 0
-    ((phase,), (works,)) = stages[0].phases, stages[0].passes
-    size = plan.sizes[phase.size]
-    if not phase.sums or narrow.is_narrow(phase, size) or works.keys() != {phase.size}:
-        return 0
-    given = early.given_segments(plan, phase)
-    return sum(s.length * len(s.sums) * size for s in phase.segments if s not in given)
-
-
 def copy_rows(c: Part, n: int, low: Any, high: Any, source: tuple[Any, Any], target: tuple[Any, Any]) -> None:
     """Copy rows of ``n`` units; ``source`` and ``target`` are an address and the length of a row."""
 
@@ -176,13 +157,13 @@ def copy_rows(c: Part, n: int, low: Any, high: Any, source: tuple[Any, Any], tar
     tiles.emit_plain(c, n, low, high, begin, body)
 
 
-def build(plan: Plan, variant: Variant) -> Kernel:
-    """Compile the forward kernel."""
+def write(plan: Plan, variant: Variant) -> Written:
+    """Write the forward kernel."""
 
-    def write(module: ir.Module, arguments: Arguments) -> Part:
+    def run(module: ir.Module, arguments: Arguments) -> Part:
         c = Part(module, arguments, "run", variant.vectors)
         _Forward(c, plan, variant, plan.forward).run()
         return c
 
-    pack = packing(plan, early.cuttings(plan, plan.forward.phases, variant), variant)
-    return kernel.build("forward", variant.vectors, pack, write)
+    pack = packing(plan, cuttings(plan, plan.forward.phases, variant), variant)
+    return kernel.write(variant.vectors, pack, run)

@@ -11,11 +11,11 @@ from typing import Any
 from llvmlite import ir
 
 from elman.backends.cpu.kernels.weights import lanes_below, operand_row, runs
+from elman.backends.cpu.layout.cuts import narrow_length, padded
 from elman.backends.cpu.llvm.code import I32, Code, constant, i64
 from elman.backends.cpu.llvm.kernel import Flushed, Part
-from elman.backends.plan.parts import Phase, Segment
+from elman.backends.plan.parts import Phase
 from elman.backends.plan.plan import Plan
-from elman.backends.plan.uses import NARROW
 
 
 class NarrowGradient:
@@ -81,32 +81,14 @@ class NarrowGradient:
                 c.store(c.b.fadd(old, c.load(c.at(room, c.add(j.index, n * self.span)))), c.at(row, n))
 
 
-def is_narrow(phase: Phase, size: int) -> bool:
-    """Whether a phase's products are taken here: products of columns, for few units."""
-    return (
-        bool(phase.sums and phase.segments)
-        and size <= NARROW
-        and all(segment.source is None and segment.blocks == 1 for segment in phase.segments)
-    )
-
-
-def _padded(segment: Segment, width: int) -> int:
-    return -(-segment.length // width) * width
-
-
-def packed_length(phase: Phase, size: int, width: int) -> int:
-    """Numbers of a narrow phase's packed weights: a row of columns for every unit of every sum."""
-    return sum(_padded(segment, width) * len(segment.sums) * size for segment in phase.segments)
-
-
 def emit_packing(c: Part, plan: Plan, phase: Phase, size: int, packed: Any) -> None:
     """Pack a narrow phase's weights, columns in order, with zeros behind the last."""
     with c.when(c.b.icmp_signed("==", c.member, i64(0))):
-        with c.loop(0, packed_length(phase, size, c.width)) as i:
+        with c.loop(0, narrow_length(phase, size, c.width)) as i:
             c.store(ir.Constant(c.real, 0.0), c.at(packed, i.index))
         at = 0
         for segment in phase.segments:
-            length = _padded(segment, c.width)
+            length = padded(segment, c.width)
             for piece in segment.pieces:
                 columns = plan.columns_of(piece.parameter)
                 source = c.at(c.pointer(f"parameter:{piece.parameter}"), piece.row * columns)
@@ -130,7 +112,7 @@ def emit_phase(
             line = c.at(operand.row(row.index), segment.offset)
             for g in segment.sums:
                 sums[g] = _dot(c, segment.length, line, c.at(packed, at), sums[g])
-                at += size * _padded(segment, c.width)
+                at += size * padded(segment, c.width)
         gathered = {s.root: _gather(c, v) for s, v in zip(phase.sums, sums, strict=True)}
         body(begin(row.index), i64(0), c.lanes(size), gathered)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from elman.backends.cpu.kernels import narrow
-from elman.backends.cpu.kernels.tiles import Cut, of_stretch, panel_length
+from elman.backends.cpu.kernels.tiles import block_of, of_stretch
 from elman.backends.cpu.kernels.weights import lanes_below
+from elman.backends.cpu.layout.cuts import Cut, is_narrow, panel_length
 from elman.backends.cpu.llvm.code import I64, PTR, Code, i64
 from elman.backends.cpu.llvm.kernel import Part
 from elman.backends.plan.parts import Phase
@@ -17,7 +18,7 @@ def emit_packing(c: Part, plan: Plan, phase: Phase, cut: Cut, packed: Any) -> No
     """Pack a phase's weights and the sums of its learned vectors; panels go round the team's members."""
     if not phase.sums:
         return
-    if narrow.is_narrow(phase, cut.size):
+    if is_narrow(phase, cut.size):
         narrow.emit_packing(c, plan, phase, cut.size, packed)
         return
     copy_across, copy_along = _copy(c, across=True), _copy(c, across=False)
@@ -36,7 +37,7 @@ def emit_packing(c: Part, plan: Plan, phase: Phase, cut: Cut, packed: Any) -> No
                     columns = plan.columns_of(piece.parameter)
                     source = c.at(c.pointer(f"parameter:{piece.parameter}"), piece.row * columns)
                     copy = copy_along if piece.transposed else copy_across
-                    block = cut.block(c, segment, stretch)
+                    block = block_of(c, cut, segment, stretch)
                     begin = c.b.sub(first, c.mul(block, cut.size // segment.blocks))
                     along = c.add(c.mul(block, piece.count * columns), begin)
                     source = c.at(source, along if piece.transposed else c.mul(first, columns))

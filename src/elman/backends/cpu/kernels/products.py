@@ -7,64 +7,29 @@ from typing import Any
 
 from llvmlite import ir
 
+from elman.backends.cpu.kernels import kept
 from elman.backends.cpu.kernels.narrow import NarrowGradient
 from elman.backends.cpu.kernels.tiles import each_vector
-from elman.backends.cpu.kernels.weights import BLOCK, Wide, room, tile
-from elman.backends.cpu.llvm import compiler, kernel
+from elman.backends.cpu.kernels.weights import Wide
+from elman.backends.cpu.layout.shares import BLOCK, gather_offsets, rooms, share_lengths
+from elman.backends.cpu.llvm import kernel
 from elman.backends.cpu.llvm.code import PTR, i64
-from elman.backends.cpu.llvm.kernel import Arguments, Entry, Kernel, Part
+from elman.backends.cpu.llvm.kernel import Arguments, Entry, Part, Written
 from elman.backends.cpu.llvm.machine import Vectors
 from elman.backends.plan.parts import Product
 from elman.backends.plan.plan import GIVEN, Plan
 from elman.backends.plan.uses import NARROW
 
-SHARE = 8  # rows of the batch that a share has at least
-_PARTIAL = 1 << 18  # numbers of all shares' gradients: they must stay in a cache
-_KERNELS: dict[tuple[Vectors, int, int], Kernel] = {}
 
+def write(vectors: Vectors, down: int, across: int) -> Written:
+    """Write the kernel for tiles of so many columns and vectors; ``across`` is 0 where ``down`` units are narrow."""
 
-def for_operand(count: int, vectors: Vectors) -> tuple[str, Kernel]:
-    """The kernel for an operand of ``count`` units, and by what name other kernels call it."""
-    key = (vectors, count, 0) if count <= NARROW else (vectors, *tile(count, vectors))
-    symbol = "elman_gradient_" + "_".join(map(str, (vectors.floats, vectors.item, *key[1:])))
-    with compiler.LOCK:
-        if key not in _KERNELS:
-            _KERNELS[key] = kernel.build("gradient", vectors, lambda m, a: _write(m, a, *key))
-            compiler.define(symbol, _KERNELS[key].address)
-    return symbol, _KERNELS[key]
+    def run(module: ir.Module, arguments: Arguments) -> Part:
+        c = Part(module, arguments, "run", vectors)
+        (Wide(c, down, across) if across else NarrowGradient(c, down)).write()
+        return c
 
-
-def _write(module: ir.Module, arguments: Arguments, vectors: Vectors, down: int, across: int) -> Part:
-    c = Part(module, arguments, "run", vectors)
-    (Wide(c, down, across) if across else NarrowGradient(c, down)).write()
-    return c
-
-
-def rooms(plan: Plan, vectors: Vectors) -> int:
-    """Numbers of working room a member needs for the largest of a plan's products."""
-    return max((in_line(room(product.count, vectors)) for product in plan.products), default=0)
-
-
-def share_lengths(plan: Plan) -> tuple[int, int]:
-    """Numbers of the gradients that a share of the rows forms, and of the sums of its columns."""
-    gradients = sum(
-        product.groups * product.width * product.count for product in plan.products if product.count > NARROW
-    )
-    return in_line(gradients), in_line(plan.width * len(plan.sums_of_columns))
-
-
-def in_line(count: int) -> int:
-    """So many numbers that what follows is in line with the processor's cache."""
-    return -(-count // 16) * 16
-
-
-def shares(plan: Plan, batch: int) -> int:
-    """Into how many shares the rows are cut, each of which forms a gradient of its own. Threads have no say in it."""
-    count, each = 1, share_lengths(plan)[0]
-    while each and 2 * count * SHARE <= batch and 2 * count * each <= _PARTIAL:
-        count *= 2
-    rows = max(1, -(-batch // count))
-    return -(-batch // rows) or 1  # 130 rows in 16 shares would be 9 each, and none in the last
+    return kernel.write(vectors, run)
 
 
 def emit_products(c: Entry, plan: Plan) -> None:
@@ -101,7 +66,7 @@ def emit_products(c: Entry, plan: Plan) -> None:
                 ),
                 **_operand(c, plan, product, batch),
             }  # fmt: skip
-            symbol, made = for_operand(n, c.vectors)
+            symbol, made = kept.for_operand(n, c.vectors)
             c.run(symbol, made.names, values)
 
 
@@ -178,8 +143,9 @@ def _operand(c: Entry, plan: Plan, product: Product, batch: Any) -> dict[str, An
     }  # fmt: skip
 
 
-def emit_vectors(c: Entry, plan: Plan, gather_at: list[int], gather_width: int) -> None:
+def emit_vectors(c: Entry, plan: Plan) -> None:
     """The gradients of learned vectors: sums of columns, and what each share of the rows gathered."""
+    gather_at, gather_width = gather_offsets(plan)
     for name, row, column, width in plan.column_vectors:
         gradient = c.number(f"gradient:parameter:{name}")
         with c.when(c.b.icmp_signed("!=", gradient, i64(0))):

@@ -15,30 +15,9 @@ from typing import Any
 
 from llvmlite import ir
 
-from elman.backends.cpu.llvm import machine
+from elman.backends.cpu.layout.shares import BLOCK, SLAB
 from elman.backends.cpu.llvm.code import I8, I32, I64, Code, constant, i64
 from elman.backends.cpu.llvm.kernel import Flushed, Part
-from elman.backends.cpu.llvm.machine import Vectors
-
-BLOCK = 256  # steps times rows that are summed in one go
-OVERHEAD = 3  # multiply-adds that a turn of an inner loop takes longer, measured
-SLAB = 8  # tiles of columns copied at once
-
-
-def tile(count: int, vectors: Vectors) -> tuple[int, int]:
-    """Columns and vectors of the operand a tile, for an operand of ``count`` units."""
-    return _tile(-(-count // vectors.lanes), machine.registers(vectors.floats) == 32)
-
-
-@functools.cache
-def _tile(lanes: int, wide: bool) -> tuple[int, int]:
-    def cost(across: int, down: int) -> float:
-        turn = max(across * down, 4 if wide else 8, across + down) + OVERHEAD
-        return -(-lanes // across) * turn / down
-
-    options = [(1, 8), (2, 8), (3, 8), (4, 4)] if wide else [(1, 8), (2, 6)]
-    across, down = min(options, key=lambda o: cost(*o))
-    return down, across
 
 
 def multiplied(
@@ -63,13 +42,6 @@ def multiplied(
             for r in rows:
                 result[r * len(across) + v] = c.fma(factors[r], each, sums[r * len(across) + v])
     return result
-
-
-def room(count: int, vectors: Vectors) -> int:
-    """Numbers of working room a member needs."""
-    down, across = tile(count, vectors)
-    span = across * vectors.lanes
-    return BLOCK * (-(-count // span) * span + SLAB * down)
 
 
 def lanes_below(c: Code, count: Any) -> Any:

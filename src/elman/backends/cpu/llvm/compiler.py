@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import threading
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from elman.backends.cpu.llvm import machine, objects
+from elman.backends.cpu.llvm import loader, machine, objects
 
 # LLVM's passes and llvmlite's engines are not made for several threads at once.
 LOCK = threading.RLock()
@@ -19,47 +21,64 @@ PASSES = (
     "simplify_cfg", "sroa", "instruction_combine", "loop_simplify", "lcssa", "loop_rotate", "new_gvn",
     "dead_code_elimination", "simplify_cfg",
 )  # fmt: skip
-_FOR_EVER: list[Any] = []
+# Where the source stands that says what a kernel's text is: folders below elman.
+WRITERS = ("backends/cpu", "backends/plan", "equations")
+_OUTSIDE: dict[str, int] = {}
 
 
-def build(text: str, width: int, names: Sequence[str], keep: list[Any] = _FOR_EVER) -> dict[str, int]:
-    """Compile a module's text for vectors of ``width`` floats; the addresses of the functions ``names``.
+class Written(NamedTuple):
+    """A module's text, and names to keep beside it."""
 
-    The text names what it calls outside by :func:`define`; no address stands in it. The code is there as long as what
-    is put into ``keep``: for ever, unless told otherwise.
+    text: str
+    names: tuple[str, ...] = ()
+
+
+class Compiled(NamedTuple):
+    """Code in memory, for as long as this is held, and the ``names`` that were written beside it."""
+
+    code: Any
+    names: tuple[str, ...]
+
+    def address(self, symbol: str) -> int:
+        """Where a function of it begins."""
+        return int(self.code.get_function_address(symbol))
+
+
+def build(of: str, width: int, write: Callable[[], Written]) -> Compiled:
+    """Compile a module for vectors of ``width`` floats, or fetch it from the folder of kept ones.
+
+    No address stands in its text: what it calls outside is known by :func:`define`. ``of`` says what it is, in full:
+    the text must follow from it, this package's source and the machine.
     """
     with LOCK:
-        key = _key(text, width)
-        code = objects.read(key)
-        if code is None:
-            code = _compile(text, width)
-            objects.write(key, code)
-        engine = _load(code, width)
-        keep.append(engine)
-        return {name: engine.get_function_address(name) for name in names}
+        key = _key(of, width)
+        kept = objects.read(key)
+        if kept is None:
+            text, names = write()
+            kept = json.dumps(names).encode() + b"\n" + _compile(text, width)
+            objects.write(key, kept)
+        noted, _, code = kept.partition(b"\n")
+        return Compiled(_load(code, width), tuple(json.loads(noted)))
 
 
 def define(symbol: str, address: int) -> None:
     """Let compiled code call the function at an address by a name."""
-    from llvmlite import binding
-
-    with LOCK:
-        binding.add_symbol(symbol, address)
+    _OUTSIDE[symbol] = address
 
 
-def _key(text: str, width: int) -> str:
+def _key(of: str, width: int) -> str:
     """All that the object depends on."""
-    import llvmlite
-    from llvmlite import binding
+    facts = (_source(), machine.facts(width), LEVEL, PASSES)
+    return hashlib.sha256(repr((facts, of)).encode()).hexdigest()
 
-    facts = (
-        llvmlite.__version__,
-        binding.llvm_version_info,
-        machine.triple(),
-        machine.processor(width),
-        (LEVEL, PASSES),
-    )
-    return hashlib.sha256(repr((facts, text)).encode()).hexdigest()
+
+@functools.cache
+def _source() -> str:
+    """A digest of the source that writes kernels."""
+    digest, root = hashlib.sha256(), Path(__file__).parents[3]
+    for file in (file for folder in WRITERS for file in sorted((root / folder).rglob("*.py"))):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 @functools.cache
@@ -85,8 +104,15 @@ def _compile(text: str, width: int) -> bytes:
 
 
 def _load(code: bytes, width: int) -> Any:
+    """Code in memory, ready to run: placed by our own loader where it knows how, else by llvmlite's engine."""
+    try:
+        return loader.Image(code, _OUTSIDE)
+    except loader.Unknown:
+        pass
     from llvmlite import binding
 
+    for symbol, address in _OUTSIDE.items():
+        binding.add_symbol(symbol, address)
     engine = binding.create_mcjit_compiler(binding.parse_assembly(""), machine.target_machine(width))
     engine.add_object_file(binding.ObjectFileRef.from_data(code))
     engine.finalize_object()

@@ -9,14 +9,14 @@ OpenMP team where ``team`` is above 1, and by itself otherwise. Each of these ge
 from __future__ import annotations
 
 import functools
-import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from llvmlite import ir
 
-from elman.backends.cpu.llvm import compiler, machine, threads, waiting
+from elman.backends.cpu.llvm import machine, threads, waiting
 from elman.backends.cpu.llvm.code import I32, I64, PTR, VOID, Code, i64
+from elman.backends.cpu.llvm.compiler import Written
 from elman.backends.cpu.llvm.machine import Vectors
 
 FLUSH_X86 = 0x8040  # in mxcsr: flush to zero, and denormals are zero
@@ -80,43 +80,19 @@ class Part(Code):
         return first, after
 
 
-class Kernel:
-    """A compiled kernel: call it with its arguments by name, ``names`` among them; ``address`` is its entry.
-
-    ``code`` is what holds the code at that address.
-    """
-
-    def __init__(self, address: int, names: Sequence[str], code: list[Any]) -> None:
-        self.address: int = address
-        self._code = code
-        self.names: tuple[str, ...] = tuple(names)
-        self.call: Callable[[Any], None] = threads.caller(address)
-        self.table: Any = threads.table(len(names))
-        self._chosen: Callable[[Mapping[str, int]], tuple[int, ...]] = operator.itemgetter(*names)
-
-    def __call__(self, values: Mapping[str, int]) -> None:
-        """Run it; the GIL is free meanwhile."""
-        self.call(self.table(*self._chosen(values)))
-
-
-def build(
-    name: str,
-    vectors: Vectors,
-    *parts: Callable[[ir.Module, Arguments], Part],
-    flow: Callable[..., None] | None = None,
-) -> Kernel:
-    """Compile a kernel of these parts, which run one after the other, each on the whole team.
+def write(
+    vectors: Vectors, *parts: Callable[[ir.Module, Arguments], Part], flow: Callable[..., None] | None = None
+) -> Written:
+    """Write a kernel of these parts, which run one after the other, each on the whole team.
 
     Where that is not all, ``flow(entry, *starts)`` writes it; each of ``starts`` writes the start of its part, once.
     """
-    module, arguments = ir.Module(name=name), Arguments()
+    module, arguments = ir.Module(), Arguments()
     written = [part(module, arguments) for part in parts]
     for part in written:
         part.finish()
     _entry(module, arguments, written, vectors, flow or _in_turn)
-    code: list[Any] = []
-    address = compiler.build(str(module), vectors.floats, ("entry",), code)["entry"]
-    return Kernel(address, tuple(arguments.places), code)
+    return Written(str(module), tuple(arguments.places))
 
 
 class Entry(Code):

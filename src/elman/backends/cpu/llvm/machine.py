@@ -7,19 +7,25 @@ used. Tests force one with :func:`forced`, and write code for another kind of pr
 from __future__ import annotations
 
 import functools
+import hashlib
+import json
 import os
 import platform
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from elman.backends.cpu.llvm import objects
 from elman.errors import ElmanError
 
 WIDTHS = (16, 8, 4)
 X86, ARM = "x86-64", "arm64"
 _KINDS = {"x86_64": X86, "amd64": X86, "aarch64": ARM, "arm64": ARM}
+# The lines of /proc/cpuinfo that say which processor it is.
+_LASTING = "vendor", "cpu family", "model", "stepping", "flags", "CPU ", "Features"
 _forced: list[int] = []
 _foreign: list[str] = []  # triples
 
@@ -56,12 +62,50 @@ def foreign(name: str) -> Iterator[None]:
 
 @functools.cache
 def _host() -> tuple[str, dict[str, bool]]:
+    """LLVM's name of this processor and its features, kept as kernels are: asking takes LLVM's library."""
+    key = hashlib.sha256(repr(("host", _compiler(), _described())).encode()).hexdigest()
+    kept = objects.read(key) if _described() else None
+    if kept is None:
+        kept = json.dumps(_asked_host()).encode()
+        if _described():
+            objects.write(key, kept)
+    name, has = json.loads(kept)
+    return name, has
+
+
+def _asked_host() -> tuple[str, dict[str, bool]]:
     from llvmlite import binding
 
     try:
         return binding.get_host_cpu_name(), dict(binding.get_host_cpu_features())
     except RuntimeError:
         return "", {}
+
+
+@functools.cache
+def _described() -> str:
+    """What Linux says of the processor, without what changes; "" elsewhere."""
+    try:
+        with open("/proc/cpuinfo") as file:
+            first = file.read(1 << 14).partition("\n\n")[0]
+    except OSError:
+        return ""
+    return "\n".join(line for line in first.split("\n") if line.startswith(_LASTING))
+
+
+@functools.cache
+def _compiler() -> tuple[object, ...]:
+    """Which LLVM compiles, without loading it."""
+    import llvmlite
+
+    files = sorted((Path(llvmlite.__file__).parent / "binding").glob("*llvmlite.*"))
+    return llvmlite.__version__, [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+
+
+def facts(wanted: int) -> tuple[object, ...]:
+    """All that kernels of that width depend on, beside their source: the machine, the system and LLVM."""
+    caches = first_cache(), second_cache()
+    return _compiler(), sys.platform, platform.machine(), _foreign, processor(wanted), caches
 
 
 @functools.cache

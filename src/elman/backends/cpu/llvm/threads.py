@@ -32,6 +32,9 @@ class Pool:
 PARALLEL, MEMBER, MEMBERS, BARRIER = "elman_parallel", "elman_member", "elman_members", "elman_barrier"
 
 
+COUNTERS = 3  # whole numbers of 32 bits, 0 at first, that a team waits by: who has come, the round, who sleeps
+
+
 @functools.cache
 def has_pool() -> bool:
     """Whether there is a pool; where there is, kernels can call its functions by name."""

@@ -16,7 +16,6 @@ from llvmlite import ir
 from elman.backends.cpu.llvm import machine, threads
 from elman.backends.cpu.llvm.code import I32, I64, PTR, VOID, Code, i64
 
-COUNTERS = 3  # whole numbers of 32 bits, 0 at first, that a team waits by: who has come, the round, who sleeps
 _SPINS = 2000  # a tenth of a millisecond
 _WAIT, _WAKE = 128, 129  # FUTEX_WAIT and FUTEX_WAKE, private to the process
 _FUTEX = {"x86_64": 202, "aarch64": 98}  # the system call's number
@@ -24,7 +23,7 @@ _PAUSES = {machine.X86: ("llvm.x86.sse2.pause", []), machine.ARM: ("llvm.aarch64
 
 
 def emit_wait(c: Code, counters: Any, members: Any) -> None:
-    """Wait until ``members`` have come here. ``counters`` is the address of :data:`COUNTERS` numbers."""
+    """Wait until ``members`` have come here. ``counters`` is the address of ``threads.COUNTERS`` numbers."""
     if not threads.has_pool():
         return
     number = _FUTEX.get(platform.machine()) if sys.platform == "linux" else None
@@ -46,7 +45,7 @@ def _waiting(c: Code, number: int) -> Any:
     w = Code(c.module, "wait", [PTR, I32], c.vectors, internal=True)
     counters, members = w.function.args
     b, one = w.b, ir.Constant(I32, 1)
-    came, turn, asleep = (w.at(counters, i, I32) for i in range(COUNTERS))
+    came, turn, asleep = (w.at(counters, i, I32) for i in range(threads.COUNTERS))
     system = _function(c, "syscall", I64, [I64], var_arg=True)
 
     def call(what: int, value: Any) -> None:
