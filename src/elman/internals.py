@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -71,6 +71,42 @@ def _forget(optimizer: Optimizer) -> None:
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             parameter.grad = None
+
+
+class Moments(NamedTuple):
+    """What AdamW keeps of a group of parameters; ``group`` are its settings."""
+
+    group: dict[str, Any]
+    parameters: list[Tensor]
+    first: list[Tensor]
+    second: list[Tensor]
+    steps: list[Tensor]
+
+    def step(self) -> None:
+        """Take the step that torch's own method takes in the end."""
+        group, gradients = self.group, [p.grad for p in self.parameters if p.grad is not None]
+        torch._foreach_add_(self.steps, 1)
+        torch._fused_adamw_(
+            self.parameters, gradients, self.first, self.second, [], self.steps,
+            lr=group["lr"], beta1=group["betas"][0], beta2=group["betas"][1], weight_decay=group["weight_decay"],
+            eps=group["eps"], amsgrad=False, maximize=False, grad_scale=None, found_inf=None,
+        )  # fmt: skip
+
+
+def moments(optimizer: Optimizer) -> list[Moments] | None:
+    """What an AdamW of no further choices keeps, by group; None where its step is another, or not taken yet."""
+    if not hasattr(torch, "_fused_adamw_") or not hasattr(torch, "_foreach_add_"):
+        return None
+    found = []
+    for group in optimizer.param_groups:
+        parameters = group["params"]
+        states = [optimizer.state.get(p, {}) for p in parameters]
+        alike = len({(p.device, p.dtype, p.grad is None or p.grad.is_sparse) for p in parameters}) == 1
+        special = any(group[name] for name in ("amsgrad", "maximize", "capturable", "differentiable"))
+        if not alike or special or not group["fused"] or not all(states):
+            return None
+        found.append(Moments(group, parameters, *([s[k] for s in states] for k in ("exp_avg", "exp_avg_sq", "step"))))
+    return found
 
 
 def scale(tensors: Sequence[Tensor], factor: float) -> None:

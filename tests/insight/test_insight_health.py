@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -27,7 +29,7 @@ class Network(nn.Module):
 
 
 class Task(LineTask):
-    """Any network on one batch of random sequences; ``spoil`` changes it at a step of its own."""
+    """Any network on one batch of random sequences; ``spoil`` changes it from a step of its own on."""
 
     def __init__(self, model, spoil=None, at=2, steps=3):
         torch.manual_seed(0)
@@ -42,7 +44,7 @@ class Task(LineTask):
 
     def loss(self, batch, state):
         self.done += 1
-        if self.spoil and self.done == self.at:
+        if self.spoil and self.done >= self.at:
             batch = self.spoil(self.model, batch.clone())
         return self.model(batch).square().mean(), None
 
@@ -80,7 +82,6 @@ def test_norms_of_every_part_at_every_step():
     assert found["head"][1] == pytest.approx(of_head, rel=1e-3)
     assert found["recurrent.l0"][1] == pytest.approx(100 * found["recurrent.l0"][0], rel=1e-3)
     assert health.epoch() == {"gradients": {"recurrent.l0": [], "recurrent.l1": [], "head": []}, "spikes": []}
-    health.close()
 
 
 def test_a_part_without_a_gradient_has_the_norm_0():
@@ -98,12 +99,6 @@ def test_the_rows_of_a_training_hold_it():
         whole = [sum(n**2 for n in step) ** 0.5 for step in zip(*row["gradients"].values(), strict=True)]
         assert sum(whole) / 3 == pytest.approx(row["grad_norm"], rel=1e-3)
         assert row["spikes"] == []
-
-
-def test_training_leaves_no_hooks():
-    task = LineTask()
-    fit(task, Recipe(epochs=1))
-    assert not task.model._forward_pre_hooks
 
 
 def test_spikes():
@@ -186,8 +181,18 @@ def test_input_parameter_state_and_other_modules():
 
     state = torch.full((1, 2, 4), torch.nan)
     health = Health(model := Network())
-    model(torch.ones(7, 2, 1), state)
-    assert health.explain(lambda: model(torch.ones(7, 2, 1)).sum()).startswith("first not finite: what 'recurrent' is")
+    told = health.explain(lambda: model(torch.ones(7, 2, 1), state).sum())
+    assert told.startswith("first not finite: what 'recurrent' is")
+    assert not model.recurrent._forward_pre_hooks
+
+
+def test_what_does_not_come_again_is_said():
+    class Once(Task):
+        def loss(self, batch, state):
+            self.done += 1
+            return self.model(batch).square().mean() + (math.nan if self.done == 2 else 0), None
+
+    assert "first not finite: something that is drawn at random" in message_of(Once(Network()))
 
 
 def test_a_loss_that_is_to_blame_itself():

@@ -8,11 +8,13 @@ import sys
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 from elman import internals
 from elman.training import Recipe
-from elman.training.optimizer import BETA_HIGH, BETA_SQUARES, adamw
+from elman.training.optimizer import BETA_HIGH, BETA_SQUARES, adamw, clipping
 
 
 def trained(make, steps=5, resume_at=3):
@@ -38,6 +40,37 @@ def test_it_is_torchs_adamw_to_the_bit():
     torchs = trained(lambda parameters: torch.optim.AdamW(parameters, 0.05, **settings))
     for a, b in zip(ours, torchs, strict=True):
         assert torch.equal(a, b)
+
+
+def test_a_parameter_without_a_gradient_waits():
+    def weights(make):
+        a, b = (nn.Parameter(torch.ones(3)) for _ in range(2))
+        optimizer = make([a, b])
+        for step in range(6):
+            optimizer.zero_grad()
+            (a.square().sum() + (b.exp().sum() if step % 3 else 0)).backward()
+            optimizer.step()
+        return torch.cat([a, b]).detach()
+
+    recipe = Recipe(lr=0.05, weight_decay=0.1)
+    settings = {"betas": (BETA_HIGH, BETA_SQUARES), "weight_decay": 0.1, "fused": True}
+    assert torch.equal(weights(lambda p: adamw(p, recipe)), weights(lambda p: torch.optim.AdamW(p, 0.05, **settings)))
+
+
+@pytest.mark.parametrize("name", ["_fused_adamw_", "_foreach_add_"])
+def test_where_torch_has_no_such_kernel_nothing_is_taken_from_it(monkeypatch, name):
+    weights = nn.Parameter(torch.ones(3))
+    optimizer = adamw([weights], Recipe())
+    weights.sum().backward()
+    optimizer.step()
+    assert internals.moments(optimizer) is not None
+    monkeypatch.delattr(torch, name)
+    assert internals.moments(optimizer) is None
+
+
+@given(st.floats(1e-3, 1e3), st.floats(1e-6, 1e6))
+def test_it_clips_as_torch_does_to_the_bit(clip, norm):
+    assert clipping(clip, norm) == float(clip / (torch.tensor(norm) + 1e-6))
 
 
 def test_a_step_is_no_part_of_the_graph():

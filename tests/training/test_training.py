@@ -237,11 +237,11 @@ def test_a_state_is_carried_through_an_epoch_and_a_fault_is_traced_from_the_stat
             self.seen.append(state)
             loss, _ = super().loss(batch, None)
             # At the third step of the second epoch the gradient is no number, and the loss is.
-            return loss + (torch.sqrt(0 * self.model.weight.sum()) if len(self.seen) in (7, 8) else 0), (state or 0) + 1
+            return loss + (torch.sqrt(0 * self.model.weight.sum()) if len(self.seen) >= 7 else 0), (state or 0) + 1
 
     with pytest.raises(ElmanError, match="the norm of the gradient at epoch 2, step 3 of 4 is nan"):
         fit(task := Counting(), RECIPE)
-    assert task.seen == [None, 1, 2, 3, None, 1, 2, 2]
+    assert task.seen == [None, 1, 2, 3, None, 1, 2, 2, 2]
 
 
 def test_a_validation_loss_that_is_not_finite_stops():

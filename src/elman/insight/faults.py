@@ -32,6 +32,23 @@ class Given:
     kwargs: Mapping[str, Any]
 
 
+@torch.no_grad()
+def calls_of(model: nn.Module, compute: Callable[[], Tensor]) -> tuple[list[Given], Tensor]:
+    """What the model's modules that hold no others are called with while ``compute`` runs, in order; and its result."""
+    seen: list[Given] = []
+
+    def note(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        return lambda module, args, kwargs: seen.append(Given(name, module, detached(args), detached(kwargs)))
+
+    leaves = [(n, m) for n, m in model.named_modules() if not any(True for _ in m.children())]
+    hooks = [module.register_forward_pre_hook(note(name), with_kwargs=True) for name, module in leaves]
+    try:
+        return seen, compute()
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 def trace_forward(model: nn.Module, seen: Sequence[Given]) -> str | None:
     """Where the first number that is not finite appears in a forward pass, in words; None where there is none.
 

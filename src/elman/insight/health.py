@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from elman import internals
-from elman.insight.faults import HEALING, Given, detached, trace_backward, trace_forward
+from elman.insight.faults import HEALING, calls_of, trace_backward, trace_forward
 
 # A spike is a loss of so many times the median of the WINDOW before it.
 SPIKE, WINDOW, FEWEST = 3.0, 32, 8
@@ -33,10 +33,8 @@ def part_of(parameter: str) -> str:
 class Health:
     """Watches one training.
 
-    The loop calls :meth:`step` after each backward pass and :meth:`epoch` at the end of each epoch.
-
-    Between, it keeps what each module was last called with, so that :meth:`explain` can say where a number first
-    was none.
+    The loop calls :meth:`step` after each backward pass and :meth:`epoch` at the end of each epoch, and
+    :meth:`explain`, which says where a number first was none, if one was.
 
     >>> import torch
     >>> from torch import nn
@@ -56,17 +54,6 @@ class Health:
             self._parts.setdefault(part_of(name), []).append(i)
         self._losses: list[float] = []
         self._gradients: dict[str, list[float]] = {part: [] for part in self._parts}
-        self._seen: dict[str, tuple[nn.Module, Any, Any]] = {}
-        leaves = [(n, m) for n, m in model.named_modules() if not any(True for _ in m.children())]
-        self._hooks = [module.register_forward_pre_hook(self._keep(name), with_kwargs=True) for name, module in leaves]
-
-    def _keep(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def enter(module: nn.Module, args: Any, kwargs: Any) -> None:
-            if module.training:
-                self._seen.pop(name, None)
-                self._seen[name] = module, args, kwargs
-
-        return enter
 
     def step(self, loss: float) -> float:
         """Note the loss and gradients of a step; return the norm of the whole gradient.
@@ -101,20 +88,15 @@ class Health:
     def explain(self, compute_loss: Callable[[], Tensor]) -> str:
         """Say where the first non-finite number of a step appeared, and what helps.
 
-        ``compute_loss`` computes that step's loss once more, where the gradient is to blame and not the loss.
+        ``compute_loss`` computes that step's loss once more.
         """
-        seen = [
-            Given(name, module, detached(args), detached(kwargs)) for name, (module, args, kwargs) in self._seen.items()
-        ]
+        seen, loss = calls_of(self.model, compute_loss)
         source = trace_forward(self.model, seen)
         if source is None:
-            source = trace_backward(self.model, compute_loss) or "the loss, of a finite output"
+            drawn = "something that is drawn at random: computed once more, all is finite"
+            rest = drawn if loss.isfinite() else "the loss, of a finite output"
+            source = trace_backward(self.model, compute_loss) or rest
         return f"first not finite: {source}; {HEALING}"
-
-    def close(self) -> None:
-        """Take the hooks off the model."""
-        for hook in self._hooks:
-            hook.remove()
 
 
 @torch.no_grad()

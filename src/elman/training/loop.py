@@ -17,7 +17,7 @@ from elman.errors import ElmanError, RankError, RunError
 from elman.training.checkpoint import own_randomness
 from elman.training.contract import History, Trainable
 from elman.training.interrupts import Interrupts
-from elman.training.optimizer import one_cycle
+from elman.training.optimizer import clipping, one_cycle
 from elman.training.progress import Progress
 from elman.training.run import Run
 from elman.training.saving import Within
@@ -81,7 +81,6 @@ def fit(
             if lost := training.ranks.leave():
                 raise RankError(f"{lost}; the others stop too: go on with `resume`") from None
         finally:
-            training.health.close()
             training.model.load_state_dict(training.best)
             training.model.eval()
     return training.history
@@ -177,15 +176,14 @@ class Training(Standing):
         value = 0.0
         for k, rows, share, state in parts:
             loss, states[k] = loss_of(rows, state)
-            loss = share * loss
+            loss = loss if share == 1 else share * loss
             loss.backward()
             value += loss.item()
         value, passed = self.ranks.add_up(self.parameters, value, self.time_passed())
         self.finite(value, f"the loss at {when}", again if parts else None)
         norm = self.finite(self.health.step(value), f"the norm of the gradient at {when}", again if parts else None)
         if 0 < self.recipe.clip < norm:
-            factor = self.recipe.clip / (torch.tensor(norm) + 1e-6)  # as torch clips
-            internals.scale([p.grad for p in self.parameters if p.grad is not None], float(factor))
+            internals.scale([p.grad for p in self.parameters if p.grad is not None], clipping(self.recipe.clip, norm))
         self.set_rate((epoch - 1) * self.steps + step, passed)
         self.optimizer.step()
         return value, norm, passed

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -23,14 +24,44 @@ BETA_LOW, BETA_HIGH = 0.85, 0.95
 BETA_SQUARES = 0.99
 
 
+class AdamW(internals.light(torch.optim.AdamW)):  # type: ignore[misc]
+    """AdamW in one fused kernel a step, which does not look for its state anew where every parameter has a gradient."""
+
+    _found: list[internals.Moments] | None = None
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Take a step."""
+        if self._found is None or any(p.grad is None for moments in self._found for p in moments.parameters):
+            super().step()
+            self._found = internals.moments(self)
+        else:
+            for moments in self._found:
+                moments.step()
+
+    def load_state_dict(self, state_dict: Any) -> None:
+        """Go on from a state that was saved."""
+        super().load_state_dict(state_dict)
+        self._found = None
+
+
 def adamw(parameters: list[nn.Parameter], recipe: Recipe) -> torch.optim.AdamW:
     """Return AdamW over ``parameters``, in one fused kernel where the device has it."""
     choices: dict[str, Any] = {"betas": (BETA_HIGH, BETA_SQUARES), "weight_decay": recipe.weight_decay}
-    kind = internals.light(torch.optim.AdamW)
     try:
-        return kind(parameters, recipe.lr, fused=True, **choices)
+        return AdamW(parameters, recipe.lr, fused=True, **choices)
     except RuntimeError:
-        return kind(parameters, recipe.lr, **choices)
+        return AdamW(parameters, recipe.lr, **choices)
+
+
+def clipping(clip: float, norm: float) -> float:
+    """By what a gradient of this norm is multiplied to have the norm ``clip``: in float32 and by the reciprocal, as
+    torch.nn.utils.clip_grad_norm_ computes it.
+
+    >>> clipping(1.0, 4.0)
+    0.24999994039535522
+    """
+    return float(np.float32(1) / (np.float32(norm) + np.float32(1e-6)) * np.float32(clip))
 
 
 def one_cycle(step: float, total: int, peak: float) -> tuple[float, float]:
