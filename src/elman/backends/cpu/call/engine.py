@@ -24,7 +24,8 @@ from elman.equations import Program
 _ROWS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 _SMALL = 1 << 20  # multiply-adds below which a second thread costs more than it brings
 # The units of all rows are dealt to threads, which wait for each other at every step, where there are fewer rows than
-# threads, or so few for each and weights that overflow its cache; none takes fewer weights than the waiting is worth.
+# threads, or so few for each and weights that overflow its cache: to two from so many weights on as the waiting of two
+# is worth, which is where an LSTM's overflow the first-level cache, and to one more for each so many.
 _FEW = 4
 _WORTH = 1 << 14
 
@@ -75,7 +76,7 @@ class Engine:
             self._dealt[resets] = early.dealt_weights(self.plan(resets))
         weights = self._dealt[resets]
         pays = batch < team or weights * item > machine.second_cache()
-        return max(1, min(team, weights // _WORTH)) if pays else 1
+        return min(team, max(2, weights // _WORTH)) if pays and weights >= _WORTH else 1
 
     def _new_runner(self, each: int, width: int, item: int, masked: bool, resets: bool, members: int) -> Runner:
         rows = max(r for r in _ROWS if r <= each)
