@@ -130,7 +130,7 @@ def test_what_cannot_be_shared():
 def test_how_processors_and_systems_wait(monkeypatch, system, triple, has):
     monkeypatch.setattr(waiting.sys, "platform", system)
     with machine.foreign(triple):
-        c = Code(ir.Module(), "entry", [PTR, I64], Vectors(4))
+        c = Code(ir.Module(), "entry", [PTR, I64, I64], Vectors(4))
         waiting.emit_wait(c, *c.function.args)
         c.finish()
         made = binding.parse_assembly(str(c.module), binding.create_context())

@@ -17,7 +17,7 @@ from elman.backends.cpu.layout import early, shares
 from elman.backends.cpu.layout.variant import Variant
 from elman.backends.cpu.llvm import compiler
 from elman.backends.cpu.llvm.native import Kernel
-from elman.backends.cpu.llvm.threads import COUNTERS
+from elman.backends.cpu.llvm.threads import LINE
 from elman.backends.plan.plan import Plan
 
 _COLUMNS = 1 << 18  # numbers of columns, about, that are written before the products read them
@@ -118,7 +118,7 @@ class Runner:
         packed = self._take(room.length)
         values = room.placed(packed) | {"team": team, "chunks": chunks, "ring": not keep}
         if self.variant.by_units:
-            counters = torch.zeros(COUNTERS, dtype=torch.int32, device="cpu")
+            counters = torch.zeros(LINE * (self.variant.members + 1), dtype=torch.int32, device="cpu")
             values |= {"team": self.variant.members, "counters": counters.data_ptr()}
         inputs.fill(values, self.names)
         self._add_kept(values, output, kept)

@@ -70,7 +70,7 @@ class Part(Code):
 
     def wait(self) -> None:
         """Wait until every member of the team is here."""
-        waiting.emit_wait(self, self.pointer("counters"), self.members)
+        waiting.emit_wait(self, self.pointer("counters"), self.member, self.members)
 
     def dealt(self, count: int) -> tuple[Any, Any]:
         """Which of ``count`` things side by side this member is dealt: the first, and the one after the last."""

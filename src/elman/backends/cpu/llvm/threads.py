@@ -32,7 +32,7 @@ class Pool:
 PARALLEL, MEMBER, MEMBERS, BARRIER = "elman_parallel", "elman_member", "elman_members", "elman_barrier"
 
 
-COUNTERS = 3  # whole numbers of 32 bits, 0 at first, that a team waits by: who has come, the round, who sleeps
+LINE = 16  # numbers of 32 bits in a line of the cache, of which a team waits by one a member and one more
 
 
 @functools.cache

@@ -1,5 +1,8 @@
 """Waiting until every member of a team is there, at every step of a loop.
 
+Each member counts the times it came, in a line of memory that it alone writes, and looks at the others' lines: what one
+has written reaches another in a single transfer between processors. A wait takes a fraction of a microsecond.
+
 OpenMP's own barrier spins for milliseconds before it sleeps. On a busy machine, where the one that is waited for has
 lost its processor, that is a slice of time at every step. This one spins for a tenth of a millisecond and then sleeps;
 Linux alone is asked for that, and elsewhere OpenMP's serves.
@@ -16,14 +19,18 @@ from llvmlite import ir
 from elman.backends.cpu.llvm import machine, threads
 from elman.backends.cpu.llvm.code import I32, I64, PTR, VOID, Code, i64
 
-_SPINS = 2000  # a tenth of a millisecond
+_EAGER = 50  # looks without a pause, which is as long as a transfer
+_SPINS = 2000  # looks in all: a tenth of a millisecond
 _WAIT, _WAKE = 128, 129  # FUTEX_WAIT and FUTEX_WAKE, private to the process
 _FUTEX = {"x86_64": 202, "aarch64": 98}  # the system call's number
 _PAUSES = {machine.X86: ("llvm.x86.sse2.pause", []), machine.ARM: ("llvm.aarch64.hint", [1])}
 
 
-def emit_wait(c: Code, counters: Any, members: Any) -> None:
-    """Wait until ``members`` have come here. ``counters`` is the address of ``threads.COUNTERS`` numbers."""
+def emit_wait(c: Code, counters: Any, member: Any, members: Any) -> None:
+    """Wait until ``members`` have come here, this ``member`` among them.
+
+    ``counters`` is the address of numbers of 32 bits, 0 at first: a line of each member, and one for those who sleep.
+    """
     if not threads.has_pool():
         return
     number = _FUTEX.get(platform.machine()) if sys.platform == "linux" else None
@@ -31,7 +38,7 @@ def emit_wait(c: Code, counters: Any, members: Any) -> None:
         c.b.call(_function(c, threads.BARRIER, VOID, []), [])
         return
     with c.when(c.b.icmp_signed(">", members, i64(1))):
-        c.b.call(_waiting(c, number), [counters, c.b.trunc(members, I32)])
+        c.b.call(_waiting(c, number), [counters, member, members])
 
 
 def _function(c: Code, name: str, result: Any, arguments: list[Any], var_arg: bool = False) -> Any:
@@ -42,46 +49,52 @@ def _waiting(c: Code, number: int) -> Any:
     """The function that waits, written once for a module."""
     if "wait" in c.module.globals:
         return c.module.globals["wait"]
-    w = Code(c.module, "wait", [PTR, I32], c.vectors, internal=True)
-    counters, members = w.function.args
-    b, one = w.b, ir.Constant(I32, 1)
-    came, turn, asleep = (w.at(counters, i, I32) for i in range(threads.COUNTERS))
+    w = Code(c.module, "wait", [PTR, I64, I64], c.vectors, internal=True)
+    counters, member, members = w.function.args
+    b, one, zero = w.b, ir.Constant(I32, 1), ir.Constant(I32, 0)
     system = _function(c, "syscall", I64, [I64], var_arg=True)
 
-    def call(what: int, value: Any) -> None:
-        b.call(system, [i64(number), turn, ir.Constant(I32, what), value, i64(0), i64(0), i64(0)])
+    def line(which: Any) -> Any:
+        return w.at(counters, w.mul(which, threads.LINE), I32)
 
-    now = b.load_atomic(turn, "seq_cst", 4, typ=I32)
-    before = b.atomic_rmw("add", came, one, "seq_cst")
-    with b.if_else(b.icmp_signed("==", b.add(before, one), members)) as (last, others):
-        with last:
-            b.atomic_rmw("xchg", came, ir.Constant(I32, 0), "seq_cst")
-            b.atomic_rmw("xchg", turn, b.add(now, one), "seq_cst")
-            sleepers = b.load_atomic(asleep, "seq_cst", 4, typ=I32)
-            with b.if_then(b.icmp_signed("!=", sleepers, ir.Constant(I32, 0))):
-                call(_WAKE, members)
-        with others:
-            spin, pause, sleep, done = (w.function.append_basic_block(n) for n in ("spin", "pause", "sleep", "done"))
-            start = b.block
-            b.branch(spin)
-            b.position_at_end(spin)
-            count = b.phi(I32)
-            count.add_incoming(ir.Constant(I32, 0), start)
-            is_over = b.icmp_signed("!=", b.load_atomic(turn, "seq_cst", 4, typ=I32), now)
-            b.cbranch(is_over, done, pause)
-            b.position_at_end(pause)
-            name, values = _PAUSES[machine.kind()]
-            w.call(name, VOID, *(ir.Constant(I32, value) for value in values))
-            more = b.add(count, one)
-            count.add_incoming(more, pause)
-            b.cbranch(b.icmp_signed("<", more, ir.Constant(I32, _SPINS)), spin, sleep)
-            b.position_at_end(sleep)
-            b.atomic_rmw("add", asleep, one, "seq_cst")
-            call(_WAIT, now)
-            b.atomic_rmw("sub", asleep, one, "seq_cst")
-            # Woken for nothing, too, it looks again.
-            count.add_incoming(ir.Constant(I32, 0), sleep)
-            b.branch(spin)
-            b.position_at_end(done)
+    def call(what: int, address: Any, value: Any) -> None:
+        b.call(system, [i64(number), address, ir.Constant(I32, what), value, i64(0), i64(0), i64(0)])
+
+    own, asleep = line(member), line(members)
+    times = b.add(b.load_atomic(own, "monotonic", 4, typ=I32), one)
+    b.atomic_rmw("xchg", own, times, "seq_cst")
+    # Whoever sleeps said so before it looked at this line for the last time.
+    with b.if_then(b.icmp_signed("!=", b.load_atomic(asleep, "seq_cst", 4, typ=I32), zero)):
+        call(_WAKE, own, b.trunc(members, I32))
+    with w.loop(0, members) as each:
+        other = line(each.index)
+        look, pause, rest, sleep, done = (
+            w.function.append_basic_block(n) for n in ("look", "pause", "rest", "sleep", "done")
+        )
+        start = b.block
+        b.branch(look)
+        b.position_at_end(look)
+        count = b.phi(I32)
+        count.add_incoming(zero, start)
+        seen = b.load_atomic(other, "acquire", 4, typ=I32)
+        more = b.add(count, one)
+        # One that is ahead has come already; the numbers may go round.
+        b.cbranch(b.icmp_signed(">=", b.sub(seen, times), zero), done, pause)
+        b.position_at_end(pause)
+        count.add_incoming(more, pause)
+        b.cbranch(b.icmp_signed("<", more, ir.Constant(I32, _EAGER)), look, rest)
+        b.position_at_end(rest)
+        name, values = _PAUSES[machine.kind()]
+        w.call(name, VOID, *(ir.Constant(I32, value) for value in values))
+        count.add_incoming(more, rest)
+        b.cbranch(b.icmp_signed("<", more, ir.Constant(I32, _SPINS)), look, sleep)
+        b.position_at_end(sleep)
+        b.atomic_rmw("add", asleep, one, "seq_cst")
+        call(_WAIT, other, seen)
+        b.atomic_rmw("sub", asleep, one, "seq_cst")
+        # Woken for nothing, too, it looks again.
+        count.add_incoming(zero, sleep)
+        b.branch(look)
+        b.position_at_end(done)
     w.finish()
     return w.function
