@@ -183,6 +183,28 @@ def test_another_source_is_another_digest(monkeypatch):
         compiler._source.cache_clear()
 
 
+def test_without_its_source_nothing_is_kept(kernels, monkeypatch):
+    monkeypatch.setattr(compiler, "WRITERS", ("nowhere",))
+    compiler._source.cache_clear()
+    try:
+        assert built(13) == 13
+        assert not kernels.exists()
+    finally:
+        compiler._source.cache_clear()
+
+
+@pytest.mark.parametrize("told", ["", "vendor_id: x\nflags:", "vendor_id: x"], ids=["nothing", "all", "no flags"])
+def test_what_the_system_says_of_the_processor_is_taken_where_it_is_all(told, tmp_path, monkeypatch):
+    (tmp_path / "cpuinfo").write_text(told + "\ncpu MHz: 1\n\nflags: of another")
+    monkeypatch.setattr("builtins.open", lambda name, open=open: open(tmp_path / Path(name).name))
+    machine._described.cache_clear()
+    try:
+        kept = [line for line in told.split("\n") if line] if "flags" in told else []
+        assert machine._described().split("\n")[:-1] == kept
+    finally:
+        machine._described.cache_clear()
+
+
 HERE = pytest.mark.skipif(not loader.HERE, reason="objects are placed by llvmlite's engine here")
 OUTSIDE = """declare i64 @elman_test_outside(i64)
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)

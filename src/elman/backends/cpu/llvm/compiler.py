@@ -52,11 +52,12 @@ def build(of: str, width: int, write: Callable[[], Written]) -> Compiled:
     """
     with LOCK:
         key = _key(of, width)
-        kept = objects.read(key)
+        kept = objects.read(key) if _source() else None
         if kept is None:
             text, names = write()
             kept = json.dumps(names).encode() + b"\n" + _compile(text, width)
-            objects.write(key, kept)
+            if _source():
+                objects.write(key, kept)
         noted, _, code = kept.partition(b"\n")
         return Compiled(_load(code, width), tuple(json.loads(noted)))
 
@@ -74,11 +75,12 @@ def _key(of: str, width: int) -> str:
 
 @functools.cache
 def _source() -> str:
-    """A digest of the source that writes kernels."""
+    """A digest of the source that writes kernels; "" where there is none to read, and nothing may be kept."""
     digest, root = hashlib.sha256(), Path(__file__).parents[3]
-    for file in (file for folder in WRITERS for file in sorted((root / folder).rglob("*.py"))):
+    files = [sorted((root / folder).rglob("*.py")) for folder in WRITERS]
+    for file in (file for folder in files for file in folder):
         digest.update(file.read_bytes())
-    return digest.hexdigest()
+    return digest.hexdigest() if all(files) else ""
 
 
 @functools.cache

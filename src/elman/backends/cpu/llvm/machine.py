@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from elman.backends.cpu.llvm import objects
 from elman.errors import ElmanError
 
@@ -84,13 +86,17 @@ def _asked_host() -> tuple[str, dict[str, bool]]:
 
 @functools.cache
 def _described() -> str:
-    """What Linux says of the processor, without what changes; "" elsewhere."""
+    """What Linux says of the processor, without what changes, and what torch finds; "" where that is not all."""
     try:
         with open("/proc/cpuinfo") as file:
             first = file.read(1 << 14).partition("\n\n")[0]
     except OSError:
         return ""
-    return "\n".join(line for line in first.split("\n") if line.startswith(_LASTING))
+    lines = [line for line in first.split("\n") if line.startswith(_LASTING)]
+    # Where the processor is emulated, the file may speak of the one below. Torch asks the processor.
+    capability = getattr(torch.backends.cpu, "get_cpu_capability", None)
+    is_whole = capability is not None and any(line.startswith(("flags", "Features")) for line in lines)
+    return "\n".join([*lines, capability()]) if capability and is_whole else ""
 
 
 @functools.cache
