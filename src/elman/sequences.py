@@ -41,10 +41,12 @@ class Batch:
         """Read what a layer is given: (T, B, I), (B, T, I) with ``batch_first``, (T, I), a PackedSequence, or a list
         of (T, I). Raises :class:`ShapeError` where it is none of these."""
         if isinstance(x, Tensor) and x.dim() != 2:  # nearly always: asked first
-            sizes = expect(x, "B T I" if batch_first else "T B I", name="x", sizes={"I": input_size})
-            counts = None if lengths is None else torch.as_tensor(lengths, device=x.device)
+            if x.dim() != 3 or x.shape[2] != input_size:
+                expect(x, "B T I" if batch_first else "T B I", name="x", sizes={"I": input_size})
             rows = x.transpose(0, 1) if batch_first else x
-            return cls(rows, _checked(counts, sizes["B"], sizes["T"]), "padded", batch_first)
+            if lengths is not None:
+                lengths = _checked(torch.as_tensor(lengths, device=x.device), rows.shape[1], rows.shape[0])
+            return cls(rows, lengths, "padded", batch_first)
         if isinstance(x, PackedSequence | list | tuple) and lengths is not None:
             raise ShapeError("lengths: a PackedSequence and a list of sequences carry their own; leave lengths out")
         if isinstance(x, PackedSequence):
