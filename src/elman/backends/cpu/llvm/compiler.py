@@ -113,7 +113,7 @@ def _load(code: bytes, width: int) -> Any:
         pass
     from llvmlite import binding
 
-    for symbol, address in _OUTSIDE.items():
+    for symbol, address in list(_OUTSIDE.items()):
         binding.add_symbol(symbol, address)
     engine = binding.create_mcjit_compiler(binding.parse_assembly(""), machine.target_machine(width))
     engine.add_object_file(binding.ObjectFileRef.from_data(code))
