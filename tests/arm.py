@@ -101,6 +101,7 @@ def writing(monkeypatch: Any, triple: str = TRIPLE) -> Iterator[Written]:
     engine.forget()
     with monkeypatch.context() as patch, machine.foreign(triple):
         patch.setattr(kept, "_GRADIENTS", {})
+        patch.setattr(kept, "_COPIES", {})
         patch.setattr(compiler, "build", written.build)
         patch.setattr(compiler, "define", written.define)
         patch.setattr(threads, "has_pool", lambda: False)

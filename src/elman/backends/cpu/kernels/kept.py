@@ -5,12 +5,13 @@ from __future__ import annotations
 from elman.backends.cpu.layout.shares import tile
 from elman.backends.cpu.layout.variant import Variant
 from elman.backends.cpu.llvm import compiler
-from elman.backends.cpu.llvm.compiler import Written
+from elman.backends.cpu.llvm.compiler import Compiled, Written
 from elman.backends.cpu.llvm.machine import Vectors
 from elman.backends.cpu.llvm.native import Kernel
 from elman.backends.plan.plan import Plan
 from elman.backends.plan.uses import NARROW
 
+_COPIES: dict[Vectors, Compiled] = {}
 _GRADIENTS: dict[tuple[Vectors, int, int], Kernel] = {}
 
 
@@ -22,6 +23,7 @@ def forward(plan: Plan, variant: Variant) -> Kernel:
 
         return forward.write(plan, variant)
 
+    copying(variant.vectors)  # it calls this by name
     return Kernel.of(("forward", *plan.identity, variant), variant.vectors, write)
 
 
@@ -33,9 +35,26 @@ def backward(plan: Plan, variant: Variant) -> Kernel:
 
         return backward.write(plan, variant)
 
+    copying(variant.vectors)
     for product in plan.products:
-        for_operand(product.count, variant.vectors)  # it calls them by name
+        for_operand(product.count, variant.vectors)  # it calls these by name too
     return Kernel.of(("backward", *plan.identity, variant), variant.vectors, write)
+
+
+def copying(vectors: Vectors) -> str:
+    """By what name kernels call the function that copies rows of weights across: one for all, as it is long."""
+    symbol = f"elman_copy_{vectors.floats}_{vectors.item}"
+
+    def write() -> Written:
+        from elman.backends.cpu.kernels import packing
+
+        return packing.write(vectors)
+
+    with compiler.LOCK:
+        if vectors not in _COPIES:
+            _COPIES[vectors] = compiler.build(repr(("copy", vectors)), vectors.floats, write)
+            compiler.define(symbol, _COPIES[vectors].address("entry"))
+    return symbol
 
 
 def for_operand(count: int, vectors: Vectors) -> tuple[str, Kernel]:

@@ -123,7 +123,7 @@ class Entry(Code):
             value = i64(value) if isinstance(value, int) else value
             value = value if value.type == I64 else self.b.ptrtoint(value, I64)
             self.b.store(value, self.at(table, i, I64), align=8)
-        self.b.call(_outside(self.module, symbol, VOID, [PTR]), [table])
+        self.b.call(outside(self.module, symbol, VOID, [PTR]), [table])
 
 
 def _in_turn(c: Entry, *starts: Callable[[], None]) -> None:
@@ -150,7 +150,7 @@ def _start(c: Entry, part: Part) -> None:
             c.b.call(part.function, alone)
         with otherwise:
             wrapper = _member(c.module, part, c.vectors)
-            start = _outside(c.module, threads.PARALLEL, VOID, [PTR, PTR, I32, I32])
+            start = outside(c.module, threads.PARALLEL, VOID, [PTR, PTR, I32, I32])
             c.b.call(start, [wrapper.function, c.table, c.b.trunc(team, I32), ir.Constant(I32, 0)])
 
 
@@ -158,13 +158,13 @@ def _member(module: ir.Module, part: Part, vectors: Vectors) -> Code:
     """What OpenMP starts on every thread: it asks which one it is."""
     c = Code(module, part.function.name + "_member", [PTR], vectors, internal=True)
     names = (threads.MEMBER, threads.MEMBERS)
-    who = [c.b.sext(c.b.call(_outside(module, name, I32, []), []), I64) for name in names]
+    who = [c.b.sext(c.b.call(outside(module, name, I32, []), []), I64) for name in names]
     c.b.call(part.function, [c.function.args[0], *who])
     c.finish()
     return c
 
 
-def _outside(module: ir.Module, symbol: str, result: Any, arguments: Sequence[Any]) -> Any:
+def outside(module: ir.Module, symbol: str, result: Any, arguments: Sequence[Any]) -> Any:
     """A function that is known to the compiler by its name."""
     return module.globals.get(symbol) or ir.Function(module, ir.FunctionType(result, arguments), symbol)
 
