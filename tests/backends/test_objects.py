@@ -209,11 +209,15 @@ HERE = pytest.mark.skipif(not loader.HERE, reason="objects are placed by llvmlit
 OUTSIDE = """declare i64 @elman_test_outside(i64)
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 @table = private constant [4 x i64] [i64 3, i64 5, i64 7, i64 11]
+@second = private constant [5 x i64] [i64 100, i64 200, i64 300, i64 400, i64 0]
 define internal i64 @inner(i64 %i) {
   %at = getelementptr [4 x i64], ptr @table, i64 0, i64 %i
   %value = load i64, ptr %at
-  %more = call i64 @elman_test_outside(i64 %value)
-  ret i64 %more
+  %doubled = call i64 @elman_test_outside(i64 %value)
+  %beside = getelementptr [5 x i64], ptr @second, i64 0, i64 %i
+  %more = load i64, ptr %beside
+  %sum = add i64 %doubled, %more
+  ret i64 %sum
 }
 define i64 @entry(ptr %room, i64 %count, i64 %i) noinline {
   call void @llvm.memset.p0.i64(ptr %room, i8 1, i64 %count, i1 false)
@@ -239,7 +243,7 @@ def test_an_object_is_placed_as_llvm_places_it():
     entry = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
     for code in both(OUTSIDE):
         run, room = entry(code.get_function_address("entry")), ctypes.create_string_buffer(1000)
-        assert [run(ctypes.addressof(room), 999, i) for i in range(4)] == [6, 10, 14, 22]
+        assert [run(ctypes.addressof(room), 999, i) for i in range(4)] == [106, 210, 314, 422]
         assert room.raw == b"\1" * 999 + b"\0"
 
 
