@@ -14,7 +14,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from elman.backends.cpu.kernels import kept
+from elman.backends.cpu.kernels import building
 from elman.backends.cpu.layout import shares
 from elman.backends.cpu.llvm import machine, threads
 
@@ -25,7 +25,7 @@ def ours(columns: Tensor, operand: Tensor) -> Callable[[], Tensor]:
     """A call of the kernel as the backward pass makes it: (T, B, m) and (T, B, n) to (m, n)."""
     steps, batch, m = columns.shape
     n, team, vectors = operand.shape[2], threads.team(), machine.Vectors(machine.width())
-    (_, kernel), result = kept.for_operand(n, vectors), torch.empty(m, n)
+    (_, kernel), result = building.for_operand(n, vectors), torch.empty(m, n)
     each = -(-shares.room(n, vectors) // 16) * 16
     room, ones = torch.empty(each * team + 16), torch.ones(1, dtype=torch.bool)
     rows = min(batch, shares.BLOCK)

@@ -5,6 +5,7 @@ Each is measured in fresh processes."""
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import subprocess
@@ -42,13 +43,21 @@ print(used() - before)
 """
 
 
-BYTECODE = tempfile.TemporaryDirectory()
+@functools.cache
+def bytecode() -> tempfile.TemporaryDirectory[str]:
+    """The folder of Python's bytecode, as long as the script runs."""
+    return tempfile.TemporaryDirectory()
 
 
 def run(code: str, *arguments: str, cache: str) -> list[float]:
     """The numbers that a process of its own prints; Python's bytecode is kept, as that of an installed package is."""
     command = [sys.executable, "-c", code, *arguments]
-    settings = {**os.environ, "ELMAN_CACHE": cache, "PYTHONPYCACHEPREFIX": BYTECODE.name, "PYTHONDONTWRITEBYTECODE": ""}
+    settings = {
+        **os.environ,
+        "ELMAN_CACHE": cache,
+        "PYTHONPYCACHEPREFIX": bytecode().name,
+        "PYTHONDONTWRITEBYTECODE": "",
+    }
     text = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=settings).stdout
     return [float(line) for line in text.split()]
 

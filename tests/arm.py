@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from elman.backends.cpu.call import engine
-from elman.backends.cpu.kernels import kept
+from elman.backends.cpu.kernels import building
 from elman.backends.cpu.llvm import compiler, machine, threads
 from elman.backends.cpu.llvm.native import Kernel
 
@@ -100,8 +100,8 @@ def writing(monkeypatch: Any, triple: str = TRIPLE) -> Iterator[Written]:
     written = Written()
     engine.forget()
     with monkeypatch.context() as patch, machine.foreign(triple):
-        patch.setattr(kept, "_GRADIENTS", {})
-        patch.setattr(kept, "_COPIES", {})
+        patch.setattr(building, "_GRADIENTS", {})
+        patch.setattr(building, "_COPIES", {})
         patch.setattr(compiler, "build", written.build)
         patch.setattr(compiler, "define", written.define)
         patch.setattr(threads, "has_pool", lambda: False)

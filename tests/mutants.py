@@ -78,7 +78,7 @@ ERRORS = [
           "self.c.wait()", "pass", "test_cpu_sharing.py"),
     Error("shared: the first waits for itself alone", "backends/cpu/llvm/waiting.py", "def _waiting(",
           "w.loop(0, members)", "w.loop(0, 1)", "test_cpu_sharing.py"),
-    Error("kept: the key forgets what a kernel is built for", "backends/cpu/kernels/kept.py", "def forward(",
+    Error("kept: the key forgets what a kernel is built for", "backends/cpu/kernels/building.py", "def forward(",
           "*plan.identity, variant)", "*plan.identity)", "test_padding.py"),
     Error("kept: an address without what is added", "backends/cpu/llvm/loader.py", "def _fill_in(",
           "symbols[symbol] + addend", "symbols[symbol]", "test_objects.py"),

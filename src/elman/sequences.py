@@ -41,6 +41,7 @@ class Batch:
         """Read what a layer is given: (T, B, I), (B, T, I) with ``batch_first``, (T, I), a PackedSequence, or a list
         of (T, I). Raises :class:`ShapeError` where it is none of these."""
         if isinstance(x, Tensor) and x.dim() != 2:  # nearly always: asked first
+            # Said in words where it does not fit.
             if x.dim() != 3 or x.shape[2] != input_size:
                 expect(x, "B T I" if batch_first else "T B I", name="x", sizes={"I": input_size})
             rows = x.transpose(0, 1) if batch_first else x

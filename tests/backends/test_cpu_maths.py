@@ -45,7 +45,7 @@ def functions(vectors):
             c.store_vector(value, c.at(target, turn.index))
         c.finish()
     kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
-    code = compiler.build(str(module), vectors.floats, lambda: compiler.Written(str(module)))
+    code = compiler.build_text(str(module), vectors.floats)
     CODE.append(code)
     return {name: kind(code.address(name)) for name in ULPS}
 

@@ -57,6 +57,18 @@ def test_a_parameter_without_a_gradient_waits():
     assert torch.equal(weights(lambda p: adamw(p, recipe)), weights(lambda p: torch.optim.AdamW(p, 0.05, **settings)))
 
 
+def test_parameters_that_come_later_are_trained_too():
+    first, second = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(3))
+    optimizer = adamw([first], Recipe(lr=0.05))
+    for step in range(4):
+        if step == 2:
+            optimizer.add_param_group({"params": [second]})
+        optimizer.zero_grad()
+        (first.square().sum() + second.square().sum()).backward()
+        optimizer.step()
+    assert (second < 1).all()
+
+
 @pytest.mark.parametrize("name", ["_fused_adamw_", "_foreach_add_"])
 def test_where_torch_has_no_such_kernel_nothing_is_taken_from_it(monkeypatch, name):
     weights = nn.Parameter(torch.ones(3))

@@ -9,7 +9,7 @@ import time
 import torch
 
 from elman.backends.cpu.llvm import compiler, machine, threads
-from elman.backends.cpu.llvm.compiler import Compiled, Written
+from elman.backends.cpu.llvm.compiler import Compiled
 
 # Multiply-adds in flight: enough for two a cycle that take four to five cycles each, few enough for 16 registers.
 CHAINS = 12
@@ -48,7 +48,7 @@ def _run(turns: int, team: int) -> float:
 @functools.cache
 def _loop(width: int) -> Compiled:
     torch.get_num_threads()  # torch's pool is up before ours is asked of it
-    return compiler.build(f"peak {width} {CHAINS}", width, lambda: Written(text(width)))
+    return compiler.build_text(text(width), width)
 
 
 def text(width: int) -> str:

@@ -19,7 +19,7 @@ from torch import Tensor
 from elman.backends.cpu.functions.lowering import LOWERINGS
 from elman.backends.cpu.llvm import compiler, machine, threads
 from elman.backends.cpu.llvm.code import I64, PTR, Code, suffix
-from elman.backends.cpu.llvm.compiler import Compiled, Written
+from elman.backends.cpu.llvm.compiler import Compiled
 from elman.backends.cpu.llvm.kernel import Flushed
 from elman.backends.cpu.llvm.machine import Vectors
 from elman.equations import TABLE
@@ -179,8 +179,7 @@ class _Written:
                 self.row = c.b.gep(table, [at], source_etype=ir.IntType(8))
                 self._body()
             c.finish()
-        text = str(module)
-        code = compiler.build(text, self.vectors.floats, lambda: Written(text))
+        code = compiler.build_text(str(module), self.vectors.floats)
         return Built(code, threads.caller(code.address("step")), self.rows, self.weights, self.products)
 
     # Where values are

@@ -39,6 +39,11 @@ class AdamW(internals.light(torch.optim.AdamW)):  # type: ignore[misc]
             for moments in self._found:
                 moments.step()
 
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Take on more parameters."""
+        super().add_param_group(param_group)
+        self._found = None
+
     def load_state_dict(self, state_dict: Any) -> None:
         """Go on from a state that was saved."""
         super().load_state_dict(state_dict)

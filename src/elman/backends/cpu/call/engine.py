@@ -24,8 +24,8 @@ from elman.equations import Program
 _ROWS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 _SMALL = 1 << 20  # multiply-adds below which a second thread costs more than it brings
 # The units of all rows are dealt to threads, which wait for each other at every step, where there are fewer rows than
-# threads, or so few for each and weights that overflow its cache: to two from so many weights on as the waiting of two
-# is worth, which is where an LSTM's overflow the first-level cache, and to one more for each so many.
+# threads, or so few for each and weights that overflow its cache: to two from _WORTH weights
+# on, which is where an LSTM's overflow the first-level cache, and to more where each of them gets as many.
 _FEW = 4
 _WORTH = 1 << 14
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from elman.backends.cpu.call import workspace
 from elman.backends.cpu.call.inputs import Inputs, Names, Wanted
-from elman.backends.cpu.kernels import kept
+from elman.backends.cpu.kernels import building
 from elman.backends.cpu.layout import early, shares
 from elman.backends.cpu.layout.variant import Variant
 from elman.backends.cpu.llvm import compiler
@@ -98,13 +98,13 @@ class Runner:
     def forward_kernel(self) -> Kernel:
         """Compiled when first needed."""
         with compiler.LOCK:
-            return kept.forward(self.plan, self.variant)
+            return building.forward(self.plan, self.variant)
 
     @functools.cached_property
     def backward_kernel(self) -> Kernel:
         """Compiled when first needed."""
         with compiler.LOCK:
-            return kept.backward(self.plan, self.back)
+            return building.backward(self.plan, self.back)
 
     def forward(self, inputs: Inputs, team: int, chunks: int, keep: bool) -> tuple[list[Tensor], list[Tensor]]:
         """([output, *final states], what is kept for the backward pass)."""

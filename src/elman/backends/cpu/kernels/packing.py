@@ -6,13 +6,13 @@ from typing import Any
 
 from llvmlite import ir
 
-from elman.backends.cpu.kernels import kept, narrow
+from elman.backends.cpu.kernels import building, narrow
 from elman.backends.cpu.kernels.tiles import block_of, of_stretch
 from elman.backends.cpu.kernels.weights import lanes_below
 from elman.backends.cpu.layout.cuts import Cut, is_narrow, panel_length
-from elman.backends.cpu.llvm.code import I64, PTR, VOID, Code, i64
+from elman.backends.cpu.llvm.code import I64, PTR, VOID, Code, i64, outside
 from elman.backends.cpu.llvm.compiler import Written
-from elman.backends.cpu.llvm.kernel import Part, outside
+from elman.backends.cpu.llvm.kernel import Part
 from elman.backends.cpu.llvm.machine import Vectors
 from elman.backends.plan.parts import Phase
 from elman.backends.plan.plan import Plan
@@ -27,7 +27,7 @@ def emit_packing(c: Part, plan: Plan, phase: Phase, cut: Cut, packed: Any) -> No
     if is_narrow(phase, cut.size):
         narrow.emit_packing(c, plan, phase, cut.size, packed)
         return
-    copy_across, copy_along = outside(c.module, kept.copying(c.vectors), VOID, _ARGUMENTS), _along(c)
+    copy_across, copy_along = outside(c.module, building.copying(c.vectors), VOID, _ARGUMENTS), _along(c)
     with c.loop(c.member, cut.panels, c.members) as panel:
         start = c.at(packed, c.mul(panel.index, panel_length(phase, cut)))
         stretch, turn = of_stretch(c, cut, panel.index)

@@ -7,7 +7,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from elman.backends.cpu.kernels import kept
+from elman.backends.cpu.kernels import building
 from elman.backends.cpu.kernels.narrow import NarrowGradient
 from elman.backends.cpu.kernels.tiles import each_vector
 from elman.backends.cpu.kernels.weights import Wide
@@ -66,7 +66,7 @@ def emit_products(c: Entry, plan: Plan) -> None:
                 ),
                 **_operand(c, plan, product, batch),
             }  # fmt: skip
-            symbol, made = kept.for_operand(n, c.vectors)
+            symbol, made = building.for_operand(n, c.vectors)
             c.run(symbol, made.names, values)
 
 

@@ -142,7 +142,7 @@ def packed_length(phase: Phase, cut: Cut) -> int:
 
 
 def is_narrow(phase: Phase, size: int) -> bool:
-    """Whether a phase's products are taken here: products of columns, for few units."""
+    """Whether a phase's products are those of ``kernels/narrow.py``: of columns, for few units."""
     return (
         bool(phase.sums and phase.segments)
         and size <= NARROW

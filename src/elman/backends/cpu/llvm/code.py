@@ -26,6 +26,12 @@ def i64(value: int) -> Any:
     return ir.Constant(I64, value)
 
 
+def outside(module: ir.Module, symbol: str, result: Any, arguments: Sequence[Any], is_variadic: bool = False) -> Any:
+    """A function that is known to the compiler by its name."""
+    kind = ir.FunctionType(result, arguments, is_variadic)
+    return module.globals.get(symbol) or ir.Function(module, kind, symbol)
+
+
 _CONSTANTS: dict[tuple[Any, str], Any] = {}
 _MOST = 1 << 10  # constants that are kept
 

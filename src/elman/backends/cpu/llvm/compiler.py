@@ -62,6 +62,11 @@ def build(of: str, width: int, write: Callable[[], Written]) -> Compiled:
         return Compiled(_load(code, width), tuple(json.loads(noted)))
 
 
+def build_text(text: str, width: int) -> Compiled:
+    """:func:`build` for a text that is written already, wherever its source stands."""
+    return build(text, width, lambda: Written(text))
+
+
 def define(symbol: str, address: int) -> None:
     """Let compiled code call the function at an address by a name."""
     _OUTSIDE[symbol] = address

@@ -15,7 +15,7 @@ from typing import Any
 from llvmlite import ir
 
 from elman.backends.cpu.llvm import machine, threads, waiting
-from elman.backends.cpu.llvm.code import I32, I64, PTR, VOID, Code, i64
+from elman.backends.cpu.llvm.code import I32, I64, PTR, VOID, Code, i64, outside
 from elman.backends.cpu.llvm.compiler import Written
 from elman.backends.cpu.llvm.machine import Vectors
 
@@ -162,11 +162,6 @@ def _member(module: ir.Module, part: Part, vectors: Vectors) -> Code:
     c.b.call(part.function, [c.function.args[0], *who])
     c.finish()
     return c
-
-
-def outside(module: ir.Module, symbol: str, result: Any, arguments: Sequence[Any]) -> Any:
-    """A function that is known to the compiler by its name."""
-    return module.globals.get(symbol) or ir.Function(module, ir.FunctionType(result, arguments), symbol)
 
 
 class Flushed:

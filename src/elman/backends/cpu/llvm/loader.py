@@ -25,8 +25,6 @@ _RELOCATIONS = 4, 9  # with addends and without
 _WRITTEN, _ALLOCATED = 1, 2  # a section's flags
 _WHOLE, _RELATIVE = 1, 24  # kinds of address, of 64 bits each
 _UNDEFINED, _RESERVED = 0, 0xFF00  # sections of symbols that are elsewhere
-
-
 HERE = sys.platform == "linux" and platform.machine() == "x86_64"
 
 

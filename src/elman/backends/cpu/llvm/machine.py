@@ -95,8 +95,8 @@ def _described() -> str:
     lines = [line for line in first.split("\n") if line.startswith(_LASTING)]
     # Where the processor is emulated, the file may speak of the one below. Torch asks the processor.
     capability = getattr(torch.backends.cpu, "get_cpu_capability", None)
-    is_whole = capability is not None and any(line.startswith(("flags", "Features")) for line in lines)
-    return "\n".join([*lines, capability()]) if capability and is_whole else ""
+    has_features = any(line.startswith(("flags", "Features")) for line in lines)
+    return "\n".join([*lines, capability()]) if capability and has_features else ""
 
 
 @functools.cache

@@ -1,8 +1,9 @@
 """Compiled kernels in the user's cache folder, so that the next process need not compile them.
 
-The variable ``ELMAN_CACHE`` names another folder; empty, 0 or off, nothing is kept. A kernel is code that will run:
-the folder must be the user's own, nobody else may write there, and the bytes are held against their digest. Whatever is
-wrong with the folder or a file, the kernel is compiled anew, and no one is told.
+What LLVM says of the processor is kept there too. The variable ``ELMAN_CACHE`` names another folder; empty, 0 or off,
+nothing is kept. A kernel is code that will run: the folder must be the user's own, nobody else may write there, and the
+bytes are held against their digest. Whatever is wrong with the folder or a file, the kernel is compiled anew, and no
+one is told.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from typing import Any
 from llvmlite import ir
 
 from elman.backends.cpu.llvm import machine, threads
-from elman.backends.cpu.llvm.code import I32, I64, PTR, VOID, Code, i64
+from elman.backends.cpu.llvm.code import I32, I64, PTR, VOID, Code, i64, outside
 
 _EAGER = 50  # looks without a pause, which is as long as a transfer
 _SPINS = 2000  # looks in all: a tenth of a millisecond
@@ -35,14 +35,10 @@ def emit_wait(c: Code, counters: Any, member: Any, members: Any) -> None:
         return
     number = _FUTEX.get(platform.machine()) if sys.platform == "linux" else None
     if number is None or machine.kind() not in _PAUSES:
-        c.b.call(_function(c, threads.BARRIER, VOID, []), [])
+        c.b.call(outside(c.module, threads.BARRIER, VOID, []), [])
         return
     with c.when(c.b.icmp_signed(">", members, i64(1))):
         c.b.call(_waiting(c, number), [counters, member, members])
-
-
-def _function(c: Code, name: str, result: Any, arguments: list[Any], var_arg: bool = False) -> Any:
-    return c.module.globals.get(name) or ir.Function(c.module, ir.FunctionType(result, arguments, var_arg), name)
 
 
 def _waiting(c: Code, number: int) -> Any:
@@ -52,7 +48,7 @@ def _waiting(c: Code, number: int) -> Any:
     w = Code(c.module, "wait", [PTR, I64, I64], c.vectors, internal=True)
     counters, member, members = w.function.args
     b, one, zero = w.b, ir.Constant(I32, 1), ir.Constant(I32, 0)
-    system = _function(c, "syscall", I64, [I64], var_arg=True)
+    system = outside(c.module, "syscall", I64, [I64], is_variadic=True)
 
     def line(which: Any) -> Any:
         return w.at(counters, w.mul(which, threads.LINE), I32)
