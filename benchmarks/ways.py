@@ -1,7 +1,8 @@
 """Forward passes with a choice that the CPU kernels make by themselves forced each way, in turn; float32, two threads.
 
 ``early``: the products of x inside the step, or those of several steps formed at once. ``sharing``: each thread has
-rows of its own, or all share the units of every row. With --json the log is printed as one JSON object.
+rows of its own, or all share the units of every row. ``asking``: a turn asks for a part of the next panel or not.
+With --json the log is printed as one JSON object.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import torch
 
 import elman
 from elman.backends.cpu.call import engine
-from elman.backends.cpu.layout import early
+from elman.backends.cpu.layout import cuts, early
 from elman.bench import interleave
 from elman.checks import facts
 
@@ -47,14 +48,24 @@ CASES: dict[str, tuple[Case, ...]] = {
         ("lstm", 8, 200, 320, 320),
         ("lstm", 16, 200, 320, 320),
     ),
+    "asking": (
+        ("lstm", 64, 100, 512, 512),
+        ("gru", 64, 100, 512, 512),
+        ("rnn", 64, 100, 512, 512),
+        ("lstm", 64, 100, 123, 320),
+        ("gru", 64, 100, 123, 320),
+        ("lstm", 32, 200, 320, 320),
+        ("lstm", 16, 200, 320, 320),
+    ),
 }
 # What is the same for all cases of a question, and what each way has beside it.
-COMMON: dict[str, Settings] = {"early": {(engine, "_FEW"): 0}, "sharing": {}}
+COMMON: dict[str, Settings] = {"early": {(engine, "_FEW"): 0}, "sharing": {}, "asking": {}}
 WAYS: dict[str, dict[str, Settings]] = {
     "early": {
         "in the step": {(early, "FEW"): 0, (early, "CACHES"): 1 << 40},
         "early": {(early, "FEW"): 1 << 40},
     },
+    "asking": {"not asked": {(cuts, "ASKED"): 0}, "asked": {(cuts, "ASKED"): cuts.ASKED}},
     "sharing": {"rows": {(engine, "_FEW"): 0}, "units": {(engine, "_FEW"): 1 << 40, (engine, "_WORTH"): 1}},
 }
 

@@ -35,6 +35,14 @@ def modules(monkeypatch):
     return made
 
 
+def loops_at(width: int, cell: str, hidden: int, rows: int, modules: list) -> list[str]:
+    with machine.forced(width):
+        layer, x = elman.Recurrent(cell, 24, hidden), torch.randn(2, rows, 24, requires_grad=True)
+        layer(x)[0].sum().backward()
+        target = machine.target_machine(width)
+        return [loop for module in modules for loop in inner_loops(target.emit_assembly(module))]
+
+
 # Sizes that no other test uses, so that nothing of them is compiled yet; and rows for which other tiles are taken.
 @pytest.mark.parametrize(("hidden", "rows"), [(139, 16), (331, 16), (331, 66), (347, 3)])
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm", "peephole"])
@@ -42,14 +50,25 @@ def modules(monkeypatch):
 def test_no_inner_loop_touches_the_stack(width, cell, hidden, rows, modules):
     if width not in machine.widths():
         pytest.skip("this processor has no such vectors")
-    with machine.forced(width):
-        layer, x = elman.Recurrent(cell, 24, hidden), torch.randn(2, rows, 24, requires_grad=True)
-        layer(x)[0].sum().backward()
-        target = machine.target_machine(width)
-        loops = [loop for module in modules for loop in inner_loops(target.emit_assembly(module))]
+    loops = loops_at(width, cell, hidden, rows, modules)
     assert len(loops) >= 2
     for loop in loops:
         assert not re.search(r"\(%[re][sb]p", loop), loop
+
+
+@pytest.mark.parametrize("width", [8, 16])
+def test_the_next_panel_is_asked_for_where_weights_overflow_and_tiles_are_many(width, modules, monkeypatch):
+    if width not in machine.widths():
+        pytest.skip("this processor has no such vectors")
+    monkeypatch.setattr(machine, "second_cache", lambda: 1 << 16)
+
+    def asked(hidden: int, rows: int) -> list[int]:
+        modules.clear()
+        return [loop.count("prefetch") for loop in loops_at(width, "lstm", hidden, rows, modules)]
+
+    assert set(asked(23, 64)) == {0}
+    assert set(asked(151, 2)) == {0}
+    assert 1 in asked(151, 65)
 
 
 def test_the_test_can_fail():

@@ -100,6 +100,8 @@ def test_they_are_chosen_where_a_thread_has_few_rows_or_many_weights():
     assert not cut(32, early.FEW + 1).early
     large = next(h for h in range(128, 1 << 14, 128) if 16 * h * (64 + h) > early.CACHES * machine.second_cache())
     assert cut(large, 32).early
+    assert not cut(large - 128, 32).early
+    assert cut(large - 128, 16).early  # fewer rows wait longer for weights from beyond the cache
     tiles_of = {hidden: [cut(hidden, rows).cut for rows in range(9, 33)] for hidden in (32, 128)}
     assert any(tile.rest < tile.rows for tile in tiles_of[128])
     assert all(tile.rest == tile.rows for tile in tiles_of[32])  # not worth its code

@@ -14,15 +14,10 @@ from typing import Any, NamedTuple
 
 from elman.backends.cpu.kernels import narrow
 from elman.backends.cpu.kernels.weights import multiplied
-from elman.backends.cpu.layout.cuts import Cut, is_narrow, panel_length, spans_of
-from elman.backends.cpu.llvm import machine
+from elman.backends.cpu.layout.cuts import LINE, Cut, is_narrow, panel_length, spans_of
 from elman.backends.cpu.llvm.code import I64, Code, i64
 from elman.backends.cpu.llvm.kernel import Part
 from elman.backends.plan.parts import Phase, Segment
-
-# Turns of k, of which weights are asked for early where they come from beyond the second-level cache: 2 % faster there
-# with AVX-512. From the second level, or below AVX-512, asking takes a load's place and costs up to a quarter.
-AHEAD = 8
 
 
 class Operand(NamedTuple):
@@ -79,7 +74,10 @@ def emit_phase(
     start, stop = panels or (i64(0), i64(cut.panels))
     with c.loop(start, stop) as each:
         panel = c.b.select(is_odd, c.b.sub(c.b.sub(c.add(start, stop), i64(1)), each.index), each.index)
-        weights = c.at(packed, c.mul(panel, panel_length(phase, cut)))
+        length = panel_length(phase, cut)
+        weights = c.at(packed, c.mul(panel, length))
+        is_last = c.b.icmp_signed("==", c.add(each.index, 1), stop)
+        following = c.b.select(is_last, i64(0), c.b.select(is_odd, i64(-length), i64(length)))
         stretch, number = of_stretch(c, cut, panel)
         starts = [
             c.add(c.mul(block_of(c, cut, segment, stretch), segment.length), segment.offset)
@@ -90,7 +88,9 @@ def emit_phase(
             rest = c.add(middle, c.mul(c.b.sub(tile.index, full), cut.rest))
             first = c.b.select(is_full, c.add(low, c.mul(tile.index, cut.rows)), rest)
             _fetch_ahead(c, phase, cut, operands, panel, first, high)
-            arguments = weights, operands, starts, first, high, scratch, panel, early
+            asked = c.mul(tile.index, cut.ahead * sum(segment.length for segment in phase.segments))
+            ahead = c.at(weights, c.add(following, asked))
+            arguments = weights, ahead, operands, starts, first, high, scratch, panel, early
             if cut.rest == cut.rows:
                 _tile(c, phase, cut, cut.rows, *arguments)
             else:
@@ -183,13 +183,14 @@ def _fetch_ahead(
 
 
 def _tile(
-    c: Part, phase: Phase, cut: Cut, height: int, weights: Any, operands: Any, starts: Any, start: Any, high: Any,
-    scratch: Any, panel: Any, early: Any,
+    c: Part, phase: Phase, cut: Cut, height: int, weights: Any, ahead: Any, operands: Any, starts: Any, start: Any,
+    high: Any, scratch: Any, panel: Any, early: Any,
 ) -> None:  # fmt: skip
-    """The products of ``height`` rows and one panel, into ``scratch``; rows past the end repeat the last."""
+    """The products of ``height`` rows and one panel, into ``scratch``; rows past the end repeat the last.
+
+    A part of the next panel, from ``ahead`` on, is asked for meanwhile.
+    """
     width, units = cut.width, cut.units
-    wide = c.vectors.floats == 16
-    far = wide and c.item * panel_length(phase, cut) * cut.panels > machine.second_cache()
     last = c.b.sub(high, i64(1))
     rows = [c.least(c.add(start, r), last) for r in range(height)]
     places = list(itertools.product(range(height), range(units)))
@@ -218,12 +219,12 @@ def _tile(
         run = c.at(weights, base)
         with c.loop(0, segment.length, carry=[values[key] for key in keys]) as k:
             here = c.at(run, c.mul(k.index, len(used) * width))
-            if far:
-                for j in range(len(used)):
-                    c.prefetch(c.at(here, (AHEAD * len(used) + j) * width), cache=1)
+            for j in range(0, cut.ahead, LINE // c.item):
+                c.prefetch(c.at(ahead, c.add(c.mul(k.index, cut.ahead), j)), cache=2)
             factor, vector = partial(_factor, c, lines, k.index), partial(_weights, c, here)
             k.next = multiplied(c, (height, len(used)), factor, vector, k.values)
         values.update(zip(keys, k.values, strict=True))
+        ahead = c.at(ahead, cut.ahead * segment.length)
         base += cut.length(segment)
         for g in segment.sums:
             if spans[g][1] == i:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -16,6 +17,8 @@ OVERHEAD = 3  # multiply-adds that a turn of an inner loop takes longer, measure
 BYTES_A_MULTIPLY_ADD = {True: 14, False: 10}
 STREAMED_A_MULTIPLY_ADD = {True: 22, False: 10}
 LARGE = 1 << 16  # multiply-adds a row, from which a second size of tiles is worth its code
+LINE = 64  # bytes that come from memory at once
+ASKED = 2  # lines that a turn can ask for beside its loads
 LATENCY = 4  # cycles until a multiply-add comes back; a narrow processor begins two in each
 
 
@@ -23,7 +26,8 @@ LATENCY = 4  # cycles until a multiply-add comes back; a narrow processor begins
 class Cut:
     """How a phase is cut: ``stretches`` of units, ``vectors`` in each, ``units`` of these and ``rows`` rows a tile.
 
-    Rows that whole tiles do not cover go, with those of one whole tile, in tiles of ``rest`` rows.
+    Rows that whole tiles do not cover go, with those of one whole tile, in tiles of ``rest`` rows. Every turn of an
+    inner loop asks for ``ahead`` numbers of the next panel.
     """
 
     size: int
@@ -34,6 +38,7 @@ class Cut:
     gates: int
     stretches: int = 1
     rest: int = 0
+    ahead: int = 0
 
     @property
     def each(self) -> int:
@@ -112,7 +117,21 @@ def cut_of(phase: Phase, size: int, rows: int, vectors: Vectors, members: int = 
         if fits(units, tile) or (units == 1 and tile == 1)
     ]
     _, _, tile, units, rest = min(options)
-    return Cut(size, width, count, units, -tile, gates, stretches, rest)
+    cut = Cut(size, width, count, units, -tile, gates, stretches, rest)
+    return dataclasses.replace(cut, ahead=_ahead(phase, cut, rows, vectors.item))
+
+
+def _ahead(phase: Phase, cut: Cut, rows: int, item: int) -> int:
+    """Numbers of the next panel to ask for in a turn, so that all of it comes while this one's tiles are computed.
+
+    None where the weights stay in the second-level cache, and where tiles are so few that all their loads wait for it.
+    """
+    panel, (full, left) = panel_length(phase, cut), _covered(rows, cut.rows, cut.rest)
+    tiles, most = full + -(-left // cut.rest), ASKED * LINE // item
+    turns = tiles * sum(segment.length for segment in phase.segments)
+    if item * panel * cut.panels <= machine.second_cache() or tiles == 1 or panel // turns > most:
+        return 0
+    return min(-(-panel // turns), most)
 
 
 def _covered(rows: int, tile: int, rest: int) -> tuple[int, int]:

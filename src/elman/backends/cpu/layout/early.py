@@ -14,7 +14,8 @@ from elman.backends.plan.parts import Phase, Segment
 from elman.backends.plan.plan import GIVEN, Plan
 
 ROWS = 512  # steps times rows, about, whose sums are formed at once
-CACHES = 4  # second-level caches that the weights overflow, from where on it pays
+CACHES = 8  # second-level caches that the weights overflow, from where on it pays with MANY rows; with fewer, fewer
+MANY = 32
 FEW = 8  # rows a thread, with which the tiles of one step stand half empty
 SHORT = 4  # units of x, below which their product costs less than to read what it gave
 
@@ -53,7 +54,7 @@ def _cutting(plan: Plan, phase: Phase, variant: Variant) -> Cutting:
     if not phase.sums or is_narrow(phase, size) or sum(s.length for s in given) < SHORT:
         return Cutting(phase, cut)
     weights = length_of(phase, cut) * variant.vectors.item
-    if variant.rows > FEW and weights < CACHES * machine.second_cache():
+    if variant.rows > FEW and weights * MANY < CACHES * variant.rows * machine.second_cache():
         return Cutting(phase, cut)
     sums = tuple(sorted({g for s in given for g in s.sums}))
     place = {g: i for i, g in enumerate(sums)}
