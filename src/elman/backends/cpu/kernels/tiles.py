@@ -72,12 +72,11 @@ def emit_phase(
     is_odd = c.b.icmp_signed("!=", c.b.and_(turn, i64(1)), i64(0))
     count, full, middle = _tiles(c, cut, low, high)
     start, stop = panels or (i64(0), i64(cut.panels))
+    turns = sum(segment.length for segment in phase.segments)
     with c.loop(start, stop) as each:
         panel = c.b.select(is_odd, c.b.sub(c.b.sub(c.add(start, stop), i64(1)), each.index), each.index)
-        length = panel_length(phase, cut)
-        weights = c.at(packed, c.mul(panel, length))
-        is_last = c.b.icmp_signed("==", c.add(each.index, 1), stop)
-        following = c.b.select(is_last, i64(0), c.b.select(is_odd, i64(-length), i64(length)))
+        weights = c.at(packed, c.mul(panel, panel_length(phase, cut)))
+        following = _next_panel(c, phase, cut, weights, is_odd, c.b.icmp_signed("<", c.add(each.index, 1), stop))
         stretch, number = of_stretch(c, cut, panel)
         starts = [
             c.add(c.mul(block_of(c, cut, segment, stretch), segment.length), segment.offset)
@@ -88,8 +87,7 @@ def emit_phase(
             rest = c.add(middle, c.mul(c.b.sub(tile.index, full), cut.rest))
             first = c.b.select(is_full, c.add(low, c.mul(tile.index, cut.rows)), rest)
             _fetch_ahead(c, phase, cut, operands, panel, first, high)
-            asked = c.mul(tile.index, cut.ahead * sum(segment.length for segment in phase.segments))
-            ahead = c.at(weights, c.add(following, asked))
+            ahead = c.at(following, c.mul(tile.index, cut.ahead * turns)) if cut.ahead else following
             arguments = weights, ahead, operands, starts, first, high, scratch, panel, early
             if cut.rest == cut.rows:
                 _tile(c, phase, cut, cut.rows, *arguments)
@@ -104,6 +102,14 @@ def emit_phase(
                 base = c.at(scratch, c.mul(line.index, cut.accumulators * cut.width))
                 begun = begin(c.add(first, line.index))
                 _units(c, phase, cut, base, begun, c.mul(stretch, cut.span), c.mul(number, cut.units), body)
+
+
+def _next_panel(c: Part, phase: Phase, cut: Cut, weights: Any, is_odd: Any, is_more: Any) -> Any:
+    """Where the panel stands that comes after the one at ``weights``: this one again, where it is the last."""
+    if not cut.ahead:
+        return weights
+    length = panel_length(phase, cut)
+    return c.at(weights, c.b.select(is_more, c.b.select(is_odd, i64(-length), i64(length)), i64(0)))
 
 
 def _tiles(c: Part, cut: Cut, low: Any, high: Any) -> tuple[Any, Any, Any]:
@@ -224,7 +230,7 @@ def _tile(
             factor, vector = partial(_factor, c, lines, k.index), partial(_weights, c, here)
             k.next = multiplied(c, (height, len(used)), factor, vector, k.values)
         values.update(zip(keys, k.values, strict=True))
-        ahead = c.at(ahead, cut.ahead * segment.length)
+        ahead = c.at(ahead, cut.ahead * segment.length) if cut.ahead else ahead
         base += cut.length(segment)
         for g in segment.sums:
             if spans[g][1] == i:
