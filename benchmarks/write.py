@@ -50,6 +50,8 @@ TAKEN = {
     "cells_speed.json": Taken((PYTHON, "-m", "elman", "bench", "--catalogue", "--rounds", "5", "--json")),
     "startup.json": Taken((PYTHON, "benchmarks/startup.py", "--log", "docs/startup.json"), prints=False),
     "early.json": Taken((PYTHON, "benchmarks/ways.py", "early", "--json")),
+    "asking.json": Taken((PYTHON, "benchmarks/ways.py", "asking", "--json")),
+    "asking_avx2.json": Taken((PYTHON, "benchmarks/ways.py", "asking", "--json"), AVX2),
     "sharing.json": Taken((PYTHON, "benchmarks/ways.py", "sharing", "--json")),
     "forecasts.json": Taken((PYTHON, "benchmarks/forecasts.py", "--json", "docs/forecasts.json"), prints=False),
     "etth1.json": Taken((PYTHON, "benchmarks/etth1.py")),

@@ -72,6 +72,8 @@ ERRORS = [
           "c.loop(1,", "c.loop(2,", "test_cpu_backend.py"),
     Error("early: a step begins with the sums of the block's first", "backends/cpu/kernels/early.py", "def read(",
           "c.b.sub(time.turn, self.first)", "c.b.sub(time.turn, time.turn)", "test_cpu_early.py"),
+    Error("without a gradient: what a later pass reads is not written", "backends/cpu/kernels/forward.py",
+          "def is_only_kept(", "store.nodes[0] not in self.read", "True", "test_cpu_inference.py"),
     Error("shared: the last panel is nobody's", "backends/cpu/llvm/kernel.py", "def dealt(",
           "self.mul(at, count)", "self.mul(at, count - 1)", "test_cpu_sharing.py"),
     Error("shared: nobody waits for the others", "backends/cpu/kernels/forward.py", "def _turns(",

@@ -7,6 +7,7 @@ backward pass to come, the two newest steps share a small ring.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Sequence
 from typing import Any
@@ -107,6 +108,17 @@ class _Forward(Stages):
     def operand(self, time: Time, segment: Segment) -> tuple[Any, Any]:
         assert segment.source is not None
         return time.row(segment.source)
+
+    def is_only_kept(self, store: Store) -> bool:
+        return store.kind == "saved" and store.nodes[0] not in self.read
+
+    @functools.cached_property
+    def read(self) -> set[int]:
+        """The values that a later pass or product of the same step reads."""
+        stages = self.schedule.stages
+        works = [work for stage in stages for works in stage.passes for work in works.values()]
+        sources = {s.source for stage in stages for phase in stage.phases for s in phase.segments}
+        return sources.union(*(work.reads for work in works), *(work.singles for work in works)) - {None}
 
     def write(self, body: Body, time: Time, row: Row, store: Store, value: Any) -> None:
         if store.kind == "state":

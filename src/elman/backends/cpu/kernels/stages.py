@@ -62,6 +62,14 @@ class Stages:
         """Put a value where its store says."""
         raise NotImplementedError
 
+    def is_only_kept(self, store: Store) -> bool:
+        """Whether nothing but the backward pass reads what a store writes."""
+        return False
+
+    def keeps(self) -> Any:
+        """Whether a backward pass comes."""
+        return self.c.b.icmp_signed("==", self.c.number("ring"), i64(0))
+
     def step(self, time: Time, low: Any, high: Any, phases: Sequence[Packed]) -> None:
         """All stages of a step, for the rows from ``low`` to ``high``."""
         rest = list(phases)
@@ -159,12 +167,17 @@ class Stages:
         self._write_all(body, time, row, work)
 
     def _write_all(self, body: Body, time: Time, row: Row, work: Work) -> None:
-        values = [body.added(store.nodes) for store in work.stores]
-        for store, value in zip(work.stores, values, strict=True):
+        values = [(store, body.added(store.nodes)) for store in work.stores]
+        last = [pair for pair in values if self.is_only_kept(pair[0])]
+        for store, value in values:
             if store.kind == "crossing":
                 body.store(value, self._crossing(row, self.schedule.crossing[store.nodes]))
-            else:
+            elif not self.is_only_kept(store):
                 self.write(body, time, row, store, value)
+        if last:
+            with self.c.when(self.keeps()):
+                for store, value in last:
+                    self.write(body, time, row, store, value)
 
     def _passes(self, stage: Stage, time: Time, index: Any) -> None:
         """All passes over the units of one row."""
