@@ -117,8 +117,9 @@ class _Forward(Stages):
         """The values that a later pass or product of the same step reads."""
         stages = self.schedule.stages
         works = [work for stage in stages for works in stage.passes for work in works.values()]
-        sources = {s.source for stage in stages for phase in stage.phases for s in phase.segments}
-        return sources.union(*(work.reads for work in works), *(work.singles for work in works)) - {None}
+        segments = [segment for stage in stages for phase in stage.phases for segment in phase.segments]
+        sources = {segment.source for segment in segments if segment.source is not None}
+        return sources.union(*(work.reads | work.singles for work in works))
 
     def write(self, body: Body, time: Time, row: Row, store: Store, value: Any) -> None:
         if store.kind == "state":
