@@ -168,15 +168,17 @@ class Stages:
 
     def _write_all(self, body: Body, time: Time, row: Row, work: Work) -> None:
         values = [(store, body.added(store.nodes)) for store in work.stores]
-        last = [pair for pair in values if self.is_only_kept(pair[0])]
+        only_kept = list[tuple[Store, Any]]()
         for store, value in values:
             if store.kind == "crossing":
                 body.store(value, self._crossing(row, self.schedule.crossing[store.nodes]))
-            elif not self.is_only_kept(store):
+            elif self.is_only_kept(store):
+                only_kept.append((store, value))
+            else:
                 self.write(body, time, row, store, value)
-        if last:
+        if only_kept:
             with self.c.when(self.keeps()):
-                for store, value in last:
+                for store, value in only_kept:
                     self.write(body, time, row, store, value)
 
     def _passes(self, stage: Stage, time: Time, index: Any) -> None:

@@ -128,7 +128,7 @@ def _ahead(phase: Phase, cut: Cut, rows: int, item: int) -> int:
     """
     panel, (full, left) = panel_length(phase, cut), _covered(rows, cut.rows, cut.rest)
     tiles, most = full + -(-left // cut.rest), ASKED * LINE // item
-    turns = tiles * sum(segment.length for segment in phase.segments)
+    turns = tiles * max(1, sum(segment.length for segment in phase.segments))
     if item * panel * cut.panels <= machine.second_cache() or tiles == 1 or panel // turns > most:
         return 0
     return min(-(-panel // turns), most)
