@@ -15,9 +15,8 @@ from elman.backends.cpu.call.inputs import Inputs, Names, Wanted
 from elman.backends.cpu.kernels import building
 from elman.backends.cpu.layout import early, shares
 from elman.backends.cpu.layout.variant import Variant
-from elman.backends.cpu.llvm import compiler
+from elman.backends.cpu.llvm import compiler, machine
 from elman.backends.cpu.llvm.native import Kernel
-from elman.backends.cpu.llvm.threads import LINE
 from elman.backends.plan.plan import Plan
 
 _COLUMNS = 1 << 18  # numbers of columns, about, that are written before the products read them
@@ -118,7 +117,7 @@ class Runner:
         packed = self._take(room.length)
         values = room.placed(packed) | {"team": team, "chunks": chunks, "ring": not keep}
         if self.variant.by_units:
-            counters = torch.zeros(LINE * (self.variant.members + 1), dtype=torch.int32, device="cpu")
+            counters = torch.zeros(machine.LINE * (self.variant.members + 1), dtype=torch.uint8, device="cpu")
             values |= {"team": self.variant.members, "counters": counters.data_ptr()}
         inputs.fill(values, self.names)
         self._add_kept(values, output, kept)

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 from elman.backends.cpu.kernels import narrow
 from elman.backends.cpu.kernels.weights import multiplied
-from elman.backends.cpu.layout.cuts import LINE, Cut, is_narrow, panel_length, spans_of
+from elman.backends.cpu.layout.cuts import Cut, is_narrow, panel_length, spans_of
+from elman.backends.cpu.llvm import machine
 from elman.backends.cpu.llvm.code import I64, Code, i64
 from elman.backends.cpu.llvm.kernel import Part
 from elman.backends.plan.parts import Phase, Segment
@@ -225,7 +226,7 @@ def _tile(
         run = c.at(weights, base)
         with c.loop(0, segment.length, carry=[values[key] for key in keys]) as k:
             here = c.at(run, c.mul(k.index, len(used) * width))
-            for j in range(0, cut.ahead, LINE // c.item):
+            for j in range(0, cut.ahead, machine.LINE // c.item):
                 c.prefetch(c.at(ahead, c.add(c.mul(k.index, cut.ahead), j)), cache=2)
             factor, vector = partial(_factor, c, lines, k.index), partial(_weights, c, here)
             k.next = multiplied(c, (height, len(used)), factor, vector, k.values)

@@ -17,7 +17,6 @@ OVERHEAD = 3  # multiply-adds that a turn of an inner loop takes longer, measure
 BYTES_A_MULTIPLY_ADD = {True: 14, False: 10}
 STREAMED_A_MULTIPLY_ADD = {True: 22, False: 10}
 LARGE = 1 << 16  # multiply-adds a row, from which a second size of tiles is worth its code
-LINE = 64  # bytes that come from memory at once
 ASKED = 2  # lines that a turn can ask for beside its loads
 LATENCY = 4  # cycles until a multiply-add comes back; a narrow processor begins two in each
 
@@ -127,7 +126,7 @@ def _ahead(phase: Phase, cut: Cut, rows: int, item: int) -> int:
     None where the weights stay in the second-level cache, and where tiles are so few that all their loads wait for it.
     """
     panel, (full, left) = panel_length(phase, cut), _covered(rows, cut.rows, cut.rest)
-    tiles, most = full + -(-left // cut.rest), ASKED * LINE // item
+    tiles, most = full + -(-left // cut.rest), ASKED * machine.LINE // item
     turns = tiles * max(1, sum(segment.length for segment in phase.segments))
     if item * panel * cut.panels <= machine.second_cache() or tiles == 1 or panel // turns > most:
         return 0

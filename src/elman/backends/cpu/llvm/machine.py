@@ -24,6 +24,7 @@ from elman.backends.cpu.llvm import objects
 from elman.errors import ElmanError
 
 WIDTHS = (16, 8, 4)
+LINE = 64  # bytes that caches and processors pass on at once
 X86, ARM = "x86-64", "arm64"
 _KINDS = {"x86_64": X86, "amd64": X86, "aarch64": ARM, "arm64": ARM}
 # The lines of /proc/cpuinfo that say which processor it is.

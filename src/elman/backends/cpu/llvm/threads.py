@@ -32,9 +32,6 @@ class Pool:
 PARALLEL, MEMBER, MEMBERS, BARRIER = "elman_parallel", "elman_member", "elman_members", "elman_barrier"
 
 
-LINE = 16  # numbers of 32 bits in a line of the cache, of which a team waits by one a member and one more
-
-
 @functools.cache
 def has_pool() -> bool:
     """Whether there is a pool; where there is, kernels can call its functions by name."""

@@ -17,7 +17,7 @@ from typing import Any
 from llvmlite import ir
 
 from elman.backends.cpu.llvm import machine, threads
-from elman.backends.cpu.llvm.code import I32, I64, PTR, VOID, Code, i64, outside
+from elman.backends.cpu.llvm.code import I8, I32, I64, PTR, VOID, Code, i64, outside
 
 _EAGER = 50  # looks without a pause, which is as long as a transfer
 _SPINS = 2000  # looks in all: a tenth of a millisecond
@@ -51,7 +51,7 @@ def _waiting(c: Code, number: int) -> Any:
     system = outside(c.module, "syscall", I64, [I64], is_variadic=True)
 
     def line(which: Any) -> Any:
-        return w.at(counters, w.mul(which, threads.LINE), I32)
+        return w.at(counters, w.mul(which, machine.LINE), I8)
 
     def call(what: int, address: Any, value: Any) -> None:
         b.call(system, [i64(number), address, ir.Constant(I32, what), value, i64(0), i64(0), i64(0)])
